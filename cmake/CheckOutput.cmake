@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Runs a program and compares what it prints with the lines of its source that
+# follow "// Output:" and start with "//   ". Three dots stand for anything.
+#   cmake -D executable=FILE -D source=FILE -P CheckOutput.cmake
+
+file(READ "${source}" text)
+if(NOT text MATCHES "\n// Output:\n((//[^\n]*\n)+)")
+  message(FATAL_ERROR "${source} does not say what it prints: no `// Output:`")
+endif()
+string(REGEX REPLACE "(^|\n)//  ?( ?)" "\\1" expected "${CMAKE_MATCH_1}")
+string(REGEX REPLACE "(^|\n)//(\n|$)" "\\1\\2" expected "${expected}")
+string(STRIP "${expected}" expected)
+
+execute_process(
+  COMMAND "${executable}"
+  OUTPUT_VARIABLE output
+  ERROR_VARIABLE errors
+  RESULT_VARIABLE result)
+string(REGEX REPLACE "[ \t]+\n" "\n" output "${output}\n")
+string(STRIP "${output}" output)
+
+# The expected text as a regular expression.
+string(REGEX REPLACE "([][+.*?()^$\\|])" "\\\\\\1" pattern "${expected}")
+string(REPLACE "\\.\\.\\." ".*" pattern "${pattern}")
+if(NOT result EQUAL 0 OR NOT output MATCHES "^${pattern}$")
+  message(FATAL_ERROR "${executable} ended with ${result} and printed\n"
+                      "${output}\n${errors}\nwhere ${source} says\n${expected}")
+endif()
+message("${output}")

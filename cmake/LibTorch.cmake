@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Finds LibTorch and defines the target `torch`. The first that works:
+#   1. the user's own: Torch_DIR, Torch_ROOT or CMAKE_PREFIX_PATH;
+#   2. the torch package of the Python that is found first on PATH;
+#   3. the system's (libtorch-dev).
+# Nothing is downloaded: that is what ./dev does.
+
+# The folder of an installed Python torch in `out`, or "". Importing torch would
+# take seconds; asking for its place takes 20 ms.
+function(_cyborg_python_torch out)
+  set(${out} "" PARENT_SCOPE)
+  find_program(CYBORG_PYTHON NAMES python3 python)
+  mark_as_advanced(CYBORG_PYTHON)
+  if(NOT CYBORG_PYTHON)
+    return()
+  endif()
+  execute_process(
+    COMMAND
+      "${CYBORG_PYTHON}" -c
+      "import importlib.util as u; s = u.find_spec('torch'); \
+print(s.submodule_search_locations[0] if s else '')"
+    OUTPUT_VARIABLE root
+    RESULT_VARIABLE failed
+    ERROR_QUIET OUTPUT_STRIP_TRAILING_WHITESPACE)
+  if(failed OR NOT EXISTS "${root}/share/cmake/Torch/TorchConfig.cmake")
+    return()
+  endif()
+  # A CUDA build stops the configuration when the toolkit is not there.
+  if(EXISTS "${root}/lib/libtorch_cuda.so")
+    find_program(CYBORG_NVCC nvcc HINTS ENV CUDA_HOME /usr/local/cuda
+                 PATH_SUFFIXES bin)
+    mark_as_advanced(CYBORG_NVCC)
+    if(NOT CYBORG_NVCC)
+      message(STATUS "LibTorch: left out ${root}, a CUDA build that needs the "
+                     "CUDA toolkit (nvcc not found)")
+      return()
+    endif()
+  endif()
+  set(${out} "${root}" PARENT_SCOPE)
+endfunction()
+
+# Whether the user named a LibTorch.
+function(_cyborg_user_torch out)
+  set(${out} FALSE PARENT_SCOPE)
+  foreach(name IN ITEMS Torch_DIR Torch_ROOT)
+    if("${${name}}" OR NOT "$ENV{${name}}" STREQUAL "")
+      set(${out} TRUE PARENT_SCOPE)
+      return()
+    endif()
+  endforeach()
+  unset(_cyborg_config)
+  find_path(
+    _cyborg_config TorchConfig.cmake NO_CACHE
+    PATH_SUFFIXES share/cmake/Torch lib/cmake/Torch
+    NO_SYSTEM_ENVIRONMENT_PATH NO_CMAKE_SYSTEM_PATH)
+  if(_cyborg_config)
+    set(${out} TRUE PARENT_SCOPE)
+  endif()
+endfunction()
+
+# A macro, so that Torch_VERSION and its kind reach the caller.
+macro(_cyborg_find_torch)
+  # Global targets, because a parent project that links cyborg::cyborg must see
+  # `torch` too. Silent, because every LibTorch without Kineto warns about it.
+  set(_cyborg_globals "${CMAKE_FIND_PACKAGE_TARGETS_GLOBAL}")
+  set(_cyborg_log_level "${CMAKE_MESSAGE_LOG_LEVEL}")
+  set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL ON)
+  set(CMAKE_MESSAGE_LOG_LEVEL ERROR)
+  find_package(Torch 1.13 CONFIG)
+  set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL "${_cyborg_globals}")
+  set(CMAKE_MESSAGE_LOG_LEVEL "${_cyborg_log_level}")
+endmacro()
+
+if(NOT TARGET torch)
+  _cyborg_user_torch(_cyborg_named)
+  if(NOT _cyborg_named)
+    _cyborg_python_torch(_cyborg_torch_root)
+    # The package's root as the prefix: with its share/cmake alone, c10 could be
+    # taken from another LibTorch on the system.
+    if(_cyborg_torch_root)
+      list(PREPEND CMAKE_PREFIX_PATH "${_cyborg_torch_root}")
+    endif()
+  endif()
+  _cyborg_find_torch()
+  if(NOT Torch_FOUND)
+    message(
+      FATAL_ERROR
+        "LibTorch 1.13 or newer was not found. Either run ./dev, which finds or "
+        "provides one, or name yours: -DCMAKE_PREFIX_PATH=/path/to/libtorch")
+  endif()
+  if(PROJECT_IS_TOP_LEVEL)
+    message(STATUS "LibTorch ${Torch_VERSION}: ${TORCH_INSTALL_PREFIX}")
+  endif()
+endif()
+
+# C++17 is enough until LibTorch 2.14, whose headers refuse it.
+set(CYBORG_CXX_STANDARD 17)
+if(Torch_VERSION VERSION_GREATER_EQUAL 2.14)
+  set(CYBORG_CXX_STANDARD 20)
+endif()

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The library: headers, and LibTorch. No flag, no warning and no precompiled
+# header is set on it, because they would be set on its users too.
+
+add_library(cyborg INTERFACE)
+add_library(cyborg::cyborg ALIAS cyborg)
+target_link_libraries(cyborg INTERFACE torch)
+target_compile_features(cyborg INTERFACE cxx_std_${CYBORG_CXX_STANDARD})
+
+file(GLOB_RECURSE CYBORG_HEADERS CONFIGURE_DEPENDS
+     "${PROJECT_SOURCE_DIR}/include/cyborg/*.hpp")
+
+target_sources(
+  cyborg INTERFACE FILE_SET HEADERS BASE_DIRS "${PROJECT_SOURCE_DIR}/include"
+                   FILES ${CYBORG_HEADERS})

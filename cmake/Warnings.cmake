@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# The warnings of our own code, never exported.
+
+add_library(cyborg_warnings INTERFACE)
+target_compile_options(
+  cyborg_warnings INTERFACE -Wall -Wextra -Wpedantic -Wconversion -Wshadow
+                            $<$<BOOL:${CYBORG_WARNINGS_AS_ERRORS}>:-Werror>)
