@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <cyborg/detail/precision.hpp>
+
+#include <torch/arg.h>
+#include <torch/csrc/autograd/autograd.h>  // grad
+#include <torch/types.h>
+
+#include <cstdint>
+#include <vector>
+
+namespace cyborg {
+
+/// The class whose evidence a map shows.
+enum class CamClass {
+  kLabel,      ///< the label of the sample
+  kPredicted,  ///< the class with the highest logit
+  kAll,        ///< every class: maps [B, K, *S]
+};
+
+/// How a map is computed.
+enum class CamMethod {
+  kAuto,      ///< CAM where it is exact, else Grad-CAM
+  kCam,       ///< weights of the head times features
+  kGradCam,   ///< spatial mean of the gradient times features
+  kHiResCam,  ///< gradient times features, position by position
+};
+
+/// Options of `functional::grad_cam` and `functional::hires_cam`.
+struct GradCamOptions {
+  /// Treat the gradient as a constant: cheaper, as no second derivative is
+  /// built, but the map's own gradient then points elsewhere and does not
+  /// reach the layers above the features. Default false.
+  TORCH_ARG(bool, detach_weights) = false;
+  /// Clip the map at zero, as the papers do for display. Default false: a
+  /// map that is negative everywhere would train nothing.
+  TORCH_ARG(bool, relu) = false;
+
+ public:
+};
+
+namespace detail {
+
+inline void check_features(
+    const char* function, const torch::Tensor& features) {
+  TORCH_CHECK_VALUE(
+      features.defined(),
+      function, ": expected features [B, C, *S], got none");
+  TORCH_CHECK_VALUE(
+      features.dim() >= 3 && features.numel() > 0,
+      function, ": expected features [B, C, *S], got ", features.sizes());
+  TORCH_CHECK_VALUE(
+      features.is_floating_point(),
+      function, ": expected features of floating point, got ",
+      features.scalar_type());
+}
+
+inline void check_head(
+    const char* function,
+    const torch::Tensor& features,
+    const torch::Tensor& weight) {
+  TORCH_CHECK_VALUE(
+      weight.dim() == 2 && weight.size(1) == features.size(1) &&
+          weight.size(0) > 0,
+      function, ": expected weight [K, ", features.size(1), "], got ",
+      weight.sizes());
+  TORCH_CHECK_VALUE(
+      weight.device() == features.device(),
+      function, ": expected weight on ", features.device(), ", got ",
+      weight.device());
+}
+
+/// [B, *S], the sizes of a map over `features` [B, C, *S].
+inline std::vector<int64_t> map_sizes(const torch::Tensor& features) {
+  std::vector<int64_t> sizes = features.sizes().vec();
+  sizes.erase(sizes.begin() + 1);
+  return sizes;
+}
+
+/// +1 for label 1, -1 for label 0: a head of one logit speaks for class 1.
+inline torch::Tensor label_sign(
+    const torch::Tensor& target, at::ScalarType type) {
+  return target.to(type).mul(2).sub(1);
+}
+
+/// sum over channels of weights [B, C] times features [B, C, *S].
+inline torch::Tensor weigh_channels(
+    const torch::Tensor& weights, const torch::Tensor& features) {
+  return at::bmm(weights.unsqueeze(1), features.flatten(2))
+      .reshape(map_sizes(features));
+}
+
+/// d(sum of score) / d(features), with a graph of its own where `attached`.
+inline torch::Tensor feature_gradient(
+    const char* function,
+    const torch::Tensor& features,
+    const torch::Tensor& score,
+    const GradCamOptions& options) {
+  check_features(function, features);
+  TORCH_CHECK_VALUE(
+      score.defined() && score.dim() == 1 &&
+          score.size(0) == features.size(0),
+      function, ": expected score [", features.size(0),
+      "], one number a sample, got ",
+      score.defined() ? score.sizes() : at::IntArrayRef());
+  TORCH_CHECK_VALUE(
+      score.requires_grad() && features.requires_grad(),
+      function, ": expected a score with a graph to the features, got ",
+      features.requires_grad() ? "a score" : "features",
+      " without one (computed with gradients off, or detached)");
+  const bool attached =
+      at::GradMode::is_enabled() && !options.detach_weights();
+  // The graph is kept: the task loss runs backward through it later.
+  // Ones instead of a sum: with gradient mode off a sum would have no graph.
+  const torch::Tensor gradient = torch::autograd::grad(
+      {score},
+      {features},
+      /*grad_outputs=*/{at::ones_like(score)},
+      /*retain_graph=*/true,
+      /*create_graph=*/attached,
+      /*allow_unused=*/true)[0];
+  TORCH_CHECK_VALUE(
+      gradient.defined(),
+      function, ": expected features that the score is computed from, got "
+      "features that do not reach it (a copy, or those of another forward)");
+  return to_compute_type(gradient);
+}
+
+}  // namespace detail
+
+namespace functional {
+
+/// Class activation maps of given classes.
+///
+///     M_b[s] = sum over c of W[target_b, c] F_b[c, s]
+///
+/// No bias and no ReLU, as in the training code of CYBORG. Where the logits
+/// are W GAP(F) + b, mean over s of M_b plus the bias is the logit.
+///
+/// Shapes: `features` [B, C, *S], `weight` [K, C], `target` [B] -> [B, *S].
+/// An undefined `weight` means a head that is the identity: the features are
+/// the maps of all classes [B, K, *S] already. K = 1: the one logit speaks
+/// for class 1, and label 0 negates the map.
+/// Range: as features and weights give; computed in float32 at least.
+/// Gradient: to `features` and `weight`.
+/// Throws: on shapes, types or devices that do not fit, and on targets out
+/// of range where they lie on the CPU.
+/// Source: Zhou et al., "Learning Deep Features for Discriminative
+/// Localization", CVPR 2016, equation 2.
+///
+/// Example:
+///
+///     auto maps = functional::cam(features, net->fc->weight, labels);
+inline torch::Tensor cam(
+    const torch::Tensor& features,
+    const torch::Tensor& weight,
+    const torch::Tensor& target) {
+  constexpr const char* kFunction = "cyborg::cam";
+  detail::check_features(kFunction, features);
+  const bool identity = !weight.defined();
+  if (!identity) {
+    detail::check_head(kFunction, features, weight);
+  }
+  const int64_t classes = identity ? features.size(1) : weight.size(0);
+  detail::check_labels(kFunction, target, features, classes);
+  const detail::NoAutocast no_autocast;
+  const torch::Tensor index = target.to(at::kLong);
+  if (identity) {
+    const torch::Tensor maps = detail::to_compute_type(features);
+    std::vector<int64_t> sizes(static_cast<size_t>(maps.dim()), 1);
+    sizes[0] = maps.size(0);
+    if (classes == 1) {
+      return (maps * detail::label_sign(target, maps.scalar_type())
+                         .reshape(sizes))
+          .squeeze(1);
+    }
+    std::vector<int64_t> one_class = maps.sizes().vec();
+    one_class[1] = 1;
+    return maps.gather(/*dim=*/1, index.reshape(sizes).expand(one_class))
+        .squeeze(1);
+  }
+  const at::ScalarType type = detail::compute_type(
+      c10::promoteTypes(features.scalar_type(), weight.scalar_type()));
+  const torch::Tensor values = weight.to(type);
+  const torch::Tensor weights = classes == 1
+      ? values * detail::label_sign(target, type).unsqueeze(1)
+      : values.index_select(/*dim=*/0, index);
+  return detail::weigh_channels(weights, features.to(type));
+}
+
+/// Class activation maps of all classes.
+///
+///     M_b[k, s] = sum over c of W[k, c] F_b[c, s]
+///
+/// Shapes: `features` [B, C, *S], `weight` [K, C] -> [B, K, *S]; an undefined
+/// `weight` means an identity head, whose maps are the features. K = 1: the
+/// map of class 1, not negated.
+/// Range, Gradient, Source: as `cam`.
+/// Throws: on shapes, types or devices that do not fit.
+inline torch::Tensor cam_all(
+    const torch::Tensor& features, const torch::Tensor& weight) {
+  constexpr const char* kFunction = "cyborg::cam_all";
+  detail::check_features(kFunction, features);
+  const detail::NoAutocast no_autocast;
+  if (!weight.defined()) {
+    return detail::to_compute_type(features);
+  }
+  detail::check_head(kFunction, features, weight);
+  const at::ScalarType type = detail::compute_type(
+      c10::promoteTypes(features.scalar_type(), weight.scalar_type()));
+  std::vector<int64_t> sizes = features.sizes().vec();
+  sizes[1] = weight.size(0);
+  return at::bmm(
+             weight.to(type).unsqueeze(0).expand(
+                 {features.size(0), -1, -1}),
+             features.to(type).flatten(2))
+      .reshape(sizes);
+}
+
+/// Grad-CAM: maps of whatever `score` is computed from `features`.
+///
+///     M_b[s] = sum over c of (mean over s of G_b[c, s]) F_b[c, s],
+///     G = d(sum of score) / dF
+///
+/// For a head W GAP(F) + b this is the CAM divided by the positions. The
+/// scores of a batch are summed, so with batch statistics between features
+/// and score (batch normalisation in training mode) G is not one sample's.
+///
+/// Shapes: `features` [B, C, *S], `score` [B] (a logit each) -> [B, *S].
+/// Range: as they give; in float32 at least. No ReLU unless asked for.
+/// Gradient: to everything that `features` and, unless `detach_weights`, the
+/// gradient depend on; the latter in gradient mode only. The graph is kept.
+/// Throws: when no graph leads from `score` to `features`.
+/// Source: Selvaraju et al., "Grad-CAM", ICCV 2017, equations 1 and 2.
+///
+/// Example:
+///
+///     auto score = logits.gather(1, labels.unsqueeze(1)).squeeze(1);
+///     auto maps = functional::grad_cam(features, score);
+inline torch::Tensor grad_cam(
+    const torch::Tensor& features,
+    const torch::Tensor& score,
+    const GradCamOptions& options = {}) {
+  const detail::NoAutocast no_autocast;
+  const torch::Tensor gradient = detail::feature_gradient(
+      "cyborg::grad_cam", features, score, options);
+  const torch::Tensor maps = detail::weigh_channels(
+      gradient.flatten(2).mean(/*dim=*/2), detail::to_compute_type(features));
+  return options.relu() ? maps.relu() : maps;
+}
+
+/// HiResCAM: Grad-CAM without the mean, so that a position's value is that
+/// position's own share.
+///
+///     M_b[s] = sum over c of G_b[c, s] F_b[c, s]
+///
+/// Equal to Grad-CAM for a head W GAP(F) + b.
+///
+/// Shapes, Range, Gradient, Throws: as `grad_cam`.
+/// Source: Draelos and Carin, "Use HiResCAM instead of Grad-CAM for faithful
+/// explanations of convolutional neural networks", arXiv:2011.08891.
+inline torch::Tensor hires_cam(
+    const torch::Tensor& features,
+    const torch::Tensor& score,
+    const GradCamOptions& options = {}) {
+  const detail::NoAutocast no_autocast;
+  const torch::Tensor gradient = detail::feature_gradient(
+      "cyborg::hires_cam", features, score, options);
+  const torch::Tensor maps =
+      (gradient * detail::to_compute_type(features)).sum(/*dim=*/1);
+  return options.relu() ? maps.relu() : maps;
+}
+
+}  // namespace functional
+}  // namespace cyborg

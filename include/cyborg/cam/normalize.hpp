@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <cyborg/detail/precision.hpp>
+
+#include <torch/types.h>
+
+namespace cyborg {
+
+/// How a map is brought to a scale on which maps can be compared. Every
+/// choice works on one sample at a time.
+enum class Normalizer {
+  kNone,     ///< as it is
+  kMinMax,   ///< (x - min) / (max - min): in [0, 1], the published choice
+  kMax,      ///< x / max: keeps zero where it is
+  kSum,      ///< (x - min(x, 0)) / sum: a distribution; h / sum(h) for h >= 0
+  kSoftmax,  ///< softmax over the positions: a distribution
+};
+
+namespace detail {
+
+/// A model's map whose range is below this says nothing: amplified to [0, 1]
+/// it would be rounding noise with a gradient of 1 / range.
+constexpr double kModelFloor = 1e-5;
+
+/// A range below this share of the largest magnitude is rounding (float32
+/// resolves 6e-8; a resize sums hundreds of terms).
+constexpr double kRelativeFloor = 1e-6;
+
+/// Which of the maps [B, P] can be normalised: [B] bool. Not those that hold
+/// a NaN or an infinity, and, unless `normalizer` is kNone, not flat ones:
+/// max - min <= max(floor, 1e-6 max|x|).
+///
+/// `amin` and `amax` carry NaN along, so max - min tells everything; it is
+/// tested by `at::isfinite`, which a user's -ffast-math cannot remove.
+inline torch::Tensor usable_maps(
+    const torch::Tensor& maps, Normalizer normalizer, double floor) {
+  const torch::Tensor values = maps.detach();
+  const torch::Tensor high = values.amax(/*dim=*/1);
+  const torch::Tensor low = values.amin(/*dim=*/1);
+  const torch::Tensor range = high - low;
+  const torch::Tensor finite = at::isfinite(range);
+  if (normalizer == Normalizer::kNone) {
+    return finite;
+  }
+  const torch::Tensor threshold =
+      at::maximum(high, -low).mul(kRelativeFloor).clamp_min(floor);
+  // kMax divides by the maximum, so that has to stand out as well.
+  const torch::Tensor divisor =
+      normalizer == Normalizer::kMax ? at::minimum(range, high) : range;
+  return finite.logical_and(divisor > threshold);
+}
+
+/// The maps [B, P] with those that are not `usable` [B] replaced by zeros,
+/// before anything is computed from them: so neither their values nor their
+/// gradients can turn into NaN further down.
+inline torch::Tensor zero_unusable(
+    const torch::Tensor& maps, const torch::Tensor& usable) {
+  return maps.masked_fill(usable.logical_not().unsqueeze(1), 0);
+}
+
+/// Normalises maps [B, P] of which those not `usable` are zeros already and
+/// stay zeros. No epsilon: the divisor of a usable map is above the floor.
+inline torch::Tensor normalize_usable(
+    const torch::Tensor& maps,
+    const torch::Tensor& usable,
+    Normalizer normalizer) {
+  const torch::Tensor unusable = usable.logical_not().unsqueeze(1);
+  switch (normalizer) {
+    case Normalizer::kMinMax: {
+      // amin and amax, not min(dim): ties share the gradient.
+      const torch::Tensor low = maps.amin(/*dim=*/1, /*keepdim=*/true);
+      const torch::Tensor high = maps.amax(/*dim=*/1, /*keepdim=*/true);
+      return (maps - low) / (high - low).masked_fill(unusable, 1);
+    }
+    case Normalizer::kMax: {
+      const torch::Tensor high = maps.amax(/*dim=*/1, /*keepdim=*/true);
+      return maps / high.masked_fill(unusable, 1);
+    }
+    case Normalizer::kSum: {
+      const torch::Tensor shifted =
+          maps - maps.amin(/*dim=*/1, /*keepdim=*/true).clamp_max(0);
+      const torch::Tensor sum = shifted.sum(/*dim=*/1, /*keepdim=*/true);
+      return shifted / sum.masked_fill(unusable, 1);
+    }
+    case Normalizer::kSoftmax:
+      return maps.softmax(/*dim=*/1).masked_fill(unusable, 0);
+    case Normalizer::kNone:
+      break;
+  }
+  return maps;
+}
+
+/// Maps [B, P] and which of them mean something [B].
+struct NormalizedMaps {
+  torch::Tensor maps;
+  torch::Tensor usable;
+};
+
+/// Both steps: what can be normalised is, the rest becomes zeros without a
+/// gradient. `floor`: see `usable_maps`.
+inline NormalizedMaps normalize(
+    const torch::Tensor& maps, Normalizer normalizer, double floor) {
+  const torch::Tensor usable = usable_maps(maps, normalizer, floor);
+  return {
+      normalize_usable(zero_unusable(maps, usable), usable, normalizer),
+      usable};
+}
+
+}  // namespace detail
+
+namespace functional {
+
+/// Normalises every map of a batch by itself.
+///
+///     kMinMax   (x - min) / (max - min)
+///     kMax      x / max
+///     kSum      (x - min(min x, 0)) / sum of the same
+///     kSoftmax  exp(x) / sum exp(x)
+///
+/// A map that cannot be normalised (flat, which is max - min <= 1e-6 max|x|,
+/// or holding a NaN or an infinity; for kMax also max <= 0) becomes zeros.
+/// No epsilon is added to any divisor.
+///
+/// Shapes: `maps` [B, *S] -> [B, *S].
+/// Range: any numbers; float32 at least comes back, float64 stays. kNone
+/// changes nothing but the type.
+/// Gradient: to `maps`, through minimum and maximum too, shared evenly among
+/// ties; zero for a map that became zeros.
+/// Throws: when `maps` is not [B, *S] with at least one position.
+/// Source: Boyd et al., "CYBORG: Blending Human Saliency Into the Loss
+/// Improves Deep Learning-Based Synthetic Face Detection", WACV 2023, for
+/// kMinMax. The guard departs from its code, where a flat map is 0 / 0.
+///
+/// Example:
+///
+///     auto maps = torch::tensor({{2.0, 4.0, 6.0}});
+///     functional::normalize(maps, Normalizer::kMinMax);  // 0, 0.5, 1
+inline torch::Tensor normalize(
+    const torch::Tensor& maps, Normalizer normalizer) {
+  TORCH_CHECK_VALUE(
+      maps.defined(), "cyborg::normalize: expected maps [B, *S], got none");
+  TORCH_CHECK_VALUE(
+      maps.dim() >= 2 && (maps.numel() > 0 || maps.size(0) == 0),
+      "cyborg::normalize: expected maps [B, *S], got ", maps.sizes());
+  const detail::NoAutocast no_autocast;
+  const torch::Tensor values = detail::to_compute_type(maps);
+  if (normalizer == Normalizer::kNone || maps.size(0) == 0) {
+    return values;
+  }
+  return detail::normalize(values.flatten(1), normalizer, /*floor=*/0)
+      .maps.reshape(maps.sizes());
+}
+
+}  // namespace functional
+}  // namespace cyborg

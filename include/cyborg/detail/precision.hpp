@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <c10/core/DispatchKeySet.h>  // autocast_dispatch_keyset
+#include <c10/core/impl/LocalDispatchKeySet.h>
+#include <torch/types.h>
+
+#include <cstdint>
+
+namespace cyborg {
+namespace detail {
+
+/// The type in which a map of `type` is computed: float32 at least, so half
+/// types and integers become float32, and float64 stays.
+inline at::ScalarType compute_type(at::ScalarType type) {
+  return type == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+inline torch::Tensor to_compute_type(const torch::Tensor& tensor) {
+  return tensor.to(compute_type(tensor.scalar_type()));
+}
+
+/// While it lives, autocast leaves the operators of this thread alone: a
+/// product of maps under autocast would otherwise drop to bfloat16.
+class NoAutocast {
+ public:
+  NoAutocast() : guard_(c10::autocast_dispatch_keyset) {}
+
+ private:
+  c10::impl::ExcludeDispatchKeyGuard guard_;
+};
+
+/// Throws unless `labels` is [batch], of integers, and, on the CPU (elsewhere
+/// reading them would stop the device), within [0, classes).
+inline void check_labels(
+    const char* function,
+    const torch::Tensor& labels,
+    const torch::Tensor& like,
+    int64_t classes) {
+  TORCH_CHECK_VALUE(
+      labels.defined(), function, ": expected labels [B], got none");
+  TORCH_CHECK_VALUE(
+      labels.dim() == 1 && labels.size(0) == like.size(0),
+      function, ": expected labels [", like.size(0), "], got ", labels.sizes());
+  TORCH_CHECK_VALUE(
+      at::isIntegralType(labels.scalar_type(), /*includeBool=*/true),
+      function, ": expected labels of integers, got ", labels.scalar_type());
+  TORCH_CHECK_VALUE(
+      labels.device() == like.device(),
+      function, ": expected labels on ", like.device(), ", got ",
+      labels.device());
+  if (!labels.is_cpu()) {
+    return;
+  }
+  // Read directly: item() would show up as a synchronisation.
+  const torch::Tensor values = labels.detach().to(at::kLong).contiguous();
+  const int64_t* value = values.data_ptr<int64_t>();
+  const int64_t highest = classes == 1 ? 2 : classes;  // one logit: 0 or 1
+  for (int64_t i = 0; i < values.numel(); ++i) {
+    TORCH_CHECK_VALUE(
+        value[i] >= 0 && value[i] < highest,
+        function, ": expected labels in [0, ", highest - 1, "], got ",
+        value[i], " at position ", i);
+  }
+}
+
+}  // namespace detail
+}  // namespace cyborg

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// What the tests of every area share: errors as text, gradients against
+// finite differences, tensors from numbers.
+#pragma once
+
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/types.h>
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <initializer_list>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace support {
+
+using torch::Tensor;
+
+/// What the callable throws, without the place in the source and the stack;
+/// empty when it throws nothing.
+template <class Callable>
+std::string error_of(Callable&& callable) {
+  try {
+    std::forward<Callable>(callable)();
+  } catch (const std::exception& error) {
+    std::string text = error.what();
+    return text.substr(0, text.find("\nException raised"));
+  }
+  return {};
+}
+
+inline bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+/// A float64 tensor of these numbers, in this shape.
+inline Tensor t(
+    std::initializer_list<double> values,
+    std::vector<int64_t> sizes = {-1}) {
+  return torch::tensor(std::vector<double>(values), torch::kDouble)
+      .reshape(sizes);
+}
+
+/// An int64 tensor of these labels.
+inline Tensor labels(std::initializer_list<int64_t> values) {
+  return torch::tensor(std::vector<int64_t>(values), torch::kLong);
+}
+
+/// Largest absolute difference; infinite when shapes differ or a NaN shows.
+inline double distance(const Tensor& a, const Tensor& b) {
+  if (!a.defined() || !b.defined() || a.sizes() != b.sizes()) {
+    return HUGE_VAL;
+  }
+  if (a.numel() == 0) {
+    return 0;
+  }
+  const Tensor difference =
+      (a.detach().to(torch::kDouble) - b.detach().to(torch::kDouble)).abs();
+  if (!at::isfinite(difference).all().item<bool>()) {
+    return HUGE_VAL;
+  }
+  return difference.max().item<double>();
+}
+
+/// Same shape and equal within `tolerance`.
+inline bool close(const Tensor& a, const Tensor& b, double tolerance = 1e-12) {
+  return distance(a, b) <= tolerance;
+}
+
+/// Whether autograd agrees with central finite differences, in float64, for
+/// every element of every input. `function` maps the inputs to one tensor; a
+/// fixed, uneven weighting makes a scalar of it. With eps = 1e-6 the
+/// truncation is 1e-12 and the rounding 1e-10, so tol = 1e-7 leaves room for
+/// second derivatives of some size.
+inline bool gradcheck(
+    const std::function<Tensor(std::vector<Tensor>)>& function,
+    const std::vector<Tensor>& inputs,
+    double eps = 1e-6,
+    double tol = 1e-7) {
+  std::vector<Tensor> leaves;
+  for (const Tensor& input : inputs) {
+    leaves.push_back(
+        input.detach().to(torch::kDouble).clone().contiguous()
+            .requires_grad_());
+  }
+  const auto scalar = [&](const std::vector<Tensor>& at) {
+    const Tensor out = function(at);
+    const Tensor weight = torch::linspace(
+        0.5, 1.7, out.numel(), torch::kDouble).cos().reshape(out.sizes());
+    return (out.to(torch::kDouble) * weight).sum();
+  };
+  const std::vector<Tensor> gradients = torch::autograd::grad(
+      {scalar(leaves)}, leaves, {}, false, false, /*allow_unused=*/true);
+  for (std::size_t i = 0; i < leaves.size(); ++i) {
+    const Tensor gradient = gradients[i].defined()
+        ? gradients[i].contiguous()
+        : torch::zeros_like(leaves[i]);
+    double* value = leaves[i].data_ptr<double>();
+    for (int64_t k = 0; k < leaves[i].numel(); ++k) {
+      const double kept = value[k];
+      value[k] = kept + eps;
+      const double above = scalar(leaves).item<double>();
+      value[k] = kept - eps;
+      const double below = scalar(leaves).item<double>();
+      value[k] = kept;
+      const double expected = (above - below) / (2 * eps);
+      const double found = gradient.data_ptr<double>()[k];
+      if (!(std::abs(expected - found) <= tol * (1 + std::abs(expected)))) {
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+}  // namespace support
