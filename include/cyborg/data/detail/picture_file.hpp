@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+// What a picture file is and whether it is whole, read from its bytes. stb
+// decodes a JPEG or BMP that was cut off and leaves the rest grey or black,
+// takes CMYK for RGB where it can, and ignores PNG checksums; a training set
+// must not hold such pictures unnoticed.
+namespace cyborg::data::detail {
+
+enum class PictureFormat { kNone, kPng, kJpeg, kBmp };
+
+inline uint32_t byte_at(std::string_view bytes, size_t i) {
+  return i < bytes.size() ? static_cast<unsigned char>(bytes[i]) : 0U;
+}
+
+inline uint32_t big_endian_32(std::string_view bytes, size_t i) {
+  return byte_at(bytes, i) << 24 | byte_at(bytes, i + 1) << 16 |
+      byte_at(bytes, i + 2) << 8 | byte_at(bytes, i + 3);
+}
+
+inline uint32_t little_endian_32(std::string_view bytes, size_t i) {
+  return byte_at(bytes, i + 3) << 24 | byte_at(bytes, i + 2) << 16 |
+      byte_at(bytes, i + 1) << 8 | byte_at(bytes, i);
+}
+
+inline bool holds(std::string_view bytes, size_t at, std::string_view text) {
+  return bytes.size() >= at + text.size() &&
+      bytes.compare(at, text.size(), text) == 0;
+}
+
+inline constexpr std::string_view kPngSignature{"\x89PNG\r\n\x1a\n", 8};
+
+inline PictureFormat picture_format(std::string_view bytes) {
+  if (holds(bytes, 0, kPngSignature)) {
+    return PictureFormat::kPng;
+  }
+  if (holds(bytes, 0, "\xFF\xD8\xFF")) {
+    return PictureFormat::kJpeg;
+  }
+  if (holds(bytes, 0, "BM") && bytes.size() >= 26) {
+    const auto header = little_endian_32(bytes, 14);
+    if (header == 12 || (header >= 40 && header <= 124)) {
+      return PictureFormat::kBmp;
+    }
+  }
+  return PictureFormat::kNone;
+}
+
+inline const char* format_name(PictureFormat format) {
+  switch (format) {
+    case PictureFormat::kPng:
+      return "PNG";
+    case PictureFormat::kJpeg:
+      return "JPEG";
+    case PictureFormat::kBmp:
+      return "BMP";
+    case PictureFormat::kNone:
+      break;
+  }
+  return "unknown";
+}
+
+/// The format that a file name promises; `kNone` for any other extension.
+inline PictureFormat promised_format(std::string extension) {
+  for (auto& c : extension) {
+    c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  }
+  if (extension == ".png") {
+    return PictureFormat::kPng;
+  }
+  if (extension == ".jpg" || extension == ".jpeg" || extension == ".jpe" ||
+      extension == ".jfif") {
+    return PictureFormat::kJpeg;
+  }
+  if (extension == ".bmp" || extension == ".dib") {
+    return PictureFormat::kBmp;
+  }
+  return PictureFormat::kNone;
+}
+
+/// What a file that is no PNG, JPEG or BMP looks like; "" where unknown.
+inline std::string foreign_format(std::string_view bytes) {
+  if (holds(bytes, 0, "GIF8")) {
+    return "GIF";
+  }
+  if (holds(bytes, 0, "RIFF") && holds(bytes, 8, "WEBP")) {
+    return "WebP";
+  }
+  if (holds(bytes, 0, {"II*\0", 4}) || holds(bytes, 0, {"MM\0*", 4})) {
+    return "TIFF";
+  }
+  if (holds(bytes, 4, "ftyp")) {
+    return "HEIF, AVIF or video";
+  }
+  if (holds(bytes, 0, {"\0\0\0\x0CjP", 6}) || holds(bytes, 0, "\xFF\x4F\xFF")) {
+    return "JPEG 2000";
+  }
+  if (holds(bytes, 0, "%PDF")) {
+    return "PDF";
+  }
+  for (size_t i = 0; i < bytes.size() && i < 256; ++i) {
+    const auto c = byte_at(bytes, i);
+    if (c < 32 && c != '\t' && c != '\n' && c != '\r') {
+      return "";
+    }
+  }
+  return "text";
+}
+
+/// "" or why these PNG bytes cannot be trusted: the chunks must be whole, their
+/// checksums right, and the last one IEND.
+inline std::string png_problem(std::string_view bytes) {
+  static const auto table = [] {
+    std::array<uint32_t, 256> t{};
+    for (uint32_t n = 0; n < 256; ++n) {
+      uint32_t c = n;
+      for (int k = 0; k < 8; ++k) {
+        c = (c & 1U) != 0 ? 0xEDB88320U ^ (c >> 1) : c >> 1;
+      }
+      t[n] = c;
+    }
+    return t;
+  }();
+  size_t at = kPngSignature.size();
+  while (true) {
+    if (bytes.size() < at + 12) {
+      return "is truncated: it ends before the PNG's last chunk";
+    }
+    const size_t length = big_endian_32(bytes, at);
+    if (bytes.size() - at - 12 < length) {
+      return "is truncated: it ends inside a PNG chunk";
+    }
+    uint32_t crc = 0xFFFFFFFFU;
+    for (size_t i = at + 4; i < at + 8 + length; ++i) {
+      crc = table[(crc ^ byte_at(bytes, i)) & 0xFFU] ^ (crc >> 8);
+    }
+    if ((crc ^ 0xFFFFFFFFU) != big_endian_32(bytes, at + 8 + length)) {
+      return "is damaged: a PNG chunk has a wrong checksum";
+    }
+    if (holds(bytes, at + 4, "IEND")) {
+      return "";
+    }
+    at += 12 + length;
+  }
+}
+
+/// "" or why these JPEG bytes cannot be trusted: the markers must lead to the
+/// end-of-image marker, and the frame must be 8-bit grey or three components.
+inline std::string jpeg_problem(std::string_view bytes) {
+  const std::string cut =
+      "is truncated: the JPEG's end-of-image marker is missing";
+  size_t at = 2;
+  bool in_scan = false;
+  bool has_frame = false;
+  while (at + 1 < bytes.size()) {
+    if (byte_at(bytes, at) != 0xFF) {
+      if (!in_scan) {
+        return "is damaged: a JPEG marker was expected at byte " +
+            std::to_string(at);
+      }
+      const auto next = bytes.find('\xFF', at); // skip entropy-coded data
+      if (next == std::string_view::npos) {
+        return cut;
+      }
+      at = next;
+      continue;
+    }
+    const auto marker = byte_at(bytes, at + 1);
+    if (marker == 0xFF) { // fill byte
+      ++at;
+    } else if (marker == 0xD9) {
+      return has_frame ? "" : "is damaged: the JPEG holds no picture";
+    } else if (
+        marker == 0x00 || marker == 0x01 || (marker >= 0xD0 && marker <= 0xD8)) {
+      at += 2; // a stuffed zero, or a marker without a segment
+    } else {
+      const size_t length =
+          byte_at(bytes, at + 2) << 8 | byte_at(bytes, at + 3);
+      if (length < 2 || bytes.size() - at - 2 < length) {
+        return cut;
+      }
+      const bool frame = marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 &&
+          marker != 0xC8 && marker != 0xCC;
+      if (frame) {
+        has_frame = true;
+        const auto bits = byte_at(bytes, at + 4);
+        const auto components = byte_at(bytes, at + 9);
+        if (components == 4) {
+          return "is a CMYK JPEG (4 components); convert it to RGB";
+        }
+        if (components != 1 && components != 3) {
+          return "is a JPEG of " + std::to_string(components) +
+              " components, expected 1 or 3";
+        }
+        if (bits != 8) {
+          return "is a JPEG of " + std::to_string(bits) +
+              " bits, which cannot be decoded; expected 8";
+        }
+        if (marker > 0xC2) {
+          return "is a lossless, hierarchical or arithmetic JPEG, which cannot "
+                 "be decoded; convert it to a baseline or progressive one";
+        }
+      }
+      in_scan = marker == 0xDA || (in_scan && !frame);
+      at += 2 + length;
+    }
+  }
+  return cut;
+}
+
+/// "" or why these BMP bytes cannot be trusted: uncompressed rows must be whole.
+inline std::string bmp_problem(std::string_view bytes) {
+  const bool old = little_endian_32(bytes, 14) == 12;
+  const auto low = [&](size_t i) { return little_endian_32(bytes, i) & 0xFFFFU; };
+  const auto magnitude = [&](size_t i) {
+    const auto value = static_cast<int32_t>(little_endian_32(bytes, i));
+    return static_cast<uint64_t>(value < 0 ? -static_cast<int64_t>(value) : value);
+  };
+  const uint64_t width = old ? low(18) : magnitude(18);
+  const uint64_t height = old ? low(20) : magnitude(22); // negative: top down
+  const uint64_t bits = old ? low(24) : low(28);
+  const auto compression = old ? 0U : little_endian_32(bytes, 30);
+  if (compression == 1 || compression == 2) {
+    return "is a run-length coded BMP, which cannot be decoded";
+  }
+  const uint64_t stride = (width * bits + 31) / 32 * 4;
+  // The padding of the last row is often left out, and needed by nobody.
+  const uint64_t expected = little_endian_32(bytes, 10) +
+      (height > 0 ? stride * (height - 1) : 0) + (width * bits + 7) / 8;
+  if (bytes.size() < expected) {
+    return "is truncated: " + std::to_string(bytes.size()) + " of " +
+        std::to_string(expected) + " bytes";
+  }
+  return "";
+}
+
+} // namespace cyborg::data::detail

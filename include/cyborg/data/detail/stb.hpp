@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+// stb_image and stb_image_write, wrapped so that this library stays
+// header-only and leaves no trace in a user's program:
+//  - their functions live in `cyborg::data::detail::stb` with internal
+//    linkage, so any number of translation units may include this file, and a
+//    program may have its own stb, with its own settings (flipping, ...);
+//  - every macro that decides how stb is compiled is put back afterwards, so a
+//    program may include its own stb in the same file, before or after.
+// stb's own includes come first, because inside the namespace they would
+// declare the C library again.
+
+#include <assert.h>
+#include <limits.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#if defined(_MSC_VER)
+#include <intrin.h>
+#endif
+#if defined(__SSE2__) || defined(_M_X64)
+#include <emmintrin.h>
+#endif
+
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wmissing-field-initializers"
+#pragma GCC diagnostic ignored "-Wold-style-cast"
+#pragma GCC diagnostic ignored "-Wpedantic"
+#pragma GCC diagnostic ignored "-Wshadow"
+#pragma GCC diagnostic ignored "-Wsign-compare"
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+#pragma GCC diagnostic ignored "-Wunused-function"
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+#endif
+
+#pragma push_macro("STBI_INCLUDE_STB_IMAGE_H")
+#pragma push_macro("STB_IMAGE_IMPLEMENTATION")
+#pragma push_macro("STB_IMAGE_STATIC")
+#pragma push_macro("STBIDEF")
+#pragma push_macro("STBI_NO_STDIO")
+#pragma push_macro("STBI_NO_FAILURE_STRINGS")
+#pragma push_macro("STBI_FAILURE_USERMSG")
+#pragma push_macro("STBI_ONLY_JPEG")
+#pragma push_macro("STBI_ONLY_PNG")
+#pragma push_macro("STBI_ONLY_BMP")
+#pragma push_macro("STBI_NO_JPEG")
+#pragma push_macro("STBI_NO_PNG")
+#pragma push_macro("STBI_NO_BMP")
+#pragma push_macro("STBI_NO_ZLIB")
+#pragma push_macro("STBI_NO_PSD")
+#pragma push_macro("STBI_NO_TGA")
+#pragma push_macro("STBI_NO_GIF")
+#pragma push_macro("STBI_NO_HDR")
+#pragma push_macro("STBI_NO_LINEAR")
+#pragma push_macro("STBI_NO_PIC")
+#pragma push_macro("STBI_NO_PNM")
+#pragma push_macro("INCLUDE_STB_IMAGE_WRITE_H")
+#pragma push_macro("STB_IMAGE_WRITE_IMPLEMENTATION")
+#pragma push_macro("STB_IMAGE_WRITE_STATIC")
+#pragma push_macro("STBIWDEF")
+#pragma push_macro("STBI_WRITE_NO_STDIO")
+#undef STBI_INCLUDE_STB_IMAGE_H
+#undef STB_IMAGE_IMPLEMENTATION
+#undef STB_IMAGE_STATIC
+#undef STBIDEF
+#undef STBI_NO_STDIO
+#undef STBI_NO_FAILURE_STRINGS
+#undef STBI_FAILURE_USERMSG
+#undef STBI_ONLY_JPEG
+#undef STBI_ONLY_PNG
+#undef STBI_ONLY_BMP
+#undef STBI_NO_JPEG
+#undef STBI_NO_PNG
+#undef STBI_NO_BMP
+#undef STBI_NO_ZLIB
+#undef STBI_NO_PSD
+#undef STBI_NO_TGA
+#undef STBI_NO_GIF
+#undef STBI_NO_HDR
+#undef STBI_NO_LINEAR
+#undef STBI_NO_PIC
+#undef STBI_NO_PNM
+#undef INCLUDE_STB_IMAGE_WRITE_H
+#undef STB_IMAGE_WRITE_IMPLEMENTATION
+#undef STB_IMAGE_WRITE_STATIC
+#undef STBIWDEF
+#undef STBI_WRITE_NO_STDIO
+
+#define STB_IMAGE_IMPLEMENTATION
+#define STB_IMAGE_STATIC
+#define STBI_NO_STDIO // files are read by cyborg, which says what is wrong
+#define STBI_FAILURE_USERMSG
+#define STBI_NO_PSD
+#define STBI_NO_TGA
+#define STBI_NO_GIF
+#define STBI_NO_HDR
+#define STBI_NO_LINEAR
+#define STBI_NO_PIC
+#define STBI_NO_PNM
+#define STB_IMAGE_WRITE_IMPLEMENTATION
+#define STB_IMAGE_WRITE_STATIC
+#define STBI_WRITE_NO_STDIO
+
+namespace cyborg::data::detail::stb {
+#include <stb/stb_image.h>
+#include <stb/stb_image_write.h>
+} // namespace cyborg::data::detail::stb
+
+#pragma pop_macro("STBI_WRITE_NO_STDIO")
+#pragma pop_macro("STBIWDEF")
+#pragma pop_macro("STB_IMAGE_WRITE_STATIC")
+#pragma pop_macro("STB_IMAGE_WRITE_IMPLEMENTATION")
+#pragma pop_macro("INCLUDE_STB_IMAGE_WRITE_H")
+#pragma pop_macro("STBI_NO_PNM")
+#pragma pop_macro("STBI_NO_PIC")
+#pragma pop_macro("STBI_NO_LINEAR")
+#pragma pop_macro("STBI_NO_HDR")
+#pragma pop_macro("STBI_NO_GIF")
+#pragma pop_macro("STBI_NO_TGA")
+#pragma pop_macro("STBI_NO_PSD")
+#pragma pop_macro("STBI_NO_ZLIB")
+#pragma pop_macro("STBI_NO_BMP")
+#pragma pop_macro("STBI_NO_PNG")
+#pragma pop_macro("STBI_NO_JPEG")
+#pragma pop_macro("STBI_ONLY_BMP")
+#pragma pop_macro("STBI_ONLY_PNG")
+#pragma pop_macro("STBI_ONLY_JPEG")
+#pragma pop_macro("STBI_FAILURE_USERMSG")
+#pragma pop_macro("STBI_NO_FAILURE_STRINGS")
+#pragma pop_macro("STBI_NO_STDIO")
+#pragma pop_macro("STBIDEF")
+#pragma pop_macro("STB_IMAGE_STATIC")
+#pragma pop_macro("STB_IMAGE_IMPLEMENTATION")
+#pragma pop_macro("STBI_INCLUDE_STB_IMAGE_H")
+
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif

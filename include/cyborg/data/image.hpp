@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <cyborg/data/detail/picture_file.hpp>
+#include <cyborg/data/detail/stb.hpp>
+#include <cyborg/data/file.hpp>
+#include <cyborg/human/maps.hpp>
+
+#include <torch/arg.h>
+#include <torch/types.h>
+
+#include <climits>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+
+namespace cyborg::data {
+
+/// Options of `read_image`.
+struct ImageOptions {
+  /// 1: grey, 3: RGB, 0: what the file holds. Colour becomes grey by
+  /// .299 R + .587 G + .114 B (ITU-R BT.601, as PIL), grey becomes three equal
+  /// channels. Default 3.
+  TORCH_ARG(int64_t, channels) = 3;
+  /// Pictures of more pixels are refused before they are decoded. Default
+  /// 2^26, 64 megapixels: about 800 MB while an RGB picture is decoded.
+  TORCH_ARG(int64_t, max_pixels) = int64_t{1} << 26;
+  /// Whether a file whose extension promises another format than it holds
+  /// (a JPEG named .png) is an error. Default true.
+  TORCH_ARG(bool, check_extension) = true;
+
+ public:
+};
+
+namespace detail {
+
+/// Decodes the bytes of a whole file; `fail(reason)` throws.
+template <typename Fail>
+at::Tensor decode_picture(
+    std::string_view bytes,
+    PictureFormat promised,
+    const ImageOptions& options,
+    const Fail& fail) {
+  const auto format = picture_format(bytes);
+  if (format == PictureFormat::kNone) {
+    const auto foreign = foreign_format(bytes);
+    fail(
+        (promised != PictureFormat::kNone ? "is mislabelled: " : "") +
+        (foreign.empty() ? std::string("its content is")
+                         : "its content is " + foreign + ",") +
+        " not a PNG, JPEG or BMP picture");
+  }
+  if (options.check_extension() && promised != PictureFormat::kNone &&
+      promised != format) {
+    fail(
+        std::string("is mislabelled: named as ") + format_name(promised) +
+        " but its content is " + format_name(format));
+  }
+  if (bytes.size() > static_cast<size_t>(INT_MAX)) {
+    fail("is too large: more than 2 GiB");
+  }
+  const auto* data = reinterpret_cast<const stb::stbi_uc*>(bytes.data());
+  const auto length = static_cast<int>(bytes.size());
+  // stb keeps its reason for each translation unit, so it is asked for here,
+  // in the function that called stb.
+  const auto stb_reason = [] {
+    const char* reason = stb::stbi_failure_reason();
+    return std::string(reason != nullptr ? reason : "unknown reason");
+  };
+  int width = 0;
+  int height = 0;
+  int stored = 0;
+  const bool known =
+      stb::stbi_info_from_memory(data, length, &width, &height, &stored) != 0;
+  const auto known_reason = known ? "" : stb_reason();
+  if (known &&
+      int64_t{width} * int64_t{height} > options.max_pixels()) {
+    fail(
+        "is too large: " + std::to_string(width) + " x " +
+        std::to_string(height) + " pixels, the limit is " +
+        std::to_string(options.max_pixels()) + " (ImageOptions::max_pixels)");
+  }
+  const auto problem = format == PictureFormat::kPng ? png_problem(bytes)
+      : format == PictureFormat::kJpeg               ? jpeg_problem(bytes)
+                                                     : bmp_problem(bytes);
+  if (!problem.empty()) {
+    fail(problem);
+  }
+  if (!known) {
+    fail("cannot be decoded: " + known_reason);
+  }
+  const bool deep = stb::stbi_is_16_bit_from_memory(data, length) != 0;
+  void* raw = deep
+      ? static_cast<void*>(stb::stbi_load_16_from_memory(
+            data, length, &width, &height, &stored, /*desired_channels=*/0))
+      : static_cast<void*>(stb::stbi_load_from_memory(
+            data, length, &width, &height, &stored, /*desired_channels=*/0));
+  if (raw == nullptr) {
+    fail("cannot be decoded: " + stb_reason());
+  }
+  const auto free_raw = [](void* p) { stb::stbi_image_free(p); };
+  const std::unique_ptr<void, decltype(free_raw)> owner(raw, free_raw);
+  auto pixels = at::from_blob(
+                    raw,
+                    {height, width, stored},
+                    at::TensorOptions(deep ? at::kShort : at::kByte))
+                    .permute({2, 0, 1});
+  if (deep) { // LibTorch 1.13 has no unsigned 16-bit type
+    pixels = pixels.to(at::kInt).bitwise_and(0xFFFF);
+  }
+  const int64_t colours = stored >= 3 ? 3 : 1; // alpha, the last one, goes
+  auto image = at::empty({colours, height, width}, at::kFloat);
+  image.copy_(pixels.narrow(/*dim=*/0, /*start=*/0, colours));
+  image.div_(deep ? 65535 : 255);
+  if (options.channels() == 1 && colours == 3) {
+    image = (image[0] * 0.299 + image[1] * 0.587 + image[2] * 0.114)
+                .unsqueeze(/*dim=*/0);
+  } else if (options.channels() == 3 && colours == 1) {
+    image = image.repeat({3, 1, 1});
+  }
+  return image;
+}
+
+} // namespace detail
+
+/// Reads a PNG, JPEG or BMP picture.
+///
+/// Shapes: [C, H, W] float32, contiguous, C as `ImageOptions::channels` says.
+/// Range: [0, 1]: 8-bit values / 255, those of a 16-bit PNG / 65535. An alpha
+/// channel is dropped, not composed (as PIL's `convert("RGB")`). Orientation
+/// tags and colour profiles are not applied.
+/// Throws: `FileError` (path and reason) for a file that is missing, a
+/// directory, empty, truncated, damaged, no picture, named as another format
+/// than it holds, larger than `max_pixels`, CMYK, or not decodable.
+/// Example:
+///     auto face = cyborg::data::read_image("face.jpg");
+///     auto map = cyborg::data::read_image(
+///         "map.png", cyborg::data::ImageOptions().channels(1))[0];
+inline at::Tensor read_image(
+    const std::filesystem::path& path, const ImageOptions& options = {}) {
+  constexpr auto* kFunction = "cyborg::data::read_image";
+  TORCH_CHECK_VALUE(
+      options.channels() == 0 || options.channels() == 1 ||
+          options.channels() == 3,
+      kFunction,
+      ": expected 0, 1 or 3 channels, got ",
+      options.channels());
+  TORCH_CHECK_VALUE(
+      options.max_pixels() > 0,
+      kFunction,
+      ": expected max_pixels > 0, got ",
+      options.max_pixels());
+  // No picture within the limit takes more than 8 bytes a pixel and 16 MiB of
+  // metadata, so a large file of something else is never loaded.
+  const auto max_bytes = (uint64_t{1} << 24) +
+      8 * std::min(static_cast<uint64_t>(options.max_pixels()),
+                   uint64_t{1} << 56);
+  const auto bytes = read_file(path, max_bytes, kFunction);
+  return detail::decode_picture(
+      bytes,
+      detail::promised_format(path.extension().string()),
+      options,
+      [&](const std::string& reason) {
+        throw FileError(kFunction, path, reason);
+      });
+}
+
+/// The bytes of a PNG file that holds `image`.
+///
+/// Shapes: image [H, W], [1, H, W] or [3, H, W].
+/// Range: uint8, or floating point in [0, 1], where a value becomes
+/// round(255 x) and what lies outside [0, 1] is clamped to it.
+/// Throws: `c10::ValueError` for another shape or type, or a non-finite value.
+inline std::string encode_png(const at::Tensor& image) {
+  TORCH_CHECK_VALUE(
+      image.defined() && image.numel() > 0 &&
+          (image.dim() == 2 ||
+           (image.dim() == 3 && (image.size(0) == 1 || image.size(0) == 3))),
+      "cyborg::data::encode_png: expected an image [H, W], [1, H, W] or "
+      "[3, H, W], got ",
+      image.defined() ? image.sizes() : at::IntArrayRef());
+  TORCH_CHECK_VALUE(
+      image.scalar_type() == at::kByte || image.is_floating_point(),
+      "cyborg::data::encode_png: expected uint8 or floating point, got ",
+      image.scalar_type());
+  auto pixels = image.detach().to(at::kCPU);
+  if (pixels.is_floating_point()) {
+    pixels = pixels.to(at::kFloat);
+    TORCH_CHECK_VALUE(
+        at::isfinite(pixels).all().item<bool>(),
+        "cyborg::data::encode_png: expected finite values, got NaN or infinity");
+    pixels = pixels.clamp(0, 1).mul(255).round().to(at::kByte);
+  }
+  pixels = pixels.dim() == 2 ? pixels.unsqueeze(-1) : pixels.permute({1, 2, 0});
+  pixels = pixels.contiguous();
+  TORCH_CHECK_VALUE(
+      pixels.numel() < INT_MAX / 2,
+      "cyborg::data::encode_png: expected fewer than 2^30 values, got ",
+      image.sizes());
+  const auto height = static_cast<int>(pixels.size(0));
+  const auto width = static_cast<int>(pixels.size(1));
+  const auto channels = static_cast<int>(pixels.size(2));
+  std::string bytes;
+  const auto append = [](void* to, void* data, int size) {
+    static_cast<std::string*>(to)->append(
+        static_cast<const char*>(data), static_cast<size_t>(size));
+  };
+  const int written = detail::stb::stbi_write_png_to_func(
+      append,
+      &bytes,
+      width,
+      height,
+      channels,
+      pixels.data_ptr<uint8_t>(),
+      width * channels);
+  TORCH_CHECK(written != 0, "cyborg::data::encode_png: out of memory");
+  return bytes;
+}
+
+/// Writes a PNG file, through a temporary name, so that the file is whole
+/// whenever it is there. The image is as `encode_png` takes it; the folder must
+/// exist.
+///
+/// Throws: `c10::ValueError` as `encode_png`, `FileError`.
+inline void write_png(
+    const std::filesystem::path& path, const at::Tensor& image) {
+  write_file(path, encode_png(image), "cyborg::data::write_png");
+}
+
+/// Resizes a picture [C, H, W] or pictures [B, C, H, W] to `size` {H, W} by
+/// antialiased bilinear interpolation, in floating point: PIL's result before
+/// it is rounded to whole numbers.
+inline at::Tensor resize_image(const at::Tensor& image, at::IntArrayRef size) {
+  TORCH_CHECK_VALUE(
+      image.defined() && (image.dim() == 3 || image.dim() == 4) &&
+          size.size() == 2,
+      "cyborg::data::resize_image: expected an image [C, H, W] and a size "
+      "{H, W}, got ",
+      image.defined() ? image.sizes() : at::IntArrayRef(),
+      " and ",
+      size);
+  return human::resize(image, size, human::Resize::kAntialias);
+}
+
+} // namespace cyborg::data
