@@ -91,13 +91,25 @@ inline torch::Tensor weigh_channels(
       .reshape(map_sizes(features));
 }
 
-/// d(sum of score) / d(features), with a graph of its own where `attached`.
+/// sum over channels of a gradient times its features, by position.
+inline torch::Tensor weigh_positions(
+    const torch::Tensor& gradient, const torch::Tensor& features) {
+  return (gradient * to_compute_type(features)).sum(/*dim=*/1);
+}
+
+/// d(sum of score) / d(features), with a graph of its own in gradient mode
+/// unless it is to be detached.
 inline torch::Tensor feature_gradient(
     const char* function,
     const torch::Tensor& features,
     const torch::Tensor& score,
-    const GradCamOptions& options) {
+    const GradCamOptions& options,
+    int64_t channel_dim) {
   check_features(function, features);
+  TORCH_CHECK_VALUE(
+      channel_dim >= 1 && channel_dim < features.dim(),
+      function, ": expected channel_dim in [1, ", features.dim() - 1,
+      "], got ", channel_dim);
   TORCH_CHECK_VALUE(
       score.defined() && score.dim() == 1 &&
           score.size(0) == features.size(0),
@@ -124,7 +136,7 @@ inline torch::Tensor feature_gradient(
       gradient.defined(),
       function, ": expected features that the score is computed from, got "
       "features that do not reach it (a copy, or those of another forward)");
-  return to_compute_type(gradient);
+  return to_compute_type(gradient).movedim(channel_dim, 1);
 }
 
 }  // namespace detail
@@ -227,7 +239,8 @@ inline torch::Tensor cam_all(
 /// scores of a batch are summed, so with batch statistics between features
 /// and score (batch normalisation in training mode) G is not one sample's.
 ///
-/// Shapes: `features` [B, C, *S], `score` [B] (a logit each) -> [B, *S].
+/// Shapes: `features` [B, C, *S], `score` [B] (a logit each) -> [B, *S]. For
+/// features that hold their channels elsewhere ([B, *S, C]), `channel_dim`.
 /// Range: as they give; in float32 at least. No ReLU unless asked for.
 /// Gradient: to everything that `features` and, unless `detach_weights`, the
 /// gradient depend on; the latter in gradient mode only. The graph is kept.
@@ -241,12 +254,14 @@ inline torch::Tensor cam_all(
 inline torch::Tensor grad_cam(
     const torch::Tensor& features,
     const torch::Tensor& score,
-    const GradCamOptions& options = {}) {
+    const GradCamOptions& options = {},
+    int64_t channel_dim = 1) {
   const detail::NoAutocast no_autocast;
   const torch::Tensor gradient = detail::feature_gradient(
-      "cyborg::grad_cam", features, score, options);
+      "cyborg::grad_cam", features, score, options, channel_dim);
   const torch::Tensor maps = detail::weigh_channels(
-      gradient.flatten(2).mean(/*dim=*/2), detail::to_compute_type(features));
+      gradient.flatten(2).mean(/*dim=*/2),
+      detail::to_compute_type(features).movedim(channel_dim, 1));
   return options.relu() ? maps.relu() : maps;
 }
 
@@ -263,12 +278,14 @@ inline torch::Tensor grad_cam(
 inline torch::Tensor hires_cam(
     const torch::Tensor& features,
     const torch::Tensor& score,
-    const GradCamOptions& options = {}) {
+    const GradCamOptions& options = {},
+    int64_t channel_dim = 1) {
   const detail::NoAutocast no_autocast;
   const torch::Tensor gradient = detail::feature_gradient(
-      "cyborg::hires_cam", features, score, options);
+      "cyborg::hires_cam", features, score, options, channel_dim);
   const torch::Tensor maps =
-      (gradient * detail::to_compute_type(features)).sum(/*dim=*/1);
+      (gradient * detail::to_compute_type(features).movedim(channel_dim, 1))
+          .sum(/*dim=*/1);
   return options.relu() ? maps.relu() : maps;
 }
 

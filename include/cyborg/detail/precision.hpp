@@ -35,33 +35,42 @@ class NoAutocast {
 inline void check_labels(
     const char* function,
     const torch::Tensor& labels,
-    const torch::Tensor& like,
+    int64_t batch,
     int64_t classes) {
   TORCH_CHECK_VALUE(
-      labels.defined(), function, ": expected labels [B], got none");
+      labels.defined(), function, ": expected labels [", batch, "], got none");
   TORCH_CHECK_VALUE(
-      labels.dim() == 1 && labels.size(0) == like.size(0),
-      function, ": expected labels [", like.size(0), "], got ", labels.sizes());
+      labels.dim() == 1 && labels.size(0) == batch,
+      function, ": expected labels [", batch, "], got ", labels.sizes());
   TORCH_CHECK_VALUE(
       at::isIntegralType(labels.scalar_type(), /*includeBool=*/true),
       function, ": expected labels of integers, got ", labels.scalar_type());
-  TORCH_CHECK_VALUE(
-      labels.device() == like.device(),
-      function, ": expected labels on ", like.device(), ", got ",
-      labels.device());
   if (!labels.is_cpu()) {
     return;
   }
   // Read directly: item() would show up as a synchronisation.
   const torch::Tensor values = labels.detach().to(at::kLong).contiguous();
   const int64_t* value = values.data_ptr<int64_t>();
-  const int64_t highest = classes == 1 ? 2 : classes;  // one logit: 0 or 1
+  const int64_t highest = classes == 1 ? 1 : classes - 1;  // one logit: 0, 1
   for (int64_t i = 0; i < values.numel(); ++i) {
     TORCH_CHECK_VALUE(
-        value[i] >= 0 && value[i] < highest,
-        function, ": expected labels in [0, ", highest - 1, "], got ",
-        value[i], " at position ", i);
+        value[i] >= 0 && value[i] <= highest,
+        function, ": expected labels in [0, ", highest, "], got ", value[i],
+        " at position ", i);
   }
+}
+
+/// The same, and on the device of `like`, whose samples they label.
+inline void check_labels(
+    const char* function,
+    const torch::Tensor& labels,
+    const torch::Tensor& like,
+    int64_t classes) {
+  check_labels(function, labels, like.size(0), classes);
+  TORCH_CHECK_VALUE(
+      labels.device() == like.device(),
+      function, ": expected labels on ", like.device(), ", got ",
+      labels.device());
 }
 
 }  // namespace detail

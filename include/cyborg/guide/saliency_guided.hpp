@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <cyborg/cam/methods.hpp>  // CamClass
+#include <cyborg/cam/normalize.hpp>
+#include <cyborg/detail/human_target.hpp>
+#include <cyborg/detail/precision.hpp>
+#include <cyborg/guide/distances.hpp>
+
+#include <torch/arg.h>
+#include <torch/enum.h>  // torch::kMean, torch::kSum
+#include <torch/types.h>
+
+#include <cstdint>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+namespace cyborg {
+
+/// How the samples of a batch become one number.
+enum class Reduction {
+  kMean,  ///< the mean: the loss does not depend on the batch's size
+  kSum,   ///< the sum: B times the mean
+};
+
+/// A `Reduction`, or torch::kMean or torch::kSum, whichever is at hand.
+class ReductionChoice {
+ public:
+  ReductionChoice(Reduction value) : value_(value) {}
+  ReductionChoice(torch::enumtype::kMean) : value_(Reduction::kMean) {}
+  ReductionChoice(torch::enumtype::kSum) : value_(Reduction::kSum) {}
+  operator Reduction() const {
+    return value_;
+  }
+
+ private:
+  Reduction value_;
+};
+
+/// Options of `SaliencyGuidedLoss`.
+struct SaliencyGuidedLossOptions {
+  /// Weight of the classification term, in [0, 1]; the rest goes to the
+  /// saliency term. Default 0.5, as in the paper.
+  TORCH_ARG(double, alpha) = 0.5;
+  /// Whose class activation map is compared: the label's (default, as most
+  /// of the published code), or the predicted one's (as CYBORG's own code).
+  TORCH_ARG(CamClass, cam_class) = CamClass::kLabel;
+  /// Normaliser of the model's maps. Default: the distance's own.
+  TORCH_ARG(std::optional<Normalizer>, map_normalizer) = std::nullopt;
+  /// Normaliser of people's maps. Default: the distance's own. With kNone a
+  /// constant map counts, as a control that points nowhere needs.
+  TORCH_ARG(std::optional<Normalizer>, human_normalizer) = std::nullopt;
+  /// Mean over the samples (default), or sum: B times the mean.
+  TORCH_ARG(ReductionChoice, reduction) = Reduction::kMean;
+
+ public:
+};
+
+/// What a guided loss consists of: tensors without dimensions, on the device,
+/// so that reading them is the caller's decision.
+struct LossTerms {
+  torch::Tensor total;            ///< run backward from this
+  torch::Tensor classification;   ///< the task's own loss
+  torch::Tensor saliency;         ///< distance over the guided samples
+  torch::Tensor annotated_count;  ///< how many samples were guided, int64
+};
+
+namespace detail {
+
+template <class Distance, class = void>
+struct CompareScores {
+  static constexpr bool available = false;
+};
+template <class Distance>
+struct CompareScores<
+    Distance,
+    std::void_t<decltype(std::declval<const Distance&>().from_scores(
+        std::declval<const torch::Tensor&>(),
+        std::declval<const torch::Tensor&>()))>> {
+  static constexpr bool available = true;
+};
+
+}  // namespace detail
+
+/// The task's loss and the distance between where the model looks and where
+/// people look, weighted.
+///
+///     total = a task + (1 - a) S,    a = 1 - (1 - alpha) n / B
+///
+/// n of the B samples are guided, S is the mean distance over them: with
+/// n = B this is the published loss alpha task + (1 - alpha) S, and with
+/// n = 0 it is the task's loss, in value and gradient. Not guided is a sample
+/// whose human map is NaN somewhere or constant, or that `annotated` calls
+/// false, or whose model map is constant or not finite. Reduction kSum gives
+/// B times all that: sums of the two, total = a task + (1 - alpha) S.
+///
+/// Sample weights w multiply a sample's whole loss and are not normalised:
+/// classification = (1 / B) sum w CE, saliency = (1 / n) sum w D.
+///
+/// It is a plain class with no state but its options; it holds no parameters
+/// and reads no tensor back from the device. Maps and distances are computed
+/// in float32 at least, under autocast too.
+///
+/// Gradient: to the logits and to the model's map, through its normalisation.
+/// People's maps are targets. With gradient mode off the value is the same.
+/// Source: Boyd et al., "CYBORG: Blending Human Saliency Into the Loss
+/// Improves Deep Learning-Based Synthetic Face Detection", WACV 2023.
+/// Departures from its code: a constant map is left out instead of NaN, and
+/// the class is the label's unless `cam_class` says otherwise.
+///
+/// Example:
+///
+///     cyborg::CamHook hook(*net);
+///     cyborg::CyborgL2Loss criterion;
+///     auto logits = hook.forward([&] { return net->forward(images); });
+///     auto terms = criterion(logits, labels, hook, maps);
+///     terms.total.backward();
+template <class Distance>
+class SaliencyGuidedLoss {
+  static_assert(
+      std::is_invocable_r_v<
+          torch::Tensor,
+          const Distance&,
+          const torch::Tensor&,
+          const torch::Tensor&>,
+      "a distance needs: torch::Tensor operator()(const torch::Tensor& model, "
+      "const torch::Tensor& human) const");
+
+ public:
+  /// Throws: when `alpha` is not in [0, 1] or `cam_class` is kAll.
+  explicit SaliencyGuidedLoss(
+      SaliencyGuidedLossOptions options = {}, Distance distance = {})
+      : options_(std::move(options)), distance_(std::move(distance)) {
+    TORCH_CHECK_VALUE(
+        options_.cam_class() != CamClass::kAll,
+        kName, ": expected cam_class kLabel or kPredicted, got kAll (one map "
+        "a sample is compared)");
+    alpha(options_.alpha());
+  }
+
+  /// Sets the weight of the classification term, for schedules: before any
+  /// step, to any value in [0, 1]. Throws on any other.
+  void alpha(double value) {
+    TORCH_CHECK_VALUE(
+        value >= 0 && value <= 1,
+        kName, ": expected alpha in [0, 1], got ", value);
+    options_.alpha(value);
+  }
+
+  double alpha() const {
+    return options_.alpha();
+  }
+
+  const SaliencyGuidedLossOptions& options() const {
+    return options_;
+  }
+
+  /// Cross entropy and saliency of one batch. With one logit a sample the
+  /// cross entropy is the binary one.
+  ///
+  /// Shapes: `logits` [B, K], or [B] for one logit; `labels` [B], integers;
+  /// `source`: a CamHook or an Observation, asked for the map of the class
+  /// that `cam_class` names, or maps [B, *S] computed otherwise; `maps`
+  /// [B, *S'] or [B, 1, *S'], any type, no smaller than the model's in any
+  /// dimension; `annotated` [B] bool; `weight` [B], not negative.
+  /// With alpha = 1 nothing is asked of `source`, and `maps` is not read.
+  /// Throws: on shapes, types and devices that do not fit; on labels out of
+  /// range and negative weights where they lie on the CPU; and when the
+  /// logits require a gradient and the model's map has none.
+  template <class Source>
+  LossTerms operator()(
+      const torch::Tensor& logits,
+      const torch::Tensor& labels,
+      const Source& source,
+      const torch::Tensor& maps,
+      const torch::Tensor& annotated = {},
+      const torch::Tensor& weight = {}) const {
+    TORCH_CHECK_VALUE(
+        logits.defined(), kName, ": expected logits [B, K], got none");
+    TORCH_CHECK_VALUE(
+        (logits.dim() == 1 || logits.dim() == 2) && logits.numel() > 0 &&
+            logits.is_floating_point(),
+        kName, ": expected logits [B, K] of floating point, got ",
+        logits.sizes(), " of ", logits.scalar_type(),
+        " (combine() takes any other task)");
+    const torch::Tensor rows =
+        logits.dim() == 1 ? logits.unsqueeze(1) : logits;
+    detail::check_labels(kName, labels, rows, rows.size(1));
+    check_weight(weight, rows);
+    const torch::Tensor classes = labels.to(at::kLong);
+    const torch::Tensor task = classification(rows, classes, weight);
+    if (options_.alpha() == 1) {
+      return unguided(task);
+    }
+    return guided(
+        task, model_maps(source, rows, classes), rows, maps, annotated,
+        weight);
+  }
+
+  /// The same for any task loss: regression, label smoothing, class weights,
+  /// segmentation, several heads.
+  ///
+  /// Shapes: `task_loss` one number, a mean over the B samples (a sum with
+  /// reduction kSum); `cam` [B, *S], the model's map; the others as above.
+  /// `weight` weights the saliency; the task's loss is the caller's.
+  /// With alpha = 1 `cam` and `maps` are not read and may be undefined.
+  /// Throws: as above.
+  LossTerms combine(
+      const torch::Tensor& task_loss,
+      const torch::Tensor& cam,
+      const torch::Tensor& maps,
+      const torch::Tensor& annotated = {},
+      const torch::Tensor& weight = {}) const {
+    TORCH_CHECK_VALUE(
+        task_loss.defined(), kName, ": expected task_loss, got none");
+    TORCH_CHECK_VALUE(
+        task_loss.numel() == 1 && task_loss.is_floating_point(),
+        kName, ": expected task_loss of one floating-point number, got ",
+        task_loss.sizes(), " of ", task_loss.scalar_type());
+    const torch::Tensor task = task_loss.reshape({});
+    if (options_.alpha() == 1) {
+      return unguided(task);
+    }
+    if (cam.defined() && cam.dim() > 0) {
+      check_weight(weight, cam);
+    }
+    return guided(task, cam, cam, maps, annotated, weight);
+  }
+
+ private:
+  static constexpr const char* kName = "cyborg::SaliencyGuidedLoss";
+
+  bool sums() const {
+    return options_.reduction() == Reduction::kSum;
+  }
+
+  static void check_weight(
+      const torch::Tensor& weight, const torch::Tensor& like) {
+    if (!weight.defined()) {
+      return;
+    }
+    detail::check_per_sample(kName, "weight", weight, like);
+    if (weight.is_cpu()) {
+      const torch::Tensor values =
+          weight.detach().to(at::kDouble).contiguous();
+      const double* value = values.template data_ptr<double>();
+      for (int64_t i = 0; i < values.numel(); ++i) {
+        TORCH_CHECK_VALUE(
+            value[i] >= 0,
+            kName, ": expected weight of numbers >= 0, got ", value[i],
+            " at position ", i);
+      }
+    }
+  }
+
+  /// Cross entropy of logits [B, K] by the reduction.
+  torch::Tensor classification(
+      const torch::Tensor& logits,
+      const torch::Tensor& labels,
+      const torch::Tensor& weight) const {
+    const detail::NoAutocast no_autocast;
+    const torch::Tensor values = detail::to_compute_type(logits);
+    const int64_t reduction = weight.defined() ? at::Reduction::None
+        : sums()                               ? at::Reduction::Sum
+                                               : at::Reduction::Mean;
+    // Over a single logit the softmax's cross entropy is zero, silently.
+    const torch::Tensor loss = values.size(1) == 1
+        ? at::binary_cross_entropy_with_logits(
+              values.squeeze(1), labels.to(values.scalar_type()),
+              /*weight=*/{}, /*pos_weight=*/{}, reduction)
+        : at::cross_entropy_loss(values, labels, /*weight=*/{}, reduction);
+    if (!weight.defined()) {
+      return loss;
+    }
+    const torch::Tensor weighted = loss * weight.to(loss.scalar_type());
+    return sums() ? weighted.sum() : weighted.mean();
+  }
+
+  template <class Source>
+  torch::Tensor model_maps(
+      const Source& source,
+      const torch::Tensor& logits,
+      const torch::Tensor& labels) const {
+    if constexpr (std::is_convertible_v<const Source&, torch::Tensor>) {
+      return source;
+    } else {
+      return options_.cam_class() == CamClass::kPredicted
+          ? source.cam(logits, CamClass::kPredicted)
+          : source.cam(logits, labels);
+    }
+  }
+
+  static LossTerms unguided(const torch::Tensor& task) {
+    const torch::Tensor zero = at::zeros({}, task.options());
+    return {task, task, zero, zero.to(at::kLong)};
+  }
+
+  /// Distances [B] between maps [B, P] before the model's normalisation.
+  torch::Tensor compare(
+      const torch::Tensor& maps,
+      const torch::Tensor& human,
+      const torch::Tensor& usable,
+      Normalizer normalizer) const {
+    if constexpr (detail::CompareScores<Distance>::available) {
+      if (normalizer == Normalizer::kSoftmax) {
+        return distance_.from_scores(maps, human);
+      }
+    }
+    return distance_(
+        detail::normalize_usable(maps, usable, normalizer), human);
+  }
+
+  LossTerms guided(
+      const torch::Tensor& task,
+      const torch::Tensor& cam,
+      const torch::Tensor& batch,
+      const torch::Tensor& human_maps,
+      const torch::Tensor& annotated,
+      const torch::Tensor& weight) const {
+    TORCH_CHECK_VALUE(
+        cam.defined(), kName, ": expected a map of the model, got none");
+    TORCH_CHECK_VALUE(
+        cam.dim() >= 2 && cam.size(0) == batch.size(0) && cam.numel() > 0 &&
+            cam.is_floating_point(),
+        kName, ": expected a map of the model [B, *S] of floating point",
+        " for a batch of ", batch.dim() > 0 ? batch.size(0) : 0, ", got ",
+        cam.sizes(), " of ", cam.scalar_type());
+    TORCH_CHECK_VALUE(
+        cam.device() == task.device(),
+        kName, ": expected a map of the model on ", task.device(), ", got ",
+        cam.device());
+    TORCH_CHECK(
+        !at::GradMode::is_enabled() || !task.requires_grad() ||
+            cam.requires_grad(),
+        kName, ": the saliency term has no gradient path: the task's loss "
+        "requires a gradient and the model's map does not, so guidance would "
+        "change nothing. Compute the map in gradient mode from features that "
+        "are neither detached nor frozen, or set alpha to 1");
+
+    const detail::NoAutocast no_autocast;
+    const Normalizer normalizer =
+        options_.map_normalizer().value_or(Distance::map_normalizer);
+    const torch::Tensor values = detail::to_compute_type(cam);
+    const detail::NormalizedMaps human = detail::human_target(
+        kName, human_maps, values, annotated,
+        options_.human_normalizer().value_or(Distance::human_normalizer));
+    const torch::Tensor flat = values.flatten(1);
+    const torch::Tensor usable = human.usable.logical_and(
+        detail::usable_maps(flat, normalizer, detail::kModelFloor));
+    torch::Tensor distances = compare(
+        detail::zero_unusable(flat, usable), human.maps, usable, normalizer);
+    TORCH_CHECK_VALUE(
+        distances.dim() == 1 && distances.size(0) == flat.size(0),
+        kName, ": expected distances [", flat.size(0),
+        "] from the distance, got ", distances.sizes());
+    distances = distances.masked_fill(usable.logical_not(), 0);
+    if (weight.defined()) {
+      distances = distances * weight.to(distances.scalar_type());
+    }
+
+    const torch::Tensor count = usable.sum();
+    const double guidance = 1 - options_.alpha();
+    const torch::Tensor share = count.to(values.scalar_type())
+                                    .div(flat.size(0))
+                                    .mul(guidance);
+    const torch::Tensor sum = distances.sum();
+    const torch::Tensor saliency = sums() ? sum : sum / count.clamp_min(1);
+    const torch::Tensor total = (1 - share) * task +
+        (sums() ? saliency * guidance : saliency * share);
+    return {total, task, saliency, count};
+  }
+
+  SaliencyGuidedLossOptions options_;
+  Distance distance_;
+};
+
+using CyborgL1Loss = SaliencyGuidedLoss<L1>;
+using CyborgL2Loss = SaliencyGuidedLoss<L2>;
+using CyborgKLLoss = SaliencyGuidedLoss<KL>;
+
+}  // namespace cyborg
