@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <cyborg/cam/observation.hpp>
+#include <cyborg/detail/module_view.hpp>
+#include <cyborg/detail/observer.hpp>
+#include <cyborg/detail/provenance.hpp>
+#include <cyborg/detail/result.hpp>
+
+#include <torch/arg.h>
+
+#include <memory>
+#include <ostream>
+#include <string>
+#include <type_traits>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace cyborg {
+
+/// Options of a `CamHook`.
+struct CamHookOptions {
+  /// The submodule whose output is wanted ("layer3", "layer4.2.conv3").
+  /// Default empty: the map that the logits come from.
+  TORCH_ARG(std::string, layer) = "";
+  /// How `cam` computes its maps. Default `kAuto`: CAM where it is exact,
+  /// else Grad-CAM. `kCam` with `layer` gives the published code's taps,
+  /// which weigh features that the head does not read.
+  TORCH_ARG(CamMethod, method) = CamMethod::kAuto;
+
+ public:
+};
+
+/// Sees where a network looks, without an edit to the network.
+///
+/// While `forward` runs its callable, every operator on this thread is
+/// observed, and the features are found by following the data: they are the
+/// map [B, C, *S] that the returned logits come from through the operator
+/// that collapses space (a mean, pooling, flatten, ...). Nothing is observed
+/// outside `forward`, and nothing but the last observation is kept.
+///
+/// Works on any `torch::nn::Module` (reference, `shared_ptr` or holder, also
+/// on the stack) and, with `<cyborg/jit.hpp>`, on `torch::jit::Module`. The
+/// module must outlive the hook. It may move to another device or type, and
+/// its parameters may be replaced, between two forwards.
+///
+/// A hook belongs to one thread at a time; threads may each have their own
+/// on the same module. Hooks may nest.
+///
+/// Limits: the network must run on the calling thread; fully frozen
+/// networks must run with gradients off; a `layer` is known by its
+/// parameters (docs/hook.md).
+///
+/// Source: design of this library; the map is that of Zhou et al., CVPR
+/// 2016, and Boyd et al., "CYBORG", WACV 2023.
+///
+/// Example:
+/// ```
+/// cyborg::CamHook hook(*net);
+/// auto logits = hook.forward([&] { return net->forward(images); });
+/// auto maps = hook.cam(logits, labels);   // [B, *S]
+/// std::cout << hook << "\n";
+/// ```
+class CamHook {
+ public:
+  /// Throws: when `options.layer` names no submodule that has parameters.
+  template <class M,
+            class = std::enable_if_t<
+                !std::is_base_of_v<CamHook, std::decay_t<M>>>>
+  explicit CamHook(M&& module, CamHookOptions options = {})
+      : options_(std::move(options)) {
+    using Plain = std::remove_cv_t<std::remove_reference_t<M>>;
+    static_assert(std::is_lvalue_reference_v<M> ||
+                      !detail::is_native_module<Plain>::value,
+                  "cyborg::CamHook: the module must outlive the hook, got a "
+                  "temporary");
+    view_ = detail::ModuleAccess<Plain>::view(const_cast<Plain&>(module));
+    if (!options_.layer().empty()) {
+      find_layer();
+    }
+  }
+
+  CamHook(const CamHook&) = delete;
+  CamHook& operator=(const CamHook&) = delete;
+  CamHook(CamHook&&) = default;
+  CamHook& operator=(CamHook&&) = default;
+
+  /// Forgets the last observation, runs `callable` under observation and
+  /// returns its result.
+  ///
+  /// The logits [B, K] or [B] are the result, or the first tensor in it
+  /// (pair, tuple, vector, `IValue`); for other types `logits_of(result)`
+  /// names them. With gradient mode off the callable runs with recording on
+  /// all the same, and its result is detached.
+  ///
+  /// Throws: what the callable throws; and, in words, when the features
+  /// cannot be told. Either way nothing is observed afterwards.
+  template <class Callable>
+  auto forward(Callable&& callable) {
+    using Result = std::decay_t<decltype(callable())>;
+    static_assert(!std::is_void_v<Result>,
+                  "cyborg::CamHook::forward: the callable must return the "
+                  "logits");
+    static_assert(detail::has_first_tensor<Result>::value,
+                  "cyborg::CamHook::forward: this result type needs "
+                  "forward(callable, logits_of)");
+    return forward(std::forward<Callable>(callable), [](const Result& result) {
+      return detail::first_tensor(result);
+    });
+  }
+
+  template <class Callable, class LogitsOf>
+  auto forward(Callable&& callable, LogitsOf&& logits_of) {
+    TORCH_CHECK(!running_,
+                "cyborg::CamHook::forward: this hook is already observing; "
+                "a forward inside a forward needs a hook of its own");
+    TORCH_CHECK(!c10::InferenceMode::is_enabled(),
+                "cyborg::CamHook::forward: inference mode leaves no graph to "
+                "follow; use torch::NoGradGuard, or hand the features over "
+                "with capture(features, weight)");
+    TORCH_CHECK(at::isRecordFunctionEnabled(),
+                "cyborg::CamHook::forward: operator observers are disabled "
+                "on this thread (at::DisableRecordFunctionGuard or "
+                "at::enableRecordFunction(false))");
+    clear();
+    const bool recording = c10::GradMode::is_enabled();
+    detail::Trace trace;
+    const Running running(running_);
+    auto result = [&] {
+      const at::AutoGradMode graph_on(true);
+      const Unfrozen unfrozen(view_, /*wanted=*/!recording);
+      trace.layer = layer_at_run();
+      const auto scope =
+          view_.enter ? view_.enter() : std::shared_ptr<void>();
+      const detail::Observer observer(trace);
+      auto returned = callable();
+      observer.rethrow();
+      return returned;
+    }();
+    if (!observation_.defined()) {  // else captured inside the callable
+      observation_ = observe(trace, logits_of(result));
+    }
+    if (!recording) {
+      observation_.graph_logits = logits_of(result);
+      detail::detach(result);
+    }
+    return result;
+  }
+
+  /// The manual way: takes features, and the linear head that reads their
+  /// mean, from your hands. With a weight the map is CAM; without, Grad-CAM.
+  ///
+  /// Shapes: `features` [B, C, *S], `weight` [K, C], `bias` [K].
+  /// Throws: on other shapes.
+  void capture(const torch::Tensor& features,
+               const torch::Tensor& weight = {},
+               const torch::Tensor& bias = {}) {
+    constexpr const char* kFunction = "cyborg::CamHook::capture";
+    detail::check_features(kFunction, features);
+    if (weight.defined()) {
+      detail::check_head(kFunction, features, weight);
+      TORCH_CHECK_VALUE(
+          !bias.defined() ||
+              (bias.dim() == 1 && bias.size(0) == weight.size(0)),
+          kFunction, ": expected bias [", weight.size(0), "], got ",
+          bias.sizes());
+    }
+    Observation seen;
+    seen.features = features;
+    seen.source = features;
+    seen.weight = weight;
+    seen.bias = bias;
+    seen.reduction = "captured";
+    seen.exact = weight.defined();
+    seen.reason = weight.defined() ? "captured by hand, with its head"
+                                   : "captured by hand, without a head";
+    seen.method = options_.method();
+    observation_ = std::move(seen);
+  }
+
+  /// What the last forward showed; `defined()` is false before it.
+  const Observation& observation() const {
+    return observation_;
+  }
+
+  /// Lets go of the last observation.
+  void clear() {
+    observation_ = Observation();
+  }
+
+  /// `Observation::cam` of the last observation.
+  torch::Tensor cam(const torch::Tensor& logits,
+                    const torch::Tensor& labels) const {
+    return observation_.cam(logits, labels);
+  }
+
+  /// `Observation::cam` of the last observation.
+  torch::Tensor cam(const torch::Tensor& logits, CamClass which) const {
+    return observation_.cam(logits, which);
+  }
+
+ private:
+  /// Marks the hook as observing while it lives.
+  struct Running {
+    explicit Running(bool& flag) : flag_(flag) {
+      flag_ = true;
+    }
+    ~Running() {
+      flag_ = false;
+    }
+    Running(const Running&) = delete;
+    Running& operator=(const Running&) = delete;
+    bool& flag_;
+  };
+
+  /// Lets frozen parameters leave a graph to follow while it lives. Only
+  /// where the result is detached anyway, so that nothing reaches them.
+  class Unfrozen {
+   public:
+    Unfrozen(const detail::ModuleView& view, bool wanted) {
+      if (!wanted) {
+        return;
+      }
+      for (auto& item : view.parameters()) {
+        auto& parameter = item.second;
+        if (parameter.is_leaf() && parameter.is_floating_point() &&
+            !parameter.requires_grad()) {
+          parameter.requires_grad_(true);
+          frozen_.push_back(parameter);
+        }
+      }
+    }
+    ~Unfrozen() {
+      for (auto& parameter : frozen_) {
+        parameter.requires_grad_(false);
+      }
+    }
+    Unfrozen(const Unfrozen&) = delete;
+    Unfrozen& operator=(const Unfrozen&) = delete;
+
+   private:
+    std::vector<torch::Tensor> frozen_;
+  };
+
+  void find_layer();
+  detail::NamedLayer layer_at_run() const;
+  Observation observe(detail::Trace& trace, const torch::Tensor& logits);
+  Observation of_layer(detail::Trace& trace, const torch::Tensor& logits);
+  detail::Source pick(detail::Trace& trace, const torch::Tensor& logits,
+                      detail::Origin& origin);
+  std::string layer_name(const torch::Tensor& logits,
+                         const detail::NodeOutput& map);
+  void read_head(const detail::Trace& trace,
+                 const torch::Tensor& logits,
+                 const detail::Source& source,
+                 bool read_by_head,
+                 Observation& seen);
+
+  CamHookOptions options_;
+  detail::ModuleView view_;
+  detail::NamedLayer layer_;
+  detail::PoolCheck pool_check_;
+  std::unordered_map<const c10::TensorImpl*, std::string> names_;
+  Observation observation_;
+  bool running_ = false;
+};
+
+/// Prints layer, shape, reduction, and whether CAM is exact and why.
+inline std::ostream& operator<<(std::ostream& out, const CamHook& hook) {
+  if (!hook.observation().defined()) {
+    return out << "cyborg::CamHook(nothing observed yet)";
+  }
+  return out << "cyborg::CamHook: " << hook.observation();
+}
+
+}  // namespace cyborg
+
+#include <cyborg/detail/hook_impl.hpp>

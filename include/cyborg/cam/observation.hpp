@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <cyborg/cam/methods.hpp>
+#include <cyborg/detail/precision.hpp>
+
+#include <torch/types.h>
+
+#include <cstdint>
+#include <ostream>
+#include <string>
+#include <vector>
+
+namespace cyborg {
+
+/// What a `CamHook` saw in one forward pass: the features that the logits
+/// come from, and how they were read.
+///
+/// A value. Copy it to keep it: siamese networks and gradient accumulation
+/// hold one per forward. It keeps its features (and through them the graph)
+/// alive for as long as it lives.
+///
+/// Example:
+/// ```
+/// auto logits = hook.forward([&] { return net->forward(images); });
+/// auto seen = hook.observation();
+/// std::cout << seen;                     // layer, shape, reduction, why
+/// auto maps = seen.cam(logits, labels);  // [B, *S]
+/// ```
+struct Observation {
+  /// [B, C, *S], the activation that was collapsed on the way to the logits
+  /// (or the output of the layer that was named).
+  torch::Tensor features;
+  /// [K, C], the linear layer that reads the collapsed features; undefined
+  /// where there is none (1x1-convolution heads) or none that fits.
+  torch::Tensor weight;
+  /// [K], its bias; undefined where there is none.
+  torch::Tensor bias;
+  /// The shortest module name that ends in `features` ("layer4").
+  std::string layer;
+  /// The operators that collapsed space ("aten::adaptive_avg_pool2d").
+  std::string reduction;
+  /// Why `exact` is what it is, in words.
+  std::string reason;
+  /// Whether the class activation map explains the logits exactly: space is
+  /// collapsed by a mean that a linear head reads directly.
+  bool exact = false;
+  /// What `cam` computes; `kAuto`: CAM where exact, else Grad-CAM.
+  CamMethod method = CamMethod::kAuto;
+
+  /// The tensor on the logits' graph; `features` is a view of it where the
+  /// network keeps its channels last ([B, *S, C]).
+  torch::Tensor source;
+  int64_t channel_dim = 1;
+  /// The logits with their graph, kept only when gradient mode was off and
+  /// the caller received a detached result.
+  torch::Tensor graph_logits;
+
+  /// Whether anything was observed.
+  bool defined() const {
+    return features.defined();
+  }
+
+  /// Un-normalised maps of given classes.
+  ///
+  /// Shapes: `logits` [B, K] or [B], `labels` [B] int64 -> [B, *S]. With one
+  /// logit, label 0 negates the map.
+  /// Gradient: to features and head in gradient mode; else none.
+  /// Throws: when nothing was observed, on other shapes, on labels out of
+  /// range (CPU), when the logits have no path to the features and the map
+  /// needs one.
+  torch::Tensor cam(const torch::Tensor& logits,
+                    const torch::Tensor& labels) const;
+
+  /// The same for the predicted class, [B, *S], or for all, [B, K, *S].
+  torch::Tensor cam(const torch::Tensor& logits, CamClass which) const;
+
+ private:
+  torch::Tensor scored(const torch::Tensor& logits,
+                       const torch::Tensor& labels,
+                       bool negate) const;
+};
+
+namespace detail {
+
+/// What `Observation::cam` will do once `kAuto` is settled.
+inline CamMethod settled(const Observation& seen) {
+  if (seen.method != CamMethod::kAuto) {
+    return seen.method;
+  }
+  return seen.exact ? CamMethod::kCam : CamMethod::kGradCam;
+}
+
+/// Classes that the logits tell apart; one logit tells two.
+inline int64_t logit_count(const torch::Tensor& logits) {
+  return logits.dim() == 1 ? 1 : logits.size(1);
+}
+
+inline void check_logits(const Observation& seen,
+                         const torch::Tensor& logits) {
+  TORCH_CHECK_VALUE(seen.defined(),
+                    "cyborg::Observation::cam: nothing was observed; run the "
+                    "network inside hook.forward([&] { ... }), or hand the "
+                    "features over with hook.capture(features, weight)");
+  TORCH_CHECK_VALUE(
+      logits.defined() && (logits.dim() == 2 || logits.dim() == 1) &&
+          logits.size(0) == seen.features.size(0),
+      "cyborg::Observation::cam: expected logits [", seen.features.size(0),
+      ", K] (as many samples as the observed features ",
+      seen.features.sizes(), "), got ",
+      logits.defined() ? c10::str(logits.sizes()) : std::string("undefined"));
+}
+
+}  // namespace detail
+
+/// Grad-CAM or HiResCAM of the labels' logits.
+inline torch::Tensor Observation::scored(const torch::Tensor& logits,
+                                         const torch::Tensor& labels,
+                                         bool negate) const {
+  const torch::Tensor& graph =
+      !logits.requires_grad() && graph_logits.defined() ? graph_logits
+                                                        : logits;
+  TORCH_CHECK_VALUE(
+      graph.requires_grad() && source.requires_grad(),
+      "cyborg::Observation::cam: CAM is not exact here (", reason,
+      "), and Grad-CAM needs logits with a graph, got ",
+      graph.requires_grad() ? "features" : "logits", " without one");
+  torch::Tensor score;
+  {
+    const at::AutoGradMode graph_on(true);
+    const auto columns = graph.dim() == 1 ? graph.unsqueeze(1) : graph;
+    score = negate
+        ? columns.squeeze(1) * detail::label_sign(labels, graph.scalar_type())
+        : columns.gather(1, labels.to(torch::kLong).unsqueeze(1)).squeeze(1);
+  }
+  // The gradient is taken on the tensor that lies on the graph: where a
+  // network keeps its channels last, `features` is only a view of it.
+  return method == CamMethod::kHiResCam
+      ? functional::hires_cam(source, score, GradCamOptions(), channel_dim)
+      : functional::grad_cam(source, score, GradCamOptions(), channel_dim);
+}
+
+inline torch::Tensor Observation::cam(const torch::Tensor& logits,
+                                      const torch::Tensor& labels) const {
+  detail::check_logits(*this, logits);
+  const auto classes = detail::logit_count(logits);
+  detail::check_labels("cyborg::Observation::cam", labels, features,
+                       classes);
+  if (detail::settled(*this) == CamMethod::kCam) {
+    return functional::cam(features, weight, labels);
+  }
+  return scored(logits, labels, /*negate=*/classes == 1);
+}
+
+inline torch::Tensor Observation::cam(const torch::Tensor& logits,
+                                      CamClass which) const {
+  detail::check_logits(*this, logits);
+  TORCH_CHECK_VALUE(which != CamClass::kLabel,
+                    "cyborg::Observation::cam: CamClass::kLabel needs the "
+                    "labels; call cam(logits, labels)");
+  const auto classes = detail::logit_count(logits);
+  if (which == CamClass::kPredicted) {
+    auto predicted = classes == 1
+        ? logits.reshape({-1}).gt(0).to(torch::kLong)
+        : logits.argmax(/*dim=*/1);
+    return cam(logits, predicted);
+  }
+  if (detail::settled(*this) == CamMethod::kCam) {
+    return functional::cam_all(features, weight);
+  }
+  std::vector<torch::Tensor> maps;
+  for (int64_t k = 0; k < classes; ++k) {
+    maps.push_back(scored(
+        logits,
+        torch::full({logits.size(0)}, k, logits.options().dtype(torch::kLong)
+                                             .requires_grad(false)),
+        /*negate=*/false));
+  }
+  return torch::stack(maps, /*dim=*/1);
+}
+
+/// Prints layer, shape, reduction, and whether CAM is exact and why.
+inline std::ostream& operator<<(std::ostream& out, const Observation& seen) {
+  if (!seen.defined()) {
+    return out << "cyborg::Observation(nothing observed yet)";
+  }
+  out << "cyborg::Observation(layer="
+      << (seen.layer.empty() ? "?" : seen.layer) << ", features="
+      << seen.features.sizes() << ", reduction=" << seen.reduction
+      << ", exact=" << (seen.exact ? "yes" : "no") << ", method=";
+  switch (detail::settled(seen)) {
+    case CamMethod::kCam:
+      out << "CAM";
+      break;
+    case CamMethod::kHiResCam:
+      out << "HiResCAM";
+      break;
+    default:
+      out << "Grad-CAM";
+  }
+  return out << ": " << seen.reason << ")";
+}
+
+}  // namespace cyborg

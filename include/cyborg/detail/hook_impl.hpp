@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+// How a CamHook turns what it traced into an observation; included by
+// <cyborg/cam/hook.hpp>.
+
+#include <cyborg/cam/hook.hpp>
+
+#include <algorithm>
+#include <set>
+#include <sstream>
+
+namespace cyborg {
+
+namespace detail {
+
+inline std::string owner_of(const std::string& parameter) {
+  const auto dot = parameter.rfind('.');
+  return dot == std::string::npos ? std::string() : parameter.substr(0, dot);
+}
+
+inline bool lies_in(const std::string& path, const std::string& module) {
+  return path == module || starts_with(path, module + ".");
+}
+
+/// What stands in the way when no features were found.
+inline std::string why_nothing(const Trace& trace,
+                               const torch::Tensor& logits) {
+  if (trace.operators == 0) {
+    return "no operator ran on this thread. Does the network run in another "
+           "thread (std::thread, data_parallel)? Then give that thread a "
+           "hook of its own, or use capture(features, weight)";
+  }
+  if (!trace.convolution && !trace.frozen_convolution &&
+      !trace.single_position) {
+    return "no convolution ran (a network without one has no map; one that "
+           "runs in another thread or inside a checkpoint is not seen: use "
+           "capture(features, weight))";
+  }
+  if (!logits.requires_grad() || !trace.convolution) {
+    return "the convolutions left no graph to follow: their parameters are "
+           "frozen, or gradients are off inside the callable. Unfreeze the "
+           "last block, run a frozen network under torch::NoGradGuard "
+           "outside hook.forward, or use capture(features, weight)";
+  }
+  if (trace.single_position) {
+    return "the convolutions that the logits come from have a single "
+           "position: there is no map to guide";
+  }
+  return "the logits do not come from the convolutions that ran on this "
+         "thread";
+}
+
+}  // namespace detail
+
+/// Checks the name once and learns the layer's make-up.
+inline void CamHook::find_layer() {
+  const auto& name = options_.layer();
+  const auto submodules = view_.submodules();
+  std::set<std::string> owners;
+  for (const auto& item : view_.parameters()) {
+    owners.insert(detail::owner_of(item.first));
+  }
+  const auto has_parameters = [&](const std::string& module) {
+    return std::any_of(owners.begin(), owners.end(), [&](const auto& owner) {
+      return detail::lies_in(owner, module);
+    });
+  };
+  std::string names;
+  std::string before;
+  bool exists = false;
+  layer_.wanted = true;
+  layer_.leaf = true;
+  for (const auto& [path, type] : submodules) {
+    names += (names.empty() ? "" : ", ") + path;
+    exists |= path == name;
+    if (!exists && owners.count(path)) {
+      before = path;
+    }
+    if (path != name && detail::lies_in(path, name)) {
+      layer_.leaf = false;
+      if (owners.count(path)) {
+        layer_.trailing_pools = 0;
+      } else if (detail::contains(type, "Pool")) {
+        ++layer_.trailing_pools;
+      }
+    }
+  }
+  TORCH_CHECK_VALUE(exists, "cyborg::CamHook: expected a layer among ",
+                    names.empty() ? "(none: the module has no submodules)"
+                                  : names,
+                    "; got '", name, "'");
+  TORCH_CHECK_VALUE(
+      has_parameters(name), "cyborg::CamHook: layer '", name,
+      "' has no parameters, and C++ modules report nothing else; name the "
+      "layer before it",
+      before.empty() ? std::string() : " ('" + before + "')");
+}
+
+/// The named layer's parameters as they are now.
+inline detail::NamedLayer CamHook::layer_at_run() const {
+  detail::NamedLayer layer = layer_;
+  if (layer.wanted) {
+    for (const auto& item : view_.parameters()) {
+      if (detail::lies_in(detail::owner_of(item.first), options_.layer())) {
+        layer.parameters.insert(item.second.unsafeGetTensorImpl());
+      }
+    }
+  }
+  return layer;
+}
+
+/// The shortest module name that ends in a map: it holds the parameters
+/// nearest below, and none of those between the map and the logits.
+inline std::string CamHook::layer_name(const torch::Tensor& logits,
+                                       const detail::NodeOutput& map) {
+  const auto* nearest = detail::parameter_below(map.node);
+  const auto above = detail::parameters_above(logits, map);
+  const auto known = [&](const c10::TensorImpl* impl) {
+    return impl == nullptr || names_.count(impl) > 0;
+  };
+  if (!known(nearest) || !std::all_of(above.begin(), above.end(), known)) {
+    names_.clear();
+    for (const auto& item : view_.parameters()) {
+      names_[item.second.unsafeGetTensorImpl()] = item.first;
+    }
+  }
+  const auto found = names_.find(nearest);
+  if (found == names_.end()) {
+    return "";
+  }
+  const std::string owner = detail::owner_of(found->second);
+  for (auto dot = owner.find('.'); dot != std::string::npos;
+       dot = owner.find('.', dot + 1)) {
+    const std::string prefix = owner.substr(0, dot);
+    if (std::none_of(above.begin(), above.end(), [&](const auto* impl) {
+          const auto name = names_.find(impl);
+          return name != names_.end() &&
+              detail::lies_in(name->second, prefix);
+        })) {
+      return prefix;
+    }
+  }
+  return owner;
+}
+
+/// The one map the logits come from, or an error that says why not.
+inline detail::Source CamHook::pick(detail::Trace& trace,
+                                    const torch::Tensor& logits,
+                                    detail::Origin& origin) {
+  constexpr const char* kFunction = "cyborg::CamHook::forward: ";
+  if (logits.requires_grad() && logits.grad_fn()) {
+    origin = detail::origin_of(trace, logits);
+  }
+  detail::drop_gates(trace, origin.sources);
+  TORCH_CHECK_VALUE(!origin.map, kFunction, "the result ", logits.sizes(),
+                    " is a map itself, not logits [B, K]; give the loss "
+                    "such maps directly");
+  TORCH_CHECK_VALUE(
+      !origin.tokens, kFunction,
+      "the logits come from tokens (a transformer, a recurrent or per-column "
+      "layer works between the last map and the head): there is no map "
+      "[B, C, *S] to read. Name a convolutional layer with "
+      "CamHookOptions().layer(name), or use capture(features)");
+  TORCH_CHECK_VALUE(!origin.sources.empty(), kFunction,
+                    detail::why_nothing(trace, logits));
+  if (origin.sources.size() > 1) {
+    std::ostringstream list;
+    for (const int id : origin.sources) {
+      const auto& source = trace.sources[static_cast<size_t>(id)];
+      list << "\n  layer '" << layer_name(logits, source.key) << "' ";
+      if (source.tensor.defined()) {
+        list << source.tensor.sizes();
+      }
+      list << " through " << source.op;
+    }
+    TORCH_CHECK_VALUE(false, kFunction, "the logits come from ",
+                      origin.sources.size(),
+                      " maps; name one with CamHookOptions().layer(name), or "
+                      "observe the forwards one by one:",
+                      list.str());
+  }
+  return trace.sources[static_cast<size_t>(origin.sources.front())];
+}
+
+/// Head, `exact` and `reason`.
+inline void CamHook::read_head(const detail::Trace& trace,
+                               const torch::Tensor& logits,
+                               const detail::Source& source,
+                               bool read_by_head,
+                               Observation& seen) {
+  const int64_t classes = detail::logit_count(logits);
+  detail::Head head = detail::head_of(trace, logits);
+  const detail::Mark* collapsed = head.weight.defined()
+      ? head.input
+      : detail::mark_below(trace, detail::node_output(logits));
+  if (head.weight.defined() &&
+      head.weight.size(1) == seen.features.size(1)) {
+    seen.weight = head.weight;
+    seen.bias = head.bias;
+  }
+  if (!read_by_head) {
+    seen.reason = "the head does not read this layer's output";
+    return;
+  }
+  const std::string why =
+      detail::inexact(head, collapsed, source, classes, pool_check_);
+  seen.exact = why.empty();
+  seen.reason = !seen.exact ? why
+      : head.weight.defined()
+      ? "a linear head reads the mean over positions"
+      : "the logits are the mean over positions";
+}
+
+/// What the named layer returned.
+inline Observation CamHook::of_layer(detail::Trace& trace,
+                                     const torch::Tensor& logits) {
+  constexpr const char* kFunction = "cyborg::CamHook::forward: layer '";
+  const auto& name = options_.layer();
+  const auto& output = trace.layer.output;
+  TORCH_CHECK_VALUE(
+      trace.layer.ran, kFunction, name,
+      "' did not run under observation (not used, on another thread, its "
+      "parameters frozen in gradient mode, or gradients off inside the "
+      "callable)");
+  TORCH_CHECK_VALUE(output.tensor.defined(), kFunction, name,
+                    "' returns no map [B, C, *S]");
+  TORCH_CHECK_VALUE(!output.overwritten(), kFunction, name,
+                    "' returned a map that an in-place operator overwrote; "
+                    "make that operator (a ReLU, mostly) out of place, or "
+                    "name the module that holds both");
+  TORCH_CHECK_VALUE(
+      logits.requires_grad() && detail::reaches(logits, output.key),
+      kFunction, name, "' is not what the logits come from");
+  Observation seen;
+  seen.layer = name;
+  seen.source = output.tensor;
+  seen.channel_dim = output.channel;
+  detail::Origin origin = detail::origin_of(trace, logits);
+  detail::drop_gates(trace, origin.sources);
+  const bool same = !origin.tokens && origin.sources.size() == 1 &&
+      trace.sources[static_cast<size_t>(origin.sources[0])].key == output.key;
+  seen.reduction = origin.op.empty() ? "unknown" : origin.op;
+  seen.features = seen.source;
+  TORCH_CHECK_VALUE(output.channel > 0, kFunction, name,
+                    "' returns a map whose channels cannot be told; use "
+                    "capture(features)");
+  if (output.channel != 1) {
+    seen.features = seen.source.movedim(output.channel, 1);
+  }
+  read_head(trace, logits, output, same, seen);
+  return seen;
+}
+
+inline Observation CamHook::observe(detail::Trace& trace,
+                                    const torch::Tensor& logits) {
+  constexpr const char* kFunction = "cyborg::CamHook::forward: ";
+  TORCH_CHECK_VALUE(logits.defined(), kFunction,
+                    "the callable returned no tensor");
+  TORCH_CHECK_VALUE(logits.dim() >= 1, kFunction,
+                    "expected logits [B, K] or [B], got a number; return the "
+                    "logits, not the loss");
+  TORCH_CHECK_VALUE(trace.operators > 0, kFunction,
+                    detail::why_nothing(trace, logits));
+  const at::AutoGradMode graph_on(true);  // views of features keep theirs
+  Observation seen;
+  if (trace.layer.wanted) {
+    seen = of_layer(trace, logits);
+  } else {
+    detail::Origin origin;
+    const detail::Source source = pick(trace, logits, origin);
+    TORCH_CHECK_VALUE(source.tensor.defined(), kFunction,
+                      "the map that ", source.op,
+                      " collapsed was freed before it could be held; name "
+                      "its layer with CamHookOptions().layer(name)");
+    TORCH_CHECK_VALUE(!source.overwritten(), kFunction, "the map ",
+                      source.tensor.sizes(), " that ", source.op,
+                      " collapsed was overwritten by an in-place operator "
+                      "afterwards");
+    TORCH_CHECK_VALUE(source.channel > 0, kFunction, "the map ",
+                      source.tensor.sizes(),
+                      " has its axes moved in a way that hides its channels; "
+                      "use capture(features)");
+    seen.source = source.tensor;
+    seen.channel_dim = source.channel;
+    seen.features = source.channel == 1
+        ? source.tensor
+        : source.tensor.movedim(source.channel, 1);
+    seen.reduction = origin.op;
+    seen.layer = layer_name(logits, source.key);
+    read_head(trace, logits, source, /*read_by_head=*/true, seen);
+  }
+  TORCH_CHECK_VALUE(
+      logits.dim() <= 2, kFunction, "expected logits [B, K] or [B], got ",
+      logits.sizes());
+  TORCH_CHECK_VALUE(
+      seen.features.size(0) == logits.size(0), kFunction,
+      "the features found ", seen.features.sizes(), " hold ",
+      seen.features.size(0), " samples, the logits ", logits.sizes(), " ",
+      logits.size(0),
+      ". Did part of the batch run on another thread (data_parallel)?");
+  seen.method = options_.method();
+  TORCH_CHECK_VALUE(
+      seen.method != CamMethod::kCam || seen.weight.defined() || seen.exact,
+      kFunction, "CamMethod::kCam needs a linear head that reads ",
+      seen.features.size(1), " channels, and there is none (", seen.reason,
+      ")");
+  return seen;
+}
+
+}  // namespace cyborg

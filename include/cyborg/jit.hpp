@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <cyborg/cam/hook.hpp>
+
+#include <torch/csrc/jit/api/module.h>
+#include <torch/csrc/jit/runtime/graph_executor.h>
+
+namespace cyborg::detail {
+
+/// Lets `CamHook` observe a TorchScript module.
+///
+/// The module runs with graph optimisation off inside `hook.forward`:
+/// otherwise its features lie inside a differentiable subgraph, and no
+/// gradient leads from the logits to them.
+///
+/// Example:
+/// ```
+/// #include <cyborg/jit.hpp>
+/// auto net = torch::jit::load("detector.pt");
+/// cyborg::CamHook hook(net);
+/// auto logits =
+///     hook.forward([&] { return net.forward({images}).toTensor(); });
+/// ```
+template <>
+struct ModuleAccess<torch::jit::Module> {
+  static ModuleView view(torch::jit::Module& module) {
+    ModuleView view;
+    view.parameters = [module] {
+      ModuleView::Parameters list;
+      for (const auto& item : module.named_parameters()) {
+        list.emplace_back(item.name, item.value);
+      }
+      return list;
+    };
+    view.submodules = [module] {
+      ModuleView::Submodules list;
+      for (const auto& item : module.named_modules()) {
+        if (!item.name.empty()) {
+          list.emplace_back(item.name, type_name(item.value));
+        }
+      }
+      return list;
+    };
+    view.enter = []() -> std::shared_ptr<void> {
+      return std::make_shared<torch::jit::GraphOptimizerEnabledGuard>(false);
+    };
+    return view;
+  }
+
+ private:
+  static std::string type_name(const torch::jit::Module& module) {
+    const auto name = module.type()->name();
+    return name ? name->qualifiedName() : std::string();
+  }
+};
+
+}  // namespace cyborg::detail
