@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <cyborg/data/example.hpp>
+#include <cyborg/data/image.hpp>
+#include <cyborg/data/table.hpp>
+#include <cyborg/human/annotations.hpp>
+#include <cyborg/human/maps.hpp>
+
+#include <torch/arg.h>
+#include <torch/data/datasets/base.h>
+#include <torch/types.h>
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace cyborg::data {
+
+/// What a data set does with a file that cannot be used.
+enum class OnError {
+  kStop, ///< throws the `FileError`
+  kSkip, ///< leaves the sample out of its batch and lists it in `skipped()`
+};
+
+/// How the maps of several annotators become one.
+enum class Combine {
+  kMean, ///< `human::mean_of`
+  kUnion, ///< `human::union_of`
+};
+
+/// Options of `PictureDataset`.
+struct PictureDatasetOptions {
+  /// {H, W} that pictures are resized to, antialiased, without keeping their
+  /// proportions (as published). Default: as they are.
+  TORCH_ARG(std::vector<int64_t>, size);
+  /// 1: grey, 3: RGB. Default 3.
+  TORCH_ARG(int64_t, channels) = 3;
+  /// One number a channel (or one for all), taken off after the picture was
+  /// read to [0, 1]. Default none. ImageNet: {.485, .456, .406}.
+  TORCH_ARG(std::vector<double>, mean);
+  /// One number a channel (or one for all), what remains is divided by. Default
+  /// none. ImageNet: {.229, .224, .225}.
+  TORCH_ARG(std::vector<double>, stddev);
+  /// {H, W} of the human maps. Default: that of the pictures.
+  TORCH_ARG(std::vector<int64_t>, map_size);
+  /// How maps are resized. Default `human::Resize::kAntialias`, as published.
+  TORCH_ARG(human::Resize, map_resize) = human::Resize::kAntialias;
+  /// Standard deviation, in pixels of the map file, of the Gaussian that maps
+  /// are blurred with before they are resized. Default 0: not blurred.
+  TORCH_ARG(double, map_blur) = 0;
+  /// How several annotators become one map. Default `Combine::kMean`.
+  TORCH_ARG(Combine, combine) = Combine::kMean;
+  /// What happens to files that cannot be used. Default `OnError::kStop`.
+  TORCH_ARG(OnError, on_error) = OnError::kStop;
+  /// As in `ImageOptions`.
+  TORCH_ARG(int64_t, max_pixels) = ImageOptions().max_pixels();
+  /// As in `ImageOptions`.
+  TORCH_ARG(bool, check_extension) = true;
+
+ public:
+};
+
+/// A sample that `OnError::kSkip` left out.
+struct Skipped {
+  size_t index; ///< in the data set
+  std::string path; ///< the picture or the map that could not be used
+  std::string reason;
+};
+
+/// Pictures with their labels and human maps, decoded when they are asked for.
+///
+/// A `torch::data` data set. What it holds is the list of rows; each `get`
+/// reads the picture and its maps and forgets them, so memory does not grow
+/// with the set. Copies (LibTorch makes one a worker thread) share the rows and
+/// the list of skipped files; all members may be called from several threads.
+///
+/// A sample is { data [C, H, W] float32, target 0-dim int64, saliency [h, w]
+/// float32 in [0, 1] }. Without a map, `saliency` is NaN: not annotated.
+/// Example:
+///     auto table = cyborg::data::read_table("faces.csv");
+///     cyborg::data::PictureDataset train(
+///         table.rows_of("train"),
+///         cyborg::data::PictureDatasetOptions().size({224, 224}));
+class PictureDataset
+    : public torch::data::datasets::Dataset<PictureDataset, GuidedExample> {
+ public:
+  /// Throws: `c10::ValueError` for options that make no sense.
+  explicit PictureDataset(
+      std::vector<Row> rows, PictureDatasetOptions options = {})
+      : rows_(std::make_shared<const std::vector<Row>>(std::move(rows))),
+        log_(std::make_shared<Log>()),
+        options_(std::move(options)) {
+    const auto check_size = [](const char* name, const auto& size) {
+      TORCH_CHECK_VALUE(
+          size.empty() || (size.size() == 2 && size[0] > 0 && size[1] > 0),
+          "cyborg::data::PictureDataset: expected ",
+          name,
+          " {H, W}, got ",
+          at::IntArrayRef(size));
+    };
+    check_size("size", options_.size());
+    check_size("map_size", options_.map_size());
+    TORCH_CHECK_VALUE(
+        options_.channels() == 1 || options_.channels() == 3,
+        "cyborg::data::PictureDataset: expected 1 or 3 channels, got ",
+        options_.channels());
+    mean_ = per_channel("mean", options_.mean());
+    stddev_ = per_channel("stddev", options_.stddev());
+  }
+
+  /// One sample.
+  ///
+  /// Throws: `FileError` for a picture or map that cannot be used, under
+  /// either policy: one sample cannot be left out of itself.
+  GuidedExample get(size_t index) override {
+    const auto& row = this->row(index);
+    const auto image_options =
+        ImageOptions()
+            .channels(options_.channels())
+            .max_pixels(options_.max_pixels())
+            .check_extension(options_.check_extension());
+    auto image = read_image(row.path, image_options);
+    if (!options_.size().empty()) {
+      image = resize_image(image, options_.size());
+    }
+    auto map = read_map(row, image);
+    if (mean_.defined()) {
+      image = image - mean_;
+    }
+    if (stddev_.defined()) {
+      image = image / stddev_;
+    }
+    return {
+        std::move(image),
+        at::scalar_tensor(row.label, at::kLong),
+        std::move(map)};
+  }
+
+  /// The samples of `indices`, in that order; under `OnError::kSkip` without
+  /// those that cannot be used, so perhaps fewer, perhaps none.
+  std::vector<GuidedExample> get_batch(
+      at::ArrayRef<size_t> indices) override {
+    std::vector<GuidedExample> batch;
+    batch.reserve(indices.size());
+    for (const auto index : indices) {
+      if (options_.on_error() == OnError::kStop) {
+        batch.push_back(get(index));
+      } else if (!is_skipped(index)) {
+        try {
+          batch.push_back(get(index));
+        } catch (const FileError& error) {
+          skip(index, error);
+        }
+      }
+    }
+    return batch;
+  }
+
+  /// The number of rows, those of skipped files included.
+  detail::SizeHint size() const override {
+    return rows_->size();
+  }
+
+  const Row& row(size_t index) const {
+    TORCH_CHECK_INDEX(
+        index < rows_->size(),
+        "cyborg::data::PictureDataset: expected an index below ",
+        rows_->size(),
+        ", got ",
+        index);
+    return (*rows_)[index];
+  }
+
+  const PictureDatasetOptions& options() const noexcept {
+    return options_;
+  }
+
+  /// The samples left out so far, each once, by index.
+  std::vector<Skipped> skipped() const {
+    const std::lock_guard<std::mutex> lock(log_->mutex);
+    std::vector<Skipped> list;
+    for (const auto& entry : log_->skipped) {
+      list.push_back(entry.second);
+    }
+    return list;
+  }
+
+ private:
+  struct Log {
+    std::mutex mutex;
+    std::map<size_t, Skipped> skipped;
+  };
+
+  bool is_skipped(size_t index) const {
+    const std::lock_guard<std::mutex> lock(log_->mutex);
+    return log_->skipped.count(index) > 0;
+  }
+
+  void skip(size_t index, const FileError& error) {
+    const std::lock_guard<std::mutex> lock(log_->mutex);
+    log_->skipped.emplace(
+        index, Skipped{index, error.path(), error.reason()});
+  }
+
+  /// [C, 1, 1], or undefined for an empty list.
+  at::Tensor per_channel(
+      const char* name, const std::vector<double>& values) const {
+    const auto count = static_cast<int64_t>(values.size());
+    TORCH_CHECK_VALUE(
+        count <= 1 || count == options_.channels(),
+        "cyborg::data::PictureDataset: expected 1 or ",
+        options_.channels(),
+        " numbers in ",
+        name,
+        ", got ",
+        count);
+    return count == 0
+        ? at::Tensor()
+        : at::tensor(values, at::kDouble).to(at::kFloat).view({count, 1, 1});
+  }
+
+  /// The human map of a row: annotators combined, blurred, resized.
+  at::Tensor read_map(const Row& row, const at::Tensor& image) const {
+    const std::vector<int64_t> size = !options_.map_size().empty()
+        ? options_.map_size()
+        : image.sizes().slice(1).vec();
+    const auto image_options =
+        ImageOptions()
+            .channels(1)
+            .max_pixels(options_.max_pixels())
+            .check_extension(options_.check_extension());
+    std::vector<at::Tensor> maps;
+    for (const auto& path : row.saliency) {
+      if (!path.empty()) {
+        auto map = read_image(path, image_options)[0];
+        if (!maps.empty() && map.sizes() != maps[0].sizes()) {
+          map = human::resize(map, maps[0].sizes(), options_.map_resize());
+        }
+        maps.push_back(std::move(map));
+      }
+    }
+    if (maps.empty()) {
+      return human::missing(size);
+    }
+    auto map = options_.combine() == Combine::kUnion ? human::union_of(maps)
+        : maps.size() == 1                           ? maps[0]
+                                                     : human::mean_of(maps);
+    if (options_.map_blur() > 0) {
+      map = human::blur(map, options_.map_blur());
+    }
+    return human::resize(map, size, options_.map_resize());
+  }
+
+  std::shared_ptr<const std::vector<Row>> rows_;
+  std::shared_ptr<Log> log_;
+  PictureDatasetOptions options_;
+  at::Tensor mean_;
+  at::Tensor stddev_;
+};
+
+} // namespace cyborg::data

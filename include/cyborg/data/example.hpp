@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <cyborg/human/maps.hpp>
+
+#include <torch/data/datasets/base.h>
+#include <torch/data/transforms/collate.h>
+#include <torch/data/transforms/stack.h>
+#include <torch/types.h>
+
+#include <cstddef>
+#include <utility>
+#include <vector>
+
+namespace cyborg::data {
+
+/// One sample with its human map, and, after collation, one batch of them.
+///
+/// Shapes: a sample: data [C, *S], target of any shape (mostly 0-dim int64),
+/// saliency [*S']; a batch: the same with B in front. A sample without
+/// annotation has a map of NaN, or an undefined one.
+struct GuidedExample {
+  at::Tensor data;
+  at::Tensor target;
+  at::Tensor saliency;
+};
+
+namespace detail {
+
+/// What `size()` of a data set returns: an optional of LibTorch's own before
+/// 2.1, `std::optional` since.
+using SizeHint = decltype(
+    std::declval<const torch::data::datasets::BatchDataset<GuidedExample>&>()
+        .size());
+
+/// Stacks the maps of a batch; undefined ones become maps of NaN, as large as
+/// the defined ones or else as the pictures.
+inline at::Tensor stack_maps(
+    std::vector<at::Tensor> maps, at::IntArrayRef picture) {
+  std::vector<int64_t> size;
+  at::TensorOptions options = at::kFloat;
+  for (const auto& map : maps) {
+    if (map.defined()) {
+      size = map.sizes().vec();
+      options = map.options();
+      break;
+    }
+  }
+  if (size.empty()) {
+    size = picture.slice(picture.empty() ? 0 : 1).vec();
+  }
+  for (auto& map : maps) {
+    if (!map.defined()) {
+      map = human::missing(size, options);
+    }
+    TORCH_CHECK_VALUE(
+        map.sizes() == at::IntArrayRef(size),
+        "cyborg::data::Collate: expected human maps of one size in a batch, "
+        "got ",
+        at::IntArrayRef(size),
+        " and ",
+        map.sizes());
+  }
+  return at::stack(maps);
+}
+
+} // namespace detail
+} // namespace cyborg::data
+
+/// Stacks samples with human maps to a batch of them, as `Stack<>` stacks
+/// samples without: data [B, C, *S], target [B], saliency [B, *S'].
+///
+/// A sample whose map is undefined gets a map of NaN: not annotated. Stacking
+/// no samples (a data set that skips broken files may return none) gives three
+/// undefined tensors.
+/// Throws: `c10::ValueError` for pictures or maps of several sizes.
+/// Example:
+///     auto loader = torch::data::make_data_loader(
+///         cyborg::data::WithMaps(mnist, maps)
+///             .map(torch::data::transforms::Stack<
+///                  cyborg::data::GuidedExample>()),
+///         torch::data::DataLoaderOptions(20));
+template <>
+struct torch::data::transforms::Stack<cyborg::data::GuidedExample>
+    : public torch::data::transforms::Collation<cyborg::data::GuidedExample> {
+  cyborg::data::GuidedExample apply_batch(
+      std::vector<cyborg::data::GuidedExample> examples) override {
+    if (examples.empty()) {
+      return {};
+    }
+    std::vector<at::Tensor> data;
+    std::vector<at::Tensor> target;
+    std::vector<at::Tensor> saliency;
+    for (auto& example : examples) {
+      TORCH_CHECK_VALUE(
+          data.empty() || data[0].sizes() == example.data.sizes(),
+          "cyborg::data::Collate: expected pictures of one size in a batch, "
+          "got ",
+          data.empty() ? at::IntArrayRef() : data[0].sizes(),
+          " and ",
+          example.data.sizes());
+      data.push_back(std::move(example.data));
+      target.push_back(std::move(example.target));
+      saliency.push_back(std::move(example.saliency));
+    }
+    auto maps =
+        cyborg::data::detail::stack_maps(std::move(saliency), data[0].sizes());
+    return {at::stack(data), at::stack(target), std::move(maps)};
+  }
+};
+
+namespace cyborg::data {
+
+/// The collation of samples with human maps, under a shorter name.
+using Collate = torch::data::transforms::Stack<GuidedExample>;
+
+} // namespace cyborg::data

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <cyborg/human/maps.hpp>
+
+#include <torch/types.h>
+
+#include <vector>
+
+/// Several annotators' maps of the same pictures, made one.
+namespace cyborg::human {
+
+namespace detail {
+
+/// The defined maps stacked to [A, B, P], and where [A, B] one is not missing.
+struct Annotators {
+  at::Tensor maps;
+  at::Tensor valid;
+  std::vector<int64_t> shape; ///< of the result
+};
+
+inline Annotators gather_annotators(
+    const std::vector<at::Tensor>& maps, const char* function) {
+  std::vector<at::Tensor> defined;
+  for (const auto& map : maps) {
+    if (map.defined()) {
+      TORCH_CHECK_VALUE(
+          map.dim() >= 2 &&
+              (defined.empty() || map.sizes() == defined[0].sizes()),
+          function,
+          ": expected maps [H, W] or [B, *S] of one shape, got ",
+          defined.empty() ? map.sizes() : defined[0].sizes(),
+          " and ",
+          map.sizes());
+      defined.push_back(as_float_map(map));
+    }
+  }
+  TORCH_CHECK_VALUE(
+      !defined.empty(),
+      function,
+      ": expected the map of at least one annotator, got ",
+      maps.size(),
+      " undefined tensors");
+  const auto shape = defined[0].sizes().vec();
+  auto stack = at::stack(defined);
+  // A picture alone is a batch of one.
+  stack = stack.dim() == 3 ? stack.flatten(/*start_dim=*/1).unsqueeze(1)
+                           : stack.flatten(/*start_dim=*/2);
+  return {stack, at::isfinite(stack).all(/*dim=*/-1), shape};
+}
+
+} // namespace detail
+
+/// The mean over annotators, those who did not annotate a picture left out.
+///
+/// mean_b = sum_a v_ab m_ab / sum_a v_ab, with v_ab = 1 where annotator a's map
+/// of picture b is finite, else 0. Where nobody annotated, the map stays
+/// missing (NaN).
+/// Shapes: one tensor an annotator, all [H, W] (one picture) or all [B, *S];
+/// undefined tensors are annotators who saw none of these pictures. Returns
+/// the same shape. A stack [A, B, *S] is handed over as `stack.unbind()`.
+/// Range: as the maps; float32 and float64 stay, all else becomes float32.
+/// Throws: `c10::ValueError` for maps of several shapes or none defined.
+/// Example:
+///     auto map = cyborg::human::mean_of({anna, ben, {}});
+inline at::Tensor mean_of(const std::vector<at::Tensor>& maps) {
+  const auto all =
+      detail::gather_annotators(maps, "cyborg::human::mean_of");
+  const auto valid = all.valid.unsqueeze(-1);
+  const auto sum =
+      all.maps.masked_fill(valid.logical_not(), 0).sum(/*dim=*/0);
+  return sum.div(valid.sum(/*dim=*/0)).reshape(all.shape); // 0 / 0 = NaN
+}
+
+/// The union over annotators: 1 where at least one of them marked a value above
+/// `threshold`, else 0; missing (NaN) where nobody annotated the picture.
+///
+/// Shapes, gradient and errors as `mean_of`; returns 0, 1 and NaN.
+/// Source: the area of interest (AOI) of "Grains of Saliency" as this project
+/// reads it; its construction is not published.
+inline at::Tensor union_of(
+    const std::vector<at::Tensor>& maps, double threshold = 0) {
+  const auto all =
+      detail::gather_annotators(maps, "cyborg::human::union_of");
+  const auto marked = all.maps.gt(threshold)
+                          .logical_and(all.valid.unsqueeze(-1))
+                          .any(/*dim=*/0)
+                          .to(all.maps.scalar_type());
+  const auto nobody = all.valid.any(/*dim=*/0).logical_not().unsqueeze(-1);
+  return marked
+      .masked_fill(nobody, std::numeric_limits<double>::quiet_NaN())
+      .reshape(all.shape);
+}
+
+} // namespace cyborg::human
