@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <cyborg/data/example.hpp>
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <torch/arg.h>
+#include <torch/data/dataloader.h>
+#include <torch/data/datasets/map.h>
+#include <torch/data/samplers/base.h>
+#include <torch/types.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <iterator>
+#include <memory>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace cyborg::data {
+
+/// Options of `Prefetcher`.
+struct PrefetchOptions {
+  /// Samples in a batch. Default 20, as published.
+  TORCH_ARG(size_t, batch_size) = 20;
+  /// Threads that decode while the program trains; 0: the program's own
+  /// thread decodes each batch when it asks for it. Default 2.
+  TORCH_ARG(size_t, workers) = 2;
+  /// Batches decoded or being decoded beyond the one in use, so at most
+  /// `ahead` + 1 are in memory. Default 4.
+  TORCH_ARG(size_t, ahead) = 4;
+  /// Whether every epoch has a new order. Default false.
+  TORCH_ARG(bool, shuffle) = false;
+  /// Where the orders come from; the global generator is not touched. The same
+  /// seed and epoch give the same order on every machine. Default 0.
+  TORCH_ARG(uint64_t, seed) = 0;
+  /// Whether a last batch of fewer samples is left out. Default false.
+  TORCH_ARG(bool, drop_last) = false;
+
+ public:
+};
+
+namespace detail {
+
+/// Hands out a given order of indices.
+class ListSampler : public torch::data::samplers::Sampler<> {
+ public:
+  explicit ListSampler(std::vector<size_t> order) : order_(std::move(order)) {}
+
+  void reset(SizeHint /*new_size*/ = {}) override {
+    next_ = 0;
+  }
+
+  decltype(std::declval<torch::data::samplers::Sampler<>&>().next(1)) next(
+      size_t batch_size) override {
+    const auto count = std::min(batch_size, order_.size() - next_);
+    if (count == 0) {
+      return {};
+    }
+    const auto begin = order_.begin() + static_cast<std::ptrdiff_t>(next_);
+    next_ += count;
+    return std::vector<size_t>(
+        begin, begin + static_cast<std::ptrdiff_t>(count));
+  }
+
+  void save(torch::serialize::OutputArchive& /*archive*/) const override {
+    TORCH_CHECK(false, "cyborg::data::Prefetcher: the order is not saved; "
+                       "set seed and epoch instead");
+  }
+  void load(torch::serialize::InputArchive& /*archive*/) override {
+    TORCH_CHECK(false, "cyborg::data::Prefetcher: the order is not loaded; "
+                       "set seed and epoch instead");
+  }
+
+ private:
+  std::vector<size_t> order_;
+  size_t next_ = 0;
+};
+
+/// `DatasetType` with `Collate` behind it where its samples are not stacked.
+template <typename DatasetType, bool kStacked>
+struct Collated {
+  using type = torch::data::datasets::MapDataset<DatasetType, Collate>;
+  static type make(DatasetType dataset) {
+    return {std::move(dataset), Collate()};
+  }
+};
+
+template <typename DatasetType>
+struct Collated<DatasetType, true> {
+  using type = DatasetType;
+  static type make(DatasetType dataset) {
+    return dataset;
+  }
+};
+
+} // namespace detail
+
+/// Batches of `GuidedExample`, decoded on threads ahead of training.
+///
+/// LibTorch's own `DataLoader` does the work. What this adds: an order that
+/// comes from a seed and the epoch's number; batches in that order whatever
+/// the number of threads; an epoch that was left halfway or ended in an
+/// exception can be followed by another; a data set's exception arrives as
+/// itself, not wrapped; batches of which every sample was skipped are left out;
+/// and the batch in use is freed before the next one is taken.
+///
+/// Takes any data set of `GuidedExample`s, stacked or not. Every iteration
+/// (`begin`) is an epoch; one at a time.
+/// Example:
+///     cyborg::data::Prefetcher loader(
+///         train, cyborg::data::PrefetchOptions().shuffle(true).seed(7));
+///     for (int epoch = 0; epoch < 50; ++epoch)
+///       for (auto& batch : loader)
+///         step(batch.data, batch.target, batch.saliency);
+template <typename DatasetType>
+class Prefetcher {
+  using Collated = detail::Collated<
+      DatasetType,
+      std::is_same<typename DatasetType::BatchType, GuidedExample>::value>;
+  using Source = typename Collated::type;
+  using Loader =
+      torch::data::StatelessDataLoader<Source, detail::ListSampler>;
+
+ public:
+  /// An input iterator over the batches of one epoch.
+  class Iterator {
+   public:
+    using iterator_category = std::input_iterator_tag;
+    using value_type = GuidedExample;
+    using difference_type = std::ptrdiff_t;
+    using pointer = GuidedExample*;
+    using reference = GuidedExample&;
+
+    /// The end.
+    Iterator() : inner_(nullptr), end_(nullptr) {}
+
+    explicit Iterator(Loader& loader)
+        : inner_(std::make_shared<Inner>(loader.begin())),
+          end_(std::make_shared<Inner>(loader.end())) {
+      settle([] {});
+    }
+
+    GuidedExample& operator*() const {
+      return **inner_;
+    }
+    GuidedExample* operator->() const {
+      return &**inner_;
+    }
+    Iterator& operator++() {
+      **inner_ = GuidedExample(); // frees the batch that was in use
+      settle([this] { ++*inner_; });
+      return *this;
+    }
+    bool operator==(const Iterator& other) const {
+      return inner_ == other.inner_;
+    }
+    bool operator!=(const Iterator& other) const {
+      return !(*this == other);
+    }
+
+   private:
+    using Inner = torch::data::Iterator<GuidedExample>;
+
+    /// Moves by `first`, then on to the next batch that holds a sample.
+    template <typename First>
+    void settle(First first) {
+      try {
+        first();
+        while (*inner_ != *end_ && !(**inner_).data.defined()) {
+          ++*inner_;
+        }
+        if (*inner_ == *end_) {
+          inner_ = nullptr;
+        }
+      } catch (const torch::data::WorkerException& error) {
+        inner_ = nullptr;
+        std::rethrow_exception(error.original_exception);
+      } catch (...) {
+        inner_ = nullptr;
+        throw;
+      }
+    }
+
+    std::shared_ptr<Inner> inner_;
+    std::shared_ptr<Inner> end_;
+  };
+
+  /// Throws: `c10::ValueError` for a data set without a size, a batch size of
+  /// 0, or 0 batches ahead with threads.
+  explicit Prefetcher(DatasetType dataset, PrefetchOptions options = {})
+      : source_(Collated::make(std::move(dataset))), options_(options) {
+    const auto size = source_.size();
+    TORCH_CHECK_VALUE(
+        size.has_value(),
+        "cyborg::data::Prefetcher: expected a data set with a size");
+    count_ = *size;
+    TORCH_CHECK_VALUE(
+        options_.batch_size() > 0,
+        "cyborg::data::Prefetcher: expected batch_size > 0, got 0");
+    TORCH_CHECK_VALUE(
+        options_.workers() == 0 || options_.ahead() > 0,
+        "cyborg::data::Prefetcher: expected ahead > 0 with ",
+        options_.workers(),
+        " workers, got 0");
+  }
+
+  /// Starts an epoch. One that was left halfway is given up: what its threads
+  /// are decoding is finished and thrown away.
+  Iterator begin() {
+    loader_ = nullptr; // joins the threads of the last epoch
+    loader_ = std::make_unique<Loader>(
+        source_,
+        detail::ListSampler(order(epoch_++)),
+        torch::data::DataLoaderOptions(options_.batch_size())
+            .workers(options_.workers())
+            .max_jobs(std::max<size_t>(options_.ahead(), 1))
+            .enforce_ordering(true)
+            .drop_last(options_.drop_last()));
+    return Iterator(*loader_);
+  }
+
+  Iterator end() {
+    return Iterator();
+  }
+
+  /// Batches in an epoch in which nothing is skipped.
+  size_t size() const noexcept {
+    const auto batch = options_.batch_size();
+    return options_.drop_last() ? count_ / batch
+                                : (count_ + batch - 1) / batch;
+  }
+
+  /// The number of the next epoch, from 0.
+  uint64_t epoch() const noexcept {
+    return epoch_;
+  }
+
+  /// Sets the number of the next epoch, to go on where a training stopped.
+  void epoch(uint64_t number) noexcept {
+    epoch_ = number;
+  }
+
+  /// The order of the samples in an epoch.
+  std::vector<size_t> order(uint64_t epoch) const {
+    std::vector<size_t> order(count_);
+    for (size_t i = 0; i < count_; ++i) {
+      order[i] = i;
+    }
+    if (options_.shuffle() && count_ > 1) {
+      // An odd constant keeps (seed, epoch) and (seed + 1, epoch - 1) apart.
+      const auto generator = at::make_generator<at::CPUGeneratorImpl>(
+          options_.seed() + epoch * 0x9E3779B97F4A7C15ULL);
+      const auto shuffled = at::randperm(
+          static_cast<int64_t>(count_), generator, at::kLong);
+      const auto* index = shuffled.template data_ptr<int64_t>();
+      for (size_t i = 0; i < count_; ++i) {
+        order[i] = static_cast<size_t>(index[i]);
+      }
+    }
+    return order;
+  }
+
+ private:
+  Source source_;
+  PrefetchOptions options_;
+  size_t count_ = 0;
+  uint64_t epoch_ = 0;
+  std::unique_ptr<Loader> loader_;
+};
+
+} // namespace cyborg::data

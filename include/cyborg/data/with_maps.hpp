@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <cyborg/data/example.hpp>
+
+#include <torch/data/datasets/base.h>
+#include <torch/data/example.h>
+#include <torch/types.h>
+
+#include <cstddef>
+#include <functional>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace cyborg::data {
+
+/// Any `torch::data` data set of `Example<>` with a human map beside data and
+/// target.
+///
+/// `maps` is a tensor [N, *S], map i for sample i, or a function from the index
+/// to the map [*S] (called from the loader's threads at once). A map of NaN, or
+/// an undefined tensor from the function, means: not annotated.
+///
+/// Data sets of single samples (MNIST, with or without `.map(Normalize)`) give
+/// `GuidedExample`s, to be stacked by `Collate`; data sets already stacked by
+/// `Stack<>()` give batches of `GuidedExample` at once.
+/// Throws: `c10::ValueError` where the tensor has not one map a sample.
+/// Example:
+///     auto set = cyborg::data::WithMaps(mnist, maps).map(
+///         cyborg::data::Collate());
+///     auto loader = torch::data::make_data_loader(std::move(set), 64);
+///     for (auto& batch : *loader)
+///       step(batch.data, batch.target, batch.saliency);
+template <typename DatasetType>
+class WithMaps : public torch::data::datasets::BatchDataset<
+                     WithMaps<DatasetType>,
+                     std::conditional_t<
+                         std::is_same<
+                             typename DatasetType::BatchType,
+                             torch::data::Example<>>::value,
+                         GuidedExample,
+                         std::vector<GuidedExample>>> {
+ public:
+  /// A batch of the data set as it comes: a vector of samples, or stacked.
+  static constexpr bool kStacked =
+      std::is_same<typename DatasetType::BatchType, torch::data::Example<>>::
+          value;
+  static_assert(
+      kStacked ||
+          std::is_same<
+              typename DatasetType::BatchType,
+              std::vector<torch::data::Example<>>>::value,
+      "cyborg::data::WithMaps: expected a stateless data set of Example<>, "
+      "single or stacked by Stack<>()");
+  using Batch =
+      std::conditional_t<kStacked, GuidedExample, std::vector<GuidedExample>>;
+
+  WithMaps(DatasetType dataset, at::Tensor maps)
+      : dataset_(std::move(dataset)) {
+    const auto size = dataset_.size();
+    TORCH_CHECK_VALUE(
+        maps.defined() && maps.dim() >= 2 &&
+            (!size.has_value() ||
+             static_cast<size_t>(maps.size(0)) == *size),
+        "cyborg::data::WithMaps: expected maps [N, *S], one for each of the ",
+        size.has_value() ? static_cast<int64_t>(*size) : -1,
+        " samples, got ",
+        maps.defined() ? maps.sizes() : at::IntArrayRef());
+    map_of_ = [maps = std::move(maps)](size_t index) {
+      return maps[static_cast<int64_t>(index)];
+    };
+  }
+
+  WithMaps(
+      DatasetType dataset, std::function<at::Tensor(size_t index)> map_of)
+      : dataset_(std::move(dataset)), map_of_(std::move(map_of)) {
+    TORCH_CHECK_VALUE(
+        map_of_, "cyborg::data::WithMaps: expected a function, got none");
+  }
+
+  /// One sample; not for stacked data sets.
+  GuidedExample get(size_t index) {
+    static_assert(!kStacked, "a stacked data set has no single samples");
+    return std::move(get_batch(index)[0]);
+  }
+
+  /// The samples of `indices`, or their stacked batch.
+  Batch get_batch(at::ArrayRef<size_t> indices) override {
+    auto examples = dataset_.get_batch(indices);
+    std::vector<at::Tensor> maps;
+    maps.reserve(indices.size());
+    for (const auto index : indices) {
+      maps.push_back(map_of_(index));
+    }
+    if constexpr (kStacked) {
+      TORCH_CHECK_VALUE(
+          examples.data.size(0) == static_cast<int64_t>(maps.size()),
+          "cyborg::data::WithMaps: expected a batch of ",
+          maps.size(),
+          " samples, got ",
+          examples.data.sizes());
+      auto stacked = detail::stack_maps(
+          std::move(maps), examples.data.sizes().slice(1));
+      return {
+          std::move(examples.data),
+          std::move(examples.target),
+          std::move(stacked)};
+    } else {
+      TORCH_CHECK_VALUE(
+          examples.size() == maps.size(),
+          "cyborg::data::WithMaps: expected a batch of ",
+          maps.size(),
+          " samples, got ",
+          examples.size());
+      Batch batch;
+      batch.reserve(examples.size());
+      for (size_t i = 0; i < examples.size(); ++i) {
+        batch.push_back(
+            {std::move(examples[i].data),
+             std::move(examples[i].target),
+             std::move(maps[i])});
+      }
+      return batch;
+    }
+  }
+
+  detail::SizeHint size() const override {
+    return dataset_.size();
+  }
+
+  const DatasetType& dataset() const noexcept {
+    return dataset_;
+  }
+
+ private:
+  DatasetType dataset_;
+  std::function<at::Tensor(size_t)> map_of_;
+};
+
+} // namespace cyborg::data
