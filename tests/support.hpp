@@ -4,6 +4,8 @@
 // finite differences, tensors from numbers.
 #pragma once
 
+#include <ATen/record_function.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/types.h>
 
@@ -13,6 +15,7 @@
 #include <exception>
 #include <functional>
 #include <initializer_list>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -116,6 +119,55 @@ inline bool gradcheck(
     }
   }
   return true;
+}
+
+/// Autocast to bfloat16 on the CPU while it lives: what the Python context
+/// manager does, in a form that every LibTorch version has.
+class CpuAutocast {
+ public:
+  CpuAutocast() {
+    c10::impl::tls_set_dispatch_key_excluded(
+        c10::DispatchKey::AutocastCPU, false);
+  }
+  ~CpuAutocast() {
+    c10::impl::tls_set_dispatch_key_excluded(
+        c10::DispatchKey::AutocastCPU, true);
+  }
+  CpuAutocast(const CpuAutocast&) = delete;
+  CpuAutocast& operator=(const CpuAutocast&) = delete;
+};
+
+/// The operators that `callable` runs on this thread, nested ones included.
+template <class Callable>
+std::vector<std::string> operators_of(Callable&& callable) {
+  static thread_local std::vector<std::string>* seen = nullptr;
+  std::vector<std::string> names;
+  seen = &names;
+  const auto handle = at::addThreadLocalCallback(
+      at::RecordFunctionCallback(
+          [](const at::RecordFunction& function)
+              -> std::unique_ptr<at::ObserverContext> {
+            if (seen != nullptr) {
+              seen->push_back(function.name());
+            }
+            return nullptr;
+          })
+          .scopes({at::RecordScope::FUNCTION}));
+  std::forward<Callable>(callable)();
+  at::removeCallback(handle);
+  seen = nullptr;
+  return names;
+}
+
+/// How many of `names` bring a number from the device to the program.
+inline int64_t host_reads(const std::vector<std::string>& names) {
+  int64_t count = 0;
+  for (const std::string& name : names) {
+    count += contains(name, "aten::item") || contains(name, "_local_scalar") ||
+        contains(name, "aten::nonzero") || contains(name, "aten::equal") ||
+        contains(name, "aten::is_nonzero");
+  }
+  return count;
 }
 
 }  // namespace support
