@@ -3,6 +3,9 @@
 
 option(CYBORG_WARNINGS_AS_ERRORS "Stop at a warning" ${PROJECT_IS_TOP_LEVEL})
 
+option(CYBORG_TEST_CONSUMERS "Test that other projects can use cyborg"
+       ${PROJECT_IS_TOP_LEVEL})
+
 include(cmake/Warnings.cmake)
 include(cmake/Ccache.cmake)
 include(cmake/Packages.cmake)

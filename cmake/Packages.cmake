@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # The packages of tests and programs; the library itself needs none of them.
 
-# stb: pictures in and out, for data/ and report/. <stb_image.h> everywhere.
+# stb: pictures in and out, for data/ and report/.
 add_library(cyborg_stb INTERFACE)
-find_path(CYBORG_STB_INCLUDE stb_image.h PATH_SUFFIXES stb REQUIRED)
+find_path(CYBORG_STB_INCLUDE stb/stb_image.h REQUIRED)
 mark_as_advanced(CYBORG_STB_INCLUDE)
 target_include_directories(cyborg_stb SYSTEM INTERFACE "${CYBORG_STB_INCLUDE}")
 

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+// Everything. Programs compile sooner with <cyborg/loss.hpp> and what else they
+// need; data/ and report/ need stb, the rest needs LibTorch only.
+
+#include <cyborg/cam/head.hpp>
+#include <cyborg/cam/hook.hpp>
+#include <cyborg/cam/methods.hpp>
+#include <cyborg/cam/normalize.hpp>
+#include <cyborg/cam/observation.hpp>
+#include <cyborg/data/dataset.hpp>
+#include <cyborg/data/example.hpp>
+#include <cyborg/data/file.hpp>
+#include <cyborg/data/image.hpp>
+#include <cyborg/data/table.hpp>
+#include <cyborg/guide/distances.hpp>
+#include <cyborg/guide/saliency_guided.hpp>
+#include <cyborg/human/annotations.hpp>
+#include <cyborg/human/maps.hpp>
+#include <cyborg/jit.hpp>
+#include <cyborg/loss.hpp>
+#include <cyborg/measure/detection.hpp>
+#include <cyborg/measure/statistics.hpp>
+#include <cyborg/report/html.hpp>
+#include <cyborg/report/overlay.hpp>
+#include <cyborg/report/plot.hpp>
+#include <cyborg/report/text.hpp>
+#include <cyborg/version.hpp>

@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: BSD-3-Clause
+set(PACKAGE_VERSION 2.14.0)
+set(PACKAGE_VERSION_COMPATIBLE TRUE)
