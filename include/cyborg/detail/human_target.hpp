@@ -74,7 +74,7 @@ inline NormalizedMaps human_target(
     Normalizer normalizer) {
   const at::NoGradGuard no_grad;
   const torch::Tensor batch =
-      human_batch(function, maps.detach(), cam).to(cam.scalar_type());
+      human_batch(function, maps, cam).detach().to(cam.scalar_type());
   const torch::Tensor flat = batch.flatten(1);
   // No absolute floor: a density over a large picture is tiny everywhere.
   torch::Tensor usable = usable_maps(flat, normalizer, /*floor=*/0);
