@@ -11,6 +11,7 @@ include(cmake/Ccache.cmake)
 include(cmake/Packages.cmake)
 
 set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
 if(CYBORG_BUILD_TESTS)
   include(CTest)
 endif()
