@@ -5,6 +5,7 @@
 
 #include <torch/types.h>
 
+#include <limits>
 #include <vector>
 
 /// Several annotators' maps of the same pictures, made one.

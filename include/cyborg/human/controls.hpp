@@ -6,6 +6,8 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 /// Maps that should *not* help, to see that human maps do: gains in accuracy
@@ -156,10 +158,11 @@ inline at::Tensor random_like(
       at::rand(maps.sizes(), std::move(generator), at::kFloat), maps);
 }
 
-/// Ones: look everywhere alike. The loss takes a constant map for a missing
-/// one, since min-max makes nothing of it; as a control it needs a human
-/// normaliser of `kNone` or `kSum`... see `SaliencyGuidedLossOptions`.
+/// Ones: look everywhere alike.
 ///
+/// The loss takes a constant map for a missing one, unless its
+/// `human_normalizer` is `Normalizer::kNone`: this control needs that, and for
+/// the KL distance division by the number of positions as well.
 /// Shapes: returns [count, *size].
 inline at::Tensor uniform(
     int64_t count,

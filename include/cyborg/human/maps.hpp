@@ -94,7 +94,7 @@ inline at::Tensor blur_matrix(int64_t n, double sigma, Border border) {
 /// entries (1, 2 or 3), so a single map, [B, *S] and [B, 1, *S] all do;
 /// returns [*lead, *size].
 /// Range: any; float32 and float64 stay, all else is cast to float32. No value
-/// leaves the range of its map. Missing maps stay missing.
+/// leaves the range of its map (but for rounding). Missing maps stay missing.
 /// Gradient: maps.
 /// Throws: `c10::ValueError` for a size that does not fit the maps.
 /// Source: the published data loader shrinks maps with PIL's antialiased

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <cyborg/data/file.hpp>
+#include <cyborg/data/table_types.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <filesystem>
+#include <map>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+// What a table needs after its rows are read, from a CSV or from folders: the
+// order of its classes, maps found by name, and what a person should know.
+namespace cyborg::data::detail {
+
+inline std::string lower_case(std::string text) {
+  for (auto& c : text) {
+    c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  }
+  return text;
+}
+
+inline bool is_split(const std::string& name) {
+  return name == "train" || name == "val" || name == "test";
+}
+
+/// The classes in the order of their labels; `fail(reason)` throws.
+template <typename Fail>
+std::vector<std::string> order_classes(
+    const std::set<std::string>& found,
+    const TableOptions& options,
+    const Fail& fail) {
+  if (!options.classes().empty()) {
+    return options.classes();
+  }
+  std::map<std::string, std::string> spellings;
+  for (const auto& name : found) {
+    const auto at = spellings.emplace(lower_case(name), name);
+    if (!at.second) {
+      fail(
+          "classes \"" + at.first->second + "\" and \"" + name +
+          "\" differ only in case");
+    }
+  }
+  const std::vector<std::string> names(found.begin(), found.end());
+  if (!options.positive().empty()) {
+    if (names.size() != 2 || found.count(options.positive()) == 0) {
+      std::string list;
+      for (const auto& name : names) {
+        list += (list.empty() ? "\"" : ", \"") + name + "\"";
+      }
+      fail(
+          "expected two classes, one of them the positive \"" +
+          options.positive() + "\", got " + list);
+    }
+    const auto& negative = names[names[0] == options.positive() ? 1 : 0];
+    return {negative, options.positive()};
+  }
+  static const std::array<std::array<const char*, 2>, 3> kPublished{
+      {{"Real", "Synthetic"}, {"Live", "Spoof"}, {"normal", "abnormal"}}};
+  for (const auto& pair : kPublished) {
+    std::vector<std::string> ordered;
+    size_t present = 0;
+    for (const auto* name : pair) {
+      const auto at = spellings.find(lower_case(name));
+      present += at != spellings.end() ? 1 : 0;
+      ordered.push_back(at != spellings.end() ? at->second : name);
+    }
+    if (present > 0 && present == names.size()) {
+      return ordered; // a table may hold one class of a published pair only
+    }
+  }
+  if (names.size() == 1) {
+    fail(
+        "expected two or more classes, got only \"" + names[0] +
+        "\"; TableOptions::classes says all of them");
+  }
+  if (names.size() == 2) {
+    fail(
+        "which of \"" + names[0] + "\" and \"" + names[1] +
+        "\" is positive must be said (TableOptions::positive)");
+  }
+  return names;
+}
+
+/// Finds maps by file name in the folder of `options`, where a row has none.
+inline void find_maps(
+    Table& table, const TableOptions& options, const char* function) {
+  namespace fs = std::filesystem;
+  if (options.saliency().empty()) {
+    return;
+  }
+  const fs::path folder = options.saliency();
+  if (!fs::is_directory(folder)) {
+    throw FileError(function, folder, "is not a folder of human maps");
+  }
+  std::unordered_map<std::string, std::string> picture_of;
+  size_t annotated = 0;
+  for (auto& row : table.rows) {
+    const fs::path name = fs::path(row.path).filename();
+    const auto has_one = [](const std::string& map) { return !map.empty(); };
+    if (std::any_of(row.saliency.begin(), row.saliency.end(), has_one)) {
+      ++annotated;
+      continue;
+    }
+    for (const auto& place :
+         {folder / row.split / row.cls, folder / row.cls, folder}) {
+      auto map = place / name;
+      if (!fs::is_regular_file(map)) {
+        map.replace_extension(".png");
+      }
+      if (!fs::is_regular_file(map)) {
+        continue;
+      }
+      const auto known = picture_of.emplace(map.string(), row.path);
+      if (known.first->second != row.path) {
+        throw FileError(
+            function,
+            map,
+            "is the map of two pictures of that name, " + known.first->second +
+                " and " + row.path + "; sort the maps into split/class");
+      }
+      row.saliency.assign(1, map.string());
+      ++annotated;
+      break;
+    }
+  }
+  if (annotated == 0) {
+    table.warnings.push_back(
+        folder.string() + " holds no map of any picture of " + table.name);
+  }
+}
+
+/// Gives labels and warnings to the rows read; `fail(line, reason)` throws.
+template <typename Fail>
+void finish_table(
+    Table& table,
+    const TableOptions& options,
+    const char* function,
+    const Fail& fail) {
+  if (table.rows.empty()) {
+    fail(0, "holds no rows");
+  }
+  std::set<std::string> found;
+  for (const auto& row : table.rows) {
+    found.insert(row.cls);
+  }
+  table.classes = order_classes(
+      found, options, [&](const std::string& reason) { fail(0, reason); });
+  const auto& classes = table.classes;
+  for (auto& row : table.rows) {
+    const auto at = std::find(classes.begin(), classes.end(), row.cls);
+    if (at == classes.end()) {
+      fail(row.line, "unknown class \"" + row.cls + "\"");
+    }
+    row.label = at - classes.begin();
+  }
+  find_maps(table, options, function);
+  if (table.has("train") && !table.has("val")) {
+    table.warnings.push_back(
+        table.has("test")
+            ? table.name + ": no val rows: the test rows validate, as published"
+            : table.name + ": neither val nor test rows: nothing validates");
+  }
+  // The same subject or picture in two splits: scores would be too good.
+  const auto warn_shared = [&](const char* what, auto field) {
+    std::unordered_map<std::string, std::string> split_of;
+    std::set<std::string> shared;
+    for (const auto& row : table.rows) {
+      const std::string& value = row.*field;
+      if (!value.empty() &&
+          split_of.emplace(value, row.split).first->second != row.split) {
+        shared.insert(value);
+      }
+    }
+    if (!shared.empty()) {
+      table.warnings.push_back(
+          table.name + ": " + std::to_string(shared.size()) + " " + what +
+          (shared.size() == 1 ? " is" : "s are") +
+          " in more than one split, e.g. \"" + *shared.begin() + "\"");
+    }
+  };
+  warn_shared("subject", &Row::subject);
+  warn_shared("picture", &Row::path);
+}
+
+} // namespace cyborg::data::detail
