@@ -102,9 +102,6 @@ class CamHook {
     static_assert(!std::is_void_v<Result>,
                   "cyborg::CamHook::forward: the callable must return the "
                   "logits");
-    static_assert(detail::has_first_tensor<Result>::value,
-                  "cyborg::CamHook::forward: this result type needs "
-                  "forward(callable, logits_of)");
     return forward(std::forward<Callable>(callable), [](const Result& result) {
       return detail::first_tensor(result);
     });
@@ -249,7 +246,8 @@ class CamHook {
   Observation of_layer(detail::Trace& trace, const torch::Tensor& logits);
   detail::Source pick(detail::Trace& trace, const torch::Tensor& logits,
                       detail::Origin& origin);
-  std::string layer_name(const torch::Tensor& logits,
+  std::string layer_name(const detail::Trace& trace,
+                         const torch::Tensor& logits,
                          const detail::NodeOutput& map);
   void read_head(const detail::Trace& trace,
                  const torch::Tensor& logits,

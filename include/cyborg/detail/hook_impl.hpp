@@ -112,9 +112,10 @@ inline detail::NamedLayer CamHook::layer_at_run() const {
 
 /// The shortest module name that ends in a map: it holds the parameters
 /// nearest below, and none of those between the map and the logits.
-inline std::string CamHook::layer_name(const torch::Tensor& logits,
+inline std::string CamHook::layer_name(const detail::Trace& trace,
+                                       const torch::Tensor& logits,
                                        const detail::NodeOutput& map) {
-  const auto* nearest = detail::parameter_below(map.node);
+  const auto* nearest = detail::parameter_below(trace, map);
   const auto above = detail::parameters_above(logits, map);
   const auto known = [&](const c10::TensorImpl* impl) {
     return impl == nullptr || names_.count(impl) > 0;
@@ -168,7 +169,7 @@ inline detail::Source CamHook::pick(detail::Trace& trace,
     std::ostringstream list;
     for (const int id : origin.sources) {
       const auto& source = trace.sources[static_cast<size_t>(id)];
-      list << "\n  layer '" << layer_name(logits, source.key) << "' ";
+      list << "\n  layer '" << layer_name(trace, logits, source.key) << "' ";
       if (source.tensor.defined()) {
         list << source.tensor.sizes();
       }
@@ -287,7 +288,7 @@ inline Observation CamHook::observe(detail::Trace& trace,
         ? source.tensor
         : source.tensor.movedim(source.channel, 1);
     seen.reduction = origin.op;
-    seen.layer = layer_name(logits, source.key);
+    seen.layer = layer_name(trace, logits, source.key);
     read_head(trace, logits, source, /*read_by_head=*/true, seen);
   }
   TORCH_CHECK_VALUE(

@@ -6,8 +6,6 @@
 #include <c10/util/Exception.h>
 #include <torch/types.h>
 
-#include <deque>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -272,24 +270,28 @@ inline std::unordered_set<const c10::TensorImpl*> parameters_above(
   return found;
 }
 
-/// The parameter nearest below a map.
-inline const c10::TensorImpl* parameter_below(Node* start) {
-  std::deque<Node*> queue{start};
-  std::unordered_set<Node*> seen{start};
-  while (!queue.empty()) {
-    Node* node = queue.front();
-    queue.pop_front();
-    if (const auto* leaf =
-            dynamic_cast<const torch::autograd::AccumulateGrad*>(node)) {
-      return leaf->variable.unsafeGetTensorImpl();
+/// A parameter of the last layer that made a map of a map on the way here;
+/// gates, which are no maps, do not count.
+inline const c10::TensorImpl* parameter_below(const Trace& trace,
+                                              const NodeOutput& map) {
+  const Mark* last = nullptr;
+  std::unordered_set<NodeOutput, NodeOutputHash> seen;
+  std::vector<NodeOutput> stack{map};
+  while (!stack.empty()) {
+    const NodeOutput key = stack.back();
+    stack.pop_back();
+    const Mark* mark = trace.find(key);
+    if (mark == nullptr || !seen.insert(key).second) {
+      continue;
     }
-    for (const auto& edge : node->next_edges()) {
-      if (edge.function && seen.insert(edge.function.get()).second) {
-        queue.push_back(edge.function.get());
-      }
+    if (mark->parameter == nullptr) {
+      stack.insert(stack.end(), mark->parents.begin(), mark->parents.end());
+    } else if (last == nullptr ||
+               last->node->sequence_nr() < mark->node->sequence_nr()) {
+      last = mark;
     }
   }
-  return nullptr;
+  return last == nullptr ? nullptr : last->parameter;
 }
 
 /// Whether the graph of the logits reaches a map.

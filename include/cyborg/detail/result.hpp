@@ -4,7 +4,6 @@
 #include <ATen/core/ivalue.h>
 #include <torch/types.h>
 
-#include <optional>
 #include <string>
 #include <tuple>
 #include <type_traits>
@@ -13,145 +12,118 @@
 
 namespace cyborg::detail {
 
-/// The logits in what a forward returned: the tensor itself, or the first
-/// tensor in it ({logits, auxiliary logits} and the like).
-inline torch::Tensor first_tensor(const torch::Tensor& tensor) {
-  return tensor;
-}
+/// What the result types of a forward are made of.
+enum class ResultKind { kTensor, kIValue, kSequence, kTuple, kOther };
 
-inline torch::Tensor first_tensor(const c10::IValue& value) {
+template <class T>
+struct result_kind {
+  static constexpr ResultKind value = std::is_same_v<T, torch::Tensor>
+      ? ResultKind::kTensor
+      : std::is_same_v<T, c10::IValue> ? ResultKind::kIValue
+                                       : ResultKind::kOther;
+};
+template <class T>
+struct result_kind<std::vector<T>> {
+  static constexpr ResultKind value = ResultKind::kSequence;
+};
+template <class A, class B>
+struct result_kind<std::pair<A, B>> {
+  static constexpr ResultKind value = ResultKind::kTuple;
+};
+template <class... T>
+struct result_kind<std::tuple<T...>> {
+  static constexpr ResultKind value = ResultKind::kTuple;
+};
+
+inline torch::Tensor first_in(const c10::IValue& value) {
   if (value.isTensor()) {
     return value.toTensor();
   }
-  if (value.isTuple()) {
-    for (const auto& item : value.toTupleRef().elements()) {
-      if (auto found = first_tensor(item); found.defined()) {
-        return found;
-      }
-    }
-  } else if (value.isTensorList()) {
+  if (value.isTensorList()) {
     const auto list = value.toTensorVector();
     return list.empty() ? torch::Tensor() : list.front();
-  } else if (value.isList()) {
-    for (const auto& item : value.toListRef()) {
-      if (auto found = first_tensor(item); found.defined()) {
+  }
+  if (value.isTuple()) {
+    for (const auto& item : value.toTupleRef().elements()) {
+      if (auto found = first_in(item); found.defined()) {
         return found;
       }
     }
-  } else if (value.isGenericDict()) {
-    // torchvision's detection and segmentation models name it "out".
+  }
+  if (value.isGenericDict()) {
+    // torchvision's segmentation models call it "out".
     const auto dict = value.toGenericDict();
     for (const char* name : {"logits", "out"}) {
       if (dict.contains(std::string(name))) {
-        return first_tensor(dict.at(std::string(name)));
+        return first_in(dict.at(std::string(name)));
       }
     }
   }
   return {};
 }
 
-template <class A, class B>
-torch::Tensor first_tensor(const std::pair<A, B>& both);
-template <class... T>
-torch::Tensor first_tensor(const std::tuple<T...>& items);
+/// The logits in what a forward returned: the tensor itself, or the first
+/// tensor in it ({logits, auxiliary logits} and the like).
 template <class T>
-torch::Tensor first_tensor(const std::vector<T>& items);
-template <class T>
-torch::Tensor first_tensor(const std::optional<T>& item);
-
-template <class T>
-torch::Tensor first_tensor(const std::vector<T>& items) {
-  return items.empty() ? torch::Tensor() : first_tensor(items.front());
-}
-
-template <class T>
-torch::Tensor first_tensor(const std::optional<T>& item) {
-  return item ? first_tensor(*item) : torch::Tensor();
-}
-
-template <class A, class B>
-torch::Tensor first_tensor(const std::pair<A, B>& both) {
-  return first_tensor(both.first);
-}
-
-template <class... T>
-torch::Tensor first_tensor(const std::tuple<T...>& items) {
-  return first_tensor(std::get<0>(items));
-}
-
-template <class T, class = void>
-struct has_first_tensor : std::false_type {};
-template <class T>
-struct has_first_tensor<
-    T,
-    std::void_t<decltype(first_tensor(std::declval<const T&>()))>>
-    : std::true_type {};
-
-/// The same result without its graph, for callers with gradients off.
-inline void detach(torch::Tensor& tensor) {
-  if (tensor.defined()) {
-    tensor = tensor.detach();
+torch::Tensor first_tensor(const T& result) {
+  constexpr auto kKind = result_kind<T>::value;
+  if constexpr (kKind == ResultKind::kTensor) {
+    return result;
+  } else if constexpr (kKind == ResultKind::kIValue) {
+    return first_in(result);
+  } else if constexpr (kKind == ResultKind::kSequence) {
+    return result.empty() ? torch::Tensor() : first_tensor(result.front());
+  } else {
+    static_assert(kKind == ResultKind::kTuple,
+                  "cyborg::CamHook::forward: this result type needs "
+                  "forward(callable, logits_of)");
+    return first_tensor(std::get<0>(result));
   }
 }
 
-inline void detach(c10::IValue& value) {
+inline c10::IValue detached(const c10::IValue& value) {
   if (value.isTensor()) {
-    value = value.toTensor().detach();
-  } else if (value.isTuple()) {
-    std::vector<c10::IValue> items = value.toTupleRef().elements().vec();
-    for (auto& item : items) {
+    return value.toTensor().detach();
+  }
+  if (value.isTensorList()) {
+    auto list = value.toTensorVector();
+    for (auto& item : list) {
+      item = item.detach();
+    }
+    return list;
+  }
+  if (value.isTuple()) {
+    std::vector<c10::IValue> items;
+    for (const auto& item : value.toTupleRef().elements()) {
+      items.push_back(detached(item));
+    }
+    return c10::ivalue::Tuple::create(std::move(items));
+  }
+  if (value.isGenericDict()) {
+    const auto dict = value.toGenericDict();
+    for (const auto& item : dict) {
+      item.setValue(detached(item.value()));
+    }
+  }
+  return value;
+}
+
+/// Takes the graph off the tensors of a result, for callers with gradients
+/// off; types it does not know stay as they are.
+template <class T>
+void detach(T& result) {
+  constexpr auto kKind = result_kind<T>::value;
+  if constexpr (kKind == ResultKind::kTensor) {
+    result = result.defined() ? result.detach() : result;
+  } else if constexpr (kKind == ResultKind::kIValue) {
+    result = detached(result);
+  } else if constexpr (kKind == ResultKind::kSequence) {
+    for (auto& item : result) {
       detach(item);
     }
-    value = c10::ivalue::Tuple::create(std::move(items));
-  } else if (value.isTensorList()) {
-    auto list = value.toTensorList();
-    for (size_t i = 0; i < list.size(); ++i) {
-      list.set(i, list.get(i).detach());
-    }
-  } else if (value.isGenericDict()) {
-    auto dict = value.toGenericDict();
-    for (const auto& item : dict) {
-      c10::IValue inner = item.value();
-      detach(inner);
-      item.setValue(inner);
-    }
+  } else if constexpr (kKind == ResultKind::kTuple) {
+    std::apply([](auto&... item) { (detach(item), ...); }, result);
   }
-}
-
-template <class T>
-void detach(std::vector<T>& items);
-template <class T>
-void detach(std::optional<T>& item);
-template <class A, class B>
-void detach(std::pair<A, B>& both);
-template <class... T>
-void detach(std::tuple<T...>& items);
-template <class T>
-std::enable_if_t<!has_first_tensor<T>::value> detach(T& /*other*/) {}
-
-template <class T>
-void detach(std::vector<T>& items) {
-  for (auto& item : items) {
-    detach(item);
-  }
-}
-
-template <class T>
-void detach(std::optional<T>& item) {
-  if (item) {
-    detach(*item);
-  }
-}
-
-template <class A, class B>
-void detach(std::pair<A, B>& both) {
-  detach(both.first);
-  detach(both.second);
-}
-
-template <class... T>
-void detach(std::tuple<T...>& items) {
-  std::apply([](auto&... item) { (detach(item), ...); }, items);
 }
 
 }  // namespace cyborg::detail

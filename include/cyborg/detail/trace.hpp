@@ -1,237 +1,18 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <ATen/core/Tensor.h>
-#include <torch/csrc/autograd/function.h>
-#include <torch/csrc/autograd/functions/accumulate_grad.h>
+#include <cyborg/detail/marks.hpp>
 
 #include <algorithm>
 #include <array>
-#include <cstdint>
-#include <functional>
 #include <string>
 #include <string_view>
-#include <type_traits>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
 
 namespace cyborg::detail {
-
-/// The autograd graph's node; the pointer's type differs between LibTorch
-/// versions (shared_ptr, later intrusive_ptr).
-using Node = torch::autograd::Node;
-using NodePtr = std::decay_t<decltype(std::declval<at::Tensor>().grad_fn())>;
-using WeakImpl =
-    c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
-
-/// One output of one node: a chunk's parts share their node.
-struct NodeOutput {
-  Node* node = nullptr;
-  uint32_t index = 0;
-
-  bool operator==(const NodeOutput& other) const {
-    return node == other.node && index == other.index;
-  }
-};
-
-struct NodeOutputHash {
-  size_t operator()(const NodeOutput& key) const {
-    return std::hash<Node*>()(key.node) * 31 + key.index;
-  }
-};
-
-inline NodeOutput node_output(const at::Tensor& tensor) {
-  auto node = tensor.grad_fn();
-  return {node.get(), static_cast<uint32_t>(tensor.output_nr())};
-}
-
-inline bool starts_with(std::string_view text, std::string_view head) {
-  return text.substr(0, head.size()) == head;
-}
-
-inline bool contains(std::string_view text, std::string_view part) {
-  return text.find(part) != std::string_view::npos;
-}
-
-template <size_t N>
-bool any_of(std::string_view name,
-            const std::array<std::string_view, N>& names) {
-  return std::find(names.begin(), names.end(), name) != names.end();
-}
-
-/// Operators that average over positions when nothing else is between.
-inline bool averages(std::string_view op) {
-  static constexpr std::array<std::string_view, 7> kNames = {
-      "aten::mean",       "aten::adaptive_avg_pool1d",
-      "aten::adaptive_avg_pool2d", "aten::adaptive_avg_pool3d",
-      "aten::avg_pool1d", "aten::avg_pool2d",
-      "aten::avg_pool3d"};
-  return any_of(op, kNames);
-}
-
-/// Operators that reduce a dimension to one entry (plain pooling does not).
-inline bool reduces(std::string_view op) {
-  static constexpr std::array<std::string_view, 6> kNames = {
-      "aten::mean", "aten::sum",       "aten::amax",
-      "aten::max",  "aten::logsumexp", "aten::norm"};
-  return any_of(op, kNames) || starts_with(op, "aten::adaptive_");
-}
-
-/// Operators that move values without changing them.
-inline bool rearranges(std::string_view op) {
-  static constexpr std::array<std::string_view, 19> kNames = {
-      "aten::view",      "aten::reshape",      "aten::flatten",
-      "aten::unflatten", "aten::squeeze",      "aten::unsqueeze",
-      "aten::permute",   "aten::transpose",    "aten::movedim",
-      "aten::moveaxis",  "aten::swapaxes",     "aten::swapdims",
-      "aten::view_as",   "aten::reshape_as",   "aten::contiguous",
-      "aten::clone",     "aten::_unsafe_view", "aten::alias",
-      "aten::squeeze_"};
-  return any_of(op, kNames);
-}
-
-inline bool swaps_axes(std::string_view op) {
-  static constexpr std::array<std::string_view, 6> kNames = {
-      "aten::permute",  "aten::transpose", "aten::movedim",
-      "aten::moveaxis", "aten::swapaxes",  "aten::swapdims"};
-  return any_of(op, kNames);
-}
-
-/// Operators a head may read its features through and still be linear in
-/// them: dropout and casts.
-inline bool passes(std::string_view op) {
-  static constexpr std::array<std::string_view, 7> kNames = {
-      "aten::dropout",         "aten::dropout_", "aten::native_dropout",
-      "aten::feature_dropout", "aten::to",       "aten::_to_copy",
-      "aten::type_as"};
-  return any_of(op, kNames);
-}
-
-inline bool pools(std::string_view op) {
-  return contains(op, "pool");
-}
-
-inline bool is_convolution(std::string_view node_name) {
-  return contains(node_name, "Conv") && !contains(node_name, "Convert");
-}
-
-/// Entries of the dimensions that are neither batch nor channel.
-inline int64_t positions(const at::Tensor& map, int64_t channel) {
-  int64_t count = 1;
-  for (int64_t d = 1; d < map.dim(); ++d) {
-    count *= d == channel ? 1 : map.size(d);
-  }
-  return count;
-}
-
-/// Where a view put the channels, told by size and stride; -1: unclear.
-inline int64_t channel_after(const at::Tensor& before,
-                             int64_t channel,
-                             const at::Tensor& after) {
-  if (!before.defined() || channel < 0) {
-    return -1;
-  }
-  int64_t found = -1;
-  for (int64_t d = 0; d < after.dim(); ++d) {
-    if (after.size(d) == before.size(channel) &&
-        after.stride(d) == before.stride(channel)) {
-      if (found >= 0) {
-        return -1;
-      }
-      found = d;
-    }
-  }
-  return found == 0 ? -1 : found;
-}
-
-/// What is known of one operator's output.
-struct Mark {
-  enum class Kind : uint8_t {
-    kOther,      // not derived from a convolution
-    kParameter,  // derived from parameters alone (weight norm, casts)
-    kSpatial,    // a map: an activation with positions
-    kLeft        // derived from a map, and no longer one
-  };
-  Kind kind = Kind::kOther;
-  NodePtr node;               // held, so that its address stays its own
-  at::Tensor value;           // kParameter, and kLeft of a plain pool
-  // kSpatial
-  WeakImpl map{c10::intrusive_ptr<c10::TensorImpl,
-                                  c10::UndefinedTensorImpl>()};
-  int64_t channel = 1;              // -1: unclear
-  std::vector<NodeOutput> parents;  // the maps it was made of
-  // kSpatial and kLeft
-  int64_t rank = 0;           // dimensions of the map
-  // kLeft
-  int64_t dims = 0;           // dimensions of what is left
-  std::string op;             // the operators that took the positions
-  std::vector<int> sources;   // indices into Trace::sources
-  bool open = false;          // several positions are still there
-  bool tokens = false;        // parameters worked on open positions
-  bool linear = false;        // nothing but means, views, dropout, casts
-  bool averaged = false;      // a mean was among them
-  bool plain_pool = false;    // a mean over a window of fixed size
-  // kParameter
-  bool of_layer = false;      // of the layer that was named
-  bool of_others = false;     // of another one
-
-  at::Tensor tensor() const {
-    auto impl = map.lock();
-    return impl.defined() ? at::Tensor(std::move(impl)) : at::Tensor();
-  }
-};
-
-/// A map that lost its positions, and the operator it lost them to.
-struct Source {
-  at::Tensor tensor;  // undefined: freed before it could be held
-  NodeOutput key;
-  std::string op;
-  int64_t channel = 1;
-  int64_t version = 0;
-
-  /// An in-place operator gives a tensor another node and version.
-  bool overwritten() const {
-    return !(node_output(tensor) == key) ||
-        static_cast<int64_t>(tensor._version()) != version;
-  }
-};
-
-inline Source make_source(const at::Tensor& tensor,
-                          const NodeOutput& key,
-                          std::string_view op,
-                          int64_t channel) {
-  Source source;
-  source.tensor = tensor;
-  source.key = key;
-  source.op = std::string(op);
-  source.channel = channel;
-  source.version =
-      tensor.defined() ? static_cast<int64_t>(tensor._version()) : 0;
-  return source;
-}
-
-/// The layer that `CamHookOptions::layer` names, and what it returned.
-///
-/// C++ modules report neither their beginning nor their end. A layer's
-/// output is therefore the last map made with its parameters; if the layer
-/// has submodules, then also what operators without parameters made of it
-/// at the same size: the residual sum and the ReLU that end a block, plus
-/// as many pooling steps as the layer registers behind its parameters.
-struct NamedLayer {
-  bool wanted = false;
-  bool leaf = false;  // no submodules: exactly the operator's output
-  int trailing_pools = 0;
-  std::unordered_set<const c10::TensorImpl*> parameters;
-  // State of the run.
-  bool ran = false;
-  bool closed = false;
-  int pools_left = 0;
-  Source output;
-  std::vector<NodeOutput> inputs;
-  std::unordered_set<NodeOutput, NodeOutputHash> inside;
-};
 
 /// Follows the data of one forward pass: where on the autograd graph the
 /// values of each operator's output come from.
@@ -267,6 +48,7 @@ class Trace {
     const Parents from = parents_of(key.node);
     Mark mark = derive(op, out, from);
     mark.node = out.grad_fn();
+    mark.parameter = from.parameter;
     if (mark.kind == Mark::Kind::kSpatial) {
       mark.map = WeakImpl(out.getIntrusivePtr());
       mark.parents = from.maps;
@@ -283,15 +65,21 @@ class Trace {
     return at == marks_.end() ? nullptr : &at->second;
   }
 
-  /// The index of a map in `sources`, added at its first collapse.
-  int source_of(const NodeOutput& key, std::string_view op) {
+  /// The index of a map in `sources`, added at its first collapse. A view
+  /// with other axes stands for the map that it shows.
+  int source_of(NodeOutput key, std::string_view op) {
+    const Mark* seen = &marks_.at(key);
+    while (seen->swapped && seen->parents.size() == 1 &&
+           marks_.at(seen->parents.front()).tensor().defined()) {
+      key = seen->parents.front();
+      seen = &marks_.at(key);
+    }
     for (size_t i = 0; i < sources.size(); ++i) {
       if (sources[i].key == key) {
         return static_cast<int>(i);
       }
     }
-    const Mark& mark = marks_.at(key);
-    sources.push_back(make_source(mark.tensor(), key, op, mark.channel));
+    sources.push_back(make_source(seen->tensor(), key, op, seen->channel));
     return static_cast<int>(sources.size()) - 1;
   }
 
@@ -305,9 +93,10 @@ class Trace {
     bool of_layer = false;
     bool of_others = false;
     bool other = false;
+    const c10::TensorImpl* parameter = nullptr;
 
     bool parameters() const {
-      return of_layer || of_others;
+      return parameter != nullptr;
     }
   };
 
@@ -320,8 +109,8 @@ class Trace {
       stack.pop_back();
       if (const auto* leaf =
               dynamic_cast<const torch::autograd::AccumulateGrad*>(node)) {
-        const bool own =
-            layer.parameters.count(leaf->variable.unsafeGetTensorImpl()) > 0;
+        from.parameter = leaf->variable.unsafeGetTensorImpl();
+        const bool own = layer.parameters.count(from.parameter) > 0;
         (own ? from.of_layer : from.of_others) = true;
         continue;
       }
@@ -359,6 +148,7 @@ class Trace {
         add(from.left, &mark);
         break;
       case Mark::Kind::kParameter:
+        from.parameter = mark.parameter;
         from.of_layer |= mark.of_layer;
         from.of_others |= mark.of_others;
         break;
@@ -410,7 +200,8 @@ class Trace {
           }
         }
       }
-      mark.channel = swaps_axes(op)
+      mark.swapped = swaps_axes(op);
+      mark.channel = mark.swapped
           ? channel_after(before, parent.channel, out)
           : parent.channel;
       return positions(out, mark.channel < 0 ? 1 : mark.channel) > 1;

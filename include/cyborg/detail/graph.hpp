@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/functions/accumulate_grad.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+namespace cyborg::detail {
+
+/// The autograd graph's node; the pointer's type differs between LibTorch
+/// versions (shared_ptr, later intrusive_ptr).
+using Node = torch::autograd::Node;
+using NodePtr = std::decay_t<decltype(std::declval<at::Tensor>().grad_fn())>;
+using WeakImpl =
+    c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
+
+/// One output of one node: a chunk's parts share their node.
+struct NodeOutput {
+  Node* node = nullptr;
+  uint32_t index = 0;
+
+  bool operator==(const NodeOutput& other) const {
+    return node == other.node && index == other.index;
+  }
+};
+
+struct NodeOutputHash {
+  size_t operator()(const NodeOutput& key) const {
+    return std::hash<Node*>()(key.node) * 31 + key.index;
+  }
+};
+
+inline NodeOutput node_output(const at::Tensor& tensor) {
+  auto node = tensor.grad_fn();
+  return {node.get(), static_cast<uint32_t>(tensor.output_nr())};
+}
+
+inline bool starts_with(std::string_view text, std::string_view head) {
+  return text.substr(0, head.size()) == head;
+}
+
+inline bool contains(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
+
+template <size_t N>
+bool any_of(std::string_view name,
+            const std::array<std::string_view, N>& names) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+/// Operators that average over positions when nothing else is between.
+inline bool averages(std::string_view op) {
+  static constexpr std::array<std::string_view, 7> kNames = {
+      "aten::mean",       "aten::adaptive_avg_pool1d",
+      "aten::adaptive_avg_pool2d", "aten::adaptive_avg_pool3d",
+      "aten::avg_pool1d", "aten::avg_pool2d",
+      "aten::avg_pool3d"};
+  return any_of(op, kNames);
+}
+
+/// Operators that reduce a dimension to one entry (plain pooling does not).
+inline bool reduces(std::string_view op) {
+  static constexpr std::array<std::string_view, 6> kNames = {
+      "aten::mean", "aten::sum",       "aten::amax",
+      "aten::max",  "aten::logsumexp", "aten::norm"};
+  return any_of(op, kNames) || starts_with(op, "aten::adaptive_");
+}
+
+/// Operators that move values without changing them.
+inline bool rearranges(std::string_view op) {
+  static constexpr std::array<std::string_view, 19> kNames = {
+      "aten::view",      "aten::reshape",      "aten::flatten",
+      "aten::unflatten", "aten::squeeze",      "aten::unsqueeze",
+      "aten::permute",   "aten::transpose",    "aten::movedim",
+      "aten::moveaxis",  "aten::swapaxes",     "aten::swapdims",
+      "aten::view_as",   "aten::reshape_as",   "aten::contiguous",
+      "aten::clone",     "aten::_unsafe_view", "aten::alias",
+      "aten::squeeze_"};
+  return any_of(op, kNames);
+}
+
+inline bool swaps_axes(std::string_view op) {
+  static constexpr std::array<std::string_view, 6> kNames = {
+      "aten::permute",  "aten::transpose", "aten::movedim",
+      "aten::moveaxis", "aten::swapaxes",  "aten::swapdims"};
+  return any_of(op, kNames);
+}
+
+/// Operators a head may read its features through and still be linear in
+/// them: dropout and casts.
+inline bool passes(std::string_view op) {
+  static constexpr std::array<std::string_view, 7> kNames = {
+      "aten::dropout",         "aten::dropout_", "aten::native_dropout",
+      "aten::feature_dropout", "aten::to",       "aten::_to_copy",
+      "aten::type_as"};
+  return any_of(op, kNames);
+}
+
+inline bool pools(std::string_view op) {
+  return contains(op, "pool");
+}
+
+inline bool is_convolution(std::string_view node_name) {
+  return contains(node_name, "Conv") && !contains(node_name, "Convert");
+}
+
+/// Entries of the dimensions that are neither batch nor channel.
+inline int64_t positions(const at::Tensor& map, int64_t channel) {
+  int64_t count = 1;
+  for (int64_t d = 1; d < map.dim(); ++d) {
+    count *= d == channel ? 1 : map.size(d);
+  }
+  return count;
+}
+
+/// Where a view put the channels, told by size and stride; -1: unclear.
+inline int64_t channel_after(const at::Tensor& before,
+                             int64_t channel,
+                             const at::Tensor& after) {
+  if (!before.defined() || channel < 0) {
+    return -1;
+  }
+  int64_t found = -1;
+  for (int64_t d = 0; d < after.dim(); ++d) {
+    if (after.size(d) == before.size(channel) &&
+        after.stride(d) == before.stride(channel)) {
+      if (found >= 0) {
+        return -1;
+      }
+      found = d;
+    }
+  }
+  return found == 0 ? -1 : found;
+}
+
+}  // namespace cyborg::detail

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "catch.hpp"
+#include "support.hpp"
+#include "torchscript.hpp"
+
+#include <cyborg/jit.hpp>
+#include <cyborg/loss.hpp>
+
+#include <filesystem>
+
+using cyborg::CamClass;
+using cyborg::CamHook;
+using cyborg::CamHookOptions;
+using support::close;
+using support::contains;
+using support::error_of;
+using torch::Tensor;
+
+namespace {
+
+struct Case {
+  const char* name;
+  torch::jit::Module net;
+  std::vector<int64_t> features;  // of two 16x16 pictures
+  bool exact;
+  const char* layer;
+  const char* first;  // the first convolution's weight
+};
+
+std::vector<Case> zoo() {
+  return {
+      {"residual", torchscript::residual(), {2, 16, 8, 8}, true, "down",
+       "stem.weight"},
+      {"dense", torchscript::dense(), {2, 16, 16, 16}, true, "norm",
+       "conv0.weight"},
+      {"mobile", torchscript::mobile(), {2, 16, 8, 8}, false, "last",
+       "stem.weight"},
+      {"convnext", torchscript::convnext(), {2, 8, 4, 4}, false, "mlp2",
+       "stem.weight"},
+      {"vgg", torchscript::vgg(), {2, 8, 4, 4}, false, "conv2",
+       "conv1.weight"},
+      {"inception", torchscript::inception(), {2, 12, 8, 8}, true, "branch",
+       "stem.weight"},
+  };
+}
+
+Tensor logits_of(const c10::IValue& output) {
+  return output.isTuple() ? output.toTupleRef().elements()[0].toTensor()
+                          : output.toTensor();
+}
+
+}  // namespace
+
+TEST_CASE("TorchScript networks are read, saved and loaded too", "[jit]") {
+  torch::manual_seed(1);
+  for (auto& c : zoo()) {
+    for (bool loaded : {false, true}) {
+      INFO(c.name << (loaded ? ", loaded from its file" : ""));
+      if (loaded) {
+        const auto file = std::filesystem::temp_directory_path() /
+            (std::string("cyborg_test_jit_") + c.name + ".pt");
+        c.net.save(file.string());
+        c.net = torch::jit::load(file.string());
+        std::filesystem::remove(file);
+      }
+      const auto x = torch::randn({2, 3, 16, 16});
+      CamHook hook(c.net);
+      // The interpreter profiles twice and optimises then, if it may.
+      for (int run = 0; run < 4; ++run) {
+        auto output = hook.forward([&] { return c.net.forward({x}); });
+        auto logits = logits_of(output);
+        const auto& seen = hook.observation();
+        CHECK(seen.features.sizes().vec() == c.features);
+        CHECK(seen.exact == c.exact);
+        CHECK(contains(seen.layer, c.layer));
+        auto maps = hook.cam(logits, support::labels({0, 1}));
+        auto first = c.net.attr(c.first[0] == 's' ? "stem" : c.first[4] == '0'
+                                    ? "conv0" : "conv1")
+                         .toModule().attr("weight").toTensor();
+        auto gradient = torch::autograd::grad({maps.pow(2).sum()}, {first},
+                                              {}, true)[0];
+        CHECK(gradient.abs().sum().item<double>() > 0);
+        gradient = torch::autograd::grad({logits.pow(2).sum()},
+                                         {seen.source}, {}, true)[0];
+        CHECK(gradient.abs().sum().item<double>() > 0);
+      }
+    }
+  }
+}
+
+TEST_CASE("a TorchScript map equals the mean identity in evaluation mode",
+          "[jit]") {
+  torch::manual_seed(2);
+  for (auto& c : zoo()) {
+    if (!c.exact) {
+      continue;
+    }
+    INFO(c.name);
+    c.net.eval();
+    CamHook hook(c.net);
+    auto logits = logits_of(hook.forward(
+        [&] { return c.net.forward({torch::randn({2, 3, 16, 16})}); }));
+    auto mean = hook.cam(logits, CamClass::kAll).mean({2, 3});
+    CHECK(close(mean + hook.observation().bias, logits, 1e-5));
+  }
+}
+
+TEST_CASE("a TorchScript step of the guided loss reaches every parameter",
+          "[jit]") {
+  torch::manual_seed(3);
+  auto net = torchscript::residual();
+  CamHook hook(net);
+  cyborg::CyborgL2Loss criterion(
+      cyborg::SaliencyGuidedLossOptions().alpha(0.5));
+  auto logits = hook.forward([&] {
+    return net.forward({torch::randn({2, 3, 16, 16})}).toTensor();
+  });
+  auto terms = criterion(logits, support::labels({0, 1}), hook,
+                         torch::rand({2, 32, 32}));
+  terms.total.backward();
+  for (const auto& p : net.named_parameters()) {
+    INFO(p.name);
+    CHECK(p.value.grad().defined());
+  }
+}
+
+TEST_CASE("named layers and gradient-free runs of TorchScript", "[jit]") {
+  torch::manual_seed(4);
+  auto net = torchscript::residual();
+  const auto x = torch::randn({2, 3, 16, 16});
+  CamHook named(net, CamHookOptions().layer("down"));
+  named.forward([&] { return net.forward({x}).toTensor(); });
+  CHECK(named.observation().features.sizes().vec() ==
+        std::vector<int64_t>({2, 16, 8, 8}));
+  CHECK(contains(error_of([&] {
+          CamHook hook(net, CamHookOptions().layer("stem"));
+          hook.forward([&] { return net.forward({x}).toTensor(); });
+        }),
+        "an in-place operator overwrote"));
+  CHECK(contains(
+      error_of([&] { CamHook hook(net, CamHookOptions().layer("steam")); }),
+      "expected a layer among stem"));
+
+  CamHook hook(net);
+  torch::NoGradGuard off;
+  auto output = hook.forward([&] { return net.forward({x}); });
+  CHECK_FALSE(output.toTensor().requires_grad());
+  CHECK(hook.cam(output.toTensor(), CamClass::kPredicted).dim() == 3);
+}
+
+TEST_CASE("TorchScript without a map is refused", "[jit]") {
+  auto net = torchscript::network("Tokens");
+  net.register_module("patch", torchscript::convolution(3, 8, 4));
+  net.register_module("mix", torchscript::linear(8, 8));
+  net.register_module("fc", torchscript::linear(8, 2));
+  net.define(R"(
+    def forward(self, x):
+      x = torch.conv2d(x, self.patch.weight, self.patch.bias, [4, 4])
+      x = torch.flatten(x, 2).transpose(1, 2)
+      x = torch.gelu(torch.matmul(x, self.mix.weight.t()) + self.mix.bias)
+      return torch.matmul(x.mean(1), self.fc.weight.t()) + self.fc.bias
+  )");
+  CamHook hook(net);
+  const auto error = error_of([&] {
+    hook.forward([&] { return net.forward({torch::randn({2, 3, 16, 16})}); });
+  });
+  INFO(error);
+  CHECK(contains(error, "the logits come from tokens"));
+}
