@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+// The whole experiment: pictures of all seeds, all trainings, the results.
+
+#include "results.hpp"
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace demo {
+
+/// A test picture with the maps that the report shows beside it.
+struct ShownPicture {
+  std::string label;     ///< e.g. "synthetic, rows (unseen)"
+  torch::Tensor image;   ///< [1, 32, 32] in [0, 1]
+  torch::Tensor human;   ///< [32, 32]
+  torch::Tensor plain;   ///< class activation map of `ce`, [8, 8]
+  torch::Tensor guided;  ///< of `cyborg_kl`
+};
+
+/// All that the report tells.
+struct Outcome {
+  Results results;
+  std::vector<ShownPicture> shown;  ///< of the first seed
+  Sizes sizes;
+  Difficulty difficulty;
+  double seconds;  ///< for everything, pictures included
+  double
+      picture_seconds;  ///< of them, for making, writing and reading pictures
+  int64_t pictures;     ///< how many were written, maps not counted
+};
+
+/// Makes, writes and reads the pictures of each seed in `folder`/seed-N, runs
+/// every row on every seed, and summarises. Trainings run on `threads`
+/// threads; the numbers depend on the seeds alone.
+Outcome run_protocol(
+    const torch::Tensor& digits, const std::filesystem::path& folder,
+    const std::vector<int64_t>& seeds, const Sizes& sizes,
+    const Difficulty& difficulty, int64_t threads, bool quiet);
+
+}  // namespace demo

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <cyborg/cam/normalize.hpp>
+
+#include <torch/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+// Maps made visible: colours for numbers, and a map laid over its picture.
+
+namespace cyborg::report {
+
+/// How a number in [0, 1] becomes a colour.
+enum class Colormap {
+  kViridis,  ///< perceptually uniform, readable in grey and by the colour-blind
+  kTurbo,    ///< rainbow with smooth lightness; shows detail, hides order
+  kJet,      ///< the rainbow of older papers; its bands are artefacts
+  kGrey,     ///< black to white
+};
+
+namespace detail {
+
+// Anchors at equal distances, linear between them: at most 0.02 away from the
+// published 256-entry tables (BIDS colormap, CC0; Mikhailov, "Turbo", 2019).
+inline std::vector<uint32_t> colour_anchors(Colormap colormap) {
+  switch (colormap) {
+    case Colormap::kViridis:
+      return {0x440154, 0x472d7b, 0x3b528b, 0x2c728e, 0x21918c,
+              0x28ae80, 0x5ec962, 0xaddc30, 0xfde725};
+    case Colormap::kTurbo:
+      return {0x30123b, 0x4145ab, 0x4675ed, 0x39a2fc, 0x1bcfd4,
+              0x24eca6, 0x61fc6c, 0xa4fc3b, 0xd1e834, 0xf3c63a,
+              0xfe9b2d, 0xf36315, 0xd93806, 0xb11901, 0x7a0402};
+    case Colormap::kJet:  // piecewise linear by definition, knots at eighths
+      return {0x000080, 0x0000ff, 0x0080ff, 0x00ffff, 0x80ff80,
+              0xffff00, 0xff8000, 0xff0000, 0x800000};
+    case Colormap::kGrey:
+      return {0x000000, 0xffffff};
+  }
+  TORCH_CHECK_VALUE(
+      false,
+      "cyborg::report::colorize: expected a Colormap, got another value");
+}
+
+}  // namespace detail
+
+/// Colours of a map's values.
+///
+/// Shapes: map [*S] (any) -> [3, *S] for two dimensions or fewer, and
+///         [B, 3, *S] for a batch [B, H, W].
+/// Range: values in [0, 1], those outside take the end's colour; NaN ("nobody
+///        annotated this") is mid grey. Result: float32 in [0, 1].
+/// Gradient: none.
+/// Throws: more than three dimensions.
+/// Example:
+///   auto rgb = cyborg::report::colorize(map, Colormap::kViridis);
+inline torch::Tensor colorize(
+    const torch::Tensor& map, Colormap colormap = Colormap::kViridis) {
+  TORCH_CHECK_VALUE(
+      map.dim() <= 3,
+      "cyborg::report::colorize: expected a map [H, W] or maps [B, H, W], got ",
+      map.sizes());
+  const auto anchors = detail::colour_anchors(colormap);
+  const auto steps = static_cast<int64_t>(anchors.size()) - 1;
+  auto table = torch::empty({steps + 1, 3}, torch::kFloat);
+  for (int64_t i = 0; i <= steps; ++i) {
+    for (int64_t c = 0; c < 3; ++c) {
+      const auto byte =
+          (anchors[static_cast<std::size_t>(i)] >> (16 - 8 * c)) & 0xffU;
+      table[i][c] = static_cast<float>(byte) / 255.0F;
+    }
+  }
+  const auto value = map.detach().to(torch::kCPU, torch::kFloat);
+  const auto unknown = at::isnan(value);
+  const auto position =
+      value.masked_fill(unknown, 0).clamp(0, 1) * static_cast<double>(steps);
+  const auto below = position.floor().clamp(0, static_cast<double>(steps - 1));
+  const auto part = (position - below).reshape({-1, 1});
+  const auto index = below.to(torch::kLong).reshape({-1});
+  auto colour = table.index_select(/*dim=*/0, index) * (1 - part) +
+                table.index_select(/*dim=*/0, index + 1) * part;
+  colour = colour.masked_fill(unknown.reshape({-1, 1}), 0.5);
+  auto shape = map.sizes().vec();
+  shape.push_back(3);
+  const bool batch = map.dim() == 3;
+  return colour.reshape(shape).movedim(-1, batch ? 1 : 0).contiguous();
+}
+
+/// Options of `overlay`.
+struct OverlayOptions {
+  /// Weight of the map's colours where the map is drawn, in [0, 1].
+  TORCH_ARG(double, opacity) = 0.5;
+  /// Colours of the map.
+  TORCH_ARG(Colormap, colormap) = Colormap::kTurbo;
+  /// What is done to the map first; the model's maps have no range of their
+  /// own, so the default stretches each to [0, 1].
+  TORCH_ARG(Normalizer, normalizer) = Normalizer::kMinMax;
+
+ public:
+};
+
+/// A map in colours over its picture.
+///
+///   (1 - opacity) * grey picture + opacity * colour(normalised map)
+///
+/// The picture is drawn in grey, so that colour means the map alone. The map
+/// is enlarged to the picture's size (bilinear).
+///
+/// Shapes: image [1, H, W] or [3, H, W], map [h, w] -> [3, H, W].
+/// Range: image and result in [0, 1]; map any.
+/// Gradient: none.
+/// Throws: other shapes, an empty map, opacity outside [0, 1].
+/// Example:
+///   auto picture = cyborg::report::overlay(image, hook.cam(logits, y)[0]);
+inline torch::Tensor overlay(
+    const torch::Tensor& image, const torch::Tensor& map,
+    const OverlayOptions& options = {}) {
+  TORCH_CHECK_VALUE(
+      image.dim() == 3 && (image.size(0) == 1 || image.size(0) == 3) &&
+          map.dim() == 2 && map.numel() > 0,
+      "cyborg::report::overlay: expected an image [1, H, W] or [3, H, W] and a "
+      "map [h, w], got ",
+      image.sizes(), " and ", map.sizes());
+  TORCH_CHECK_VALUE(
+      options.opacity() >= 0 && options.opacity() <= 1,
+      "cyborg::report::overlay: expected opacity in [0, 1], got ",
+      options.opacity());
+  const auto grey = image.detach()
+                        .to(torch::kCPU, torch::kFloat)
+                        .mean(/*dim=*/0, /*keepdim=*/true)
+                        .expand({3, image.size(1), image.size(2)});
+  const auto normal = functional::normalize(
+      map.detach().to(torch::kCPU, torch::kFloat).unsqueeze(0),
+      options.normalizer());
+  const auto large = at::upsample_bilinear2d(
+      normal.unsqueeze(1), {image.size(1), image.size(2)},
+      /*align_corners=*/false);
+  const auto colour = colorize(large[0][0], options.colormap());
+  return grey * (1 - options.opacity()) + colour * options.opacity();
+}
+
+}  // namespace cyborg::report
