@@ -109,6 +109,12 @@ class PictureDataset
         options_.channels() == 1 || options_.channels() == 3,
         "cyborg::data::PictureDataset: expected 1 or 3 channels, got ",
         options_.channels());
+    for (const double value : options_.stddev()) {
+      TORCH_CHECK_VALUE(
+          value > 0,
+          "cyborg::data::PictureDataset: expected stddev > 0, got ",
+          value);
+    }
     mean_ = per_channel("mean", options_.mean());
     stddev_ = per_channel("stddev", options_.stddev());
   }
@@ -213,9 +219,8 @@ class PictureDataset
     const auto count = static_cast<int64_t>(values.size());
     TORCH_CHECK_VALUE(
         count <= 1 || count == options_.channels(),
-        "cyborg::data::PictureDataset: expected 1 or ",
-        options_.channels(),
-        " numbers in ",
+        "cyborg::data::PictureDataset: expected ",
+        options_.channels() == 1 ? "1 number in " : "1 or 3 numbers in ",
         name,
         ", got ",
         count);

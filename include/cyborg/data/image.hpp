@@ -75,11 +75,14 @@ at::Tensor decode_picture(
   const bool known =
       stb::stbi_info_from_memory(data, length, &width, &height, &stored) != 0;
   const auto known_reason = known ? "" : stb_reason();
-  if (known &&
-      int64_t{width} * int64_t{height} > options.max_pixels()) {
+  // stb gives up on the header of a PNG beyond 2^30 values, without its size.
+  const bool png = format == PictureFormat::kPng && holds(bytes, 12, "IHDR");
+  const int64_t columns = png ? int64_t{big_endian_32(bytes, 16)} : width;
+  const int64_t rows = png ? int64_t{big_endian_32(bytes, 20)} : height;
+  if (columns > 0 && rows > options.max_pixels() / columns) {
     fail(
-        "is too large: " + std::to_string(width) + " x " +
-        std::to_string(height) + " pixels, the limit is " +
+        "is too large: " + std::to_string(columns) + " x " +
+        std::to_string(rows) + " pixels, the limit is " +
         std::to_string(options.max_pixels()) + " (ImageOptions::max_pixels)");
   }
   const auto problem = format == PictureFormat::kPng ? png_problem(bytes)

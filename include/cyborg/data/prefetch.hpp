@@ -217,7 +217,8 @@ class Prefetcher {
         detail::ListSampler(order(epoch_++)),
         torch::data::DataLoaderOptions(options_.batch_size())
             .workers(options_.workers())
-            .max_jobs(std::max<size_t>(options_.ahead(), 1))
+            // Jobs scheduled without workers would be lost.
+            .max_jobs(options_.workers() == 0 ? 0 : options_.ahead())
             .enforce_ordering(true)
             .drop_last(options_.drop_last()));
     return Iterator(*loader_);

@@ -6,8 +6,9 @@
 //  - their functions live in `cyborg::data::detail::stb` with internal
 //    linkage, so any number of translation units may include this file, and a
 //    program may have its own stb, with its own settings (flipping, ...);
-//  - every macro that decides how stb is compiled is put back afterwards, so a
-//    program may include its own stb in the same file, before or after.
+//  - every macro that decides how stb is compiled, and `stbi__err`, which is a
+//    function's name as well, is put back afterwards, so a program may include
+//    its own stb in the same file, before or after.
 // stb's own includes come first, because inside the namespace they would
 // declare the C library again.
 
@@ -41,6 +42,7 @@
 #endif
 
 #pragma push_macro("STBI_INCLUDE_STB_IMAGE_H")
+#pragma push_macro("stbi__err")
 #pragma push_macro("STB_IMAGE_IMPLEMENTATION")
 #pragma push_macro("STB_IMAGE_STATIC")
 #pragma push_macro("STBIDEF")
@@ -67,6 +69,7 @@
 #pragma push_macro("STBIWDEF")
 #pragma push_macro("STBI_WRITE_NO_STDIO")
 #undef STBI_INCLUDE_STB_IMAGE_H
+#undef stbi__err
 #undef STB_IMAGE_IMPLEMENTATION
 #undef STB_IMAGE_STATIC
 #undef STBIDEF
@@ -138,6 +141,7 @@ namespace cyborg::data::detail::stb {
 #pragma pop_macro("STBIDEF")
 #pragma pop_macro("STB_IMAGE_STATIC")
 #pragma pop_macro("STB_IMAGE_IMPLEMENTATION")
+#pragma pop_macro("stbi__err")
 #pragma pop_macro("STBI_INCLUDE_STB_IMAGE_H")
 
 #if defined(__GNUC__)

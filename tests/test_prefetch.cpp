@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "catch.hpp"
+#include "support.hpp"
+
+#include "pictures.hpp"
+
+#include <cyborg/data/dataset.hpp>
+#include <cyborg/data/prefetch.hpp>
+#include <cyborg/data/with_maps.hpp>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace data = cyborg::data;
+using data::GuidedExample;
+using data::PrefetchOptions;
+using data::Prefetcher;
+using pictures::Folder;
+using support::contains;
+using support::error_of;
+using torch::Tensor;
+
+namespace {
+
+/// What a `Source` counts, over all its copies.
+struct Counts {
+  std::atomic<int> made{0}; ///< batches so far
+  std::atomic<int> alive{0}; ///< batches in memory
+  std::atomic<int> most{0}; ///< most batches in memory at once
+};
+
+/// Batches whose data are their indices. Batches with an index in `fails`
+/// throw, those with one in `empties` hold no sample; batches of later indices
+/// are ready sooner.
+class Source
+    : public torch::data::datasets::BatchDataset<Source, GuidedExample> {
+ public:
+  explicit Source(size_t count) : count_(count) {}
+
+  GuidedExample get_batch(at::ArrayRef<size_t> indices) override {
+    const auto has = [&](const std::vector<size_t>& list) {
+      return std::any_of(indices.begin(), indices.end(), [&](size_t i) {
+        return std::find(list.begin(), list.end(), i) != list.end();
+      });
+    };
+    std::this_thread::sleep_for(
+        std::chrono::microseconds((count_ - indices[0]) * 20));
+    ++counts->made;
+    if (has(fails)) {
+      throw std::out_of_range("no sample " + std::to_string(indices[0]));
+    }
+    if (has(empties)) {
+      return {};
+    }
+    const int now = ++counts->alive;
+    int most = counts->most;
+    while (now > most && !counts->most.compare_exchange_weak(most, now)) {
+    }
+    auto* values = new std::vector<int64_t>(indices.begin(), indices.end());
+    GuidedExample batch;
+    batch.data = at::from_blob(
+        values->data(),
+        {static_cast<int64_t>(values->size())},
+        [values, counts = counts](void*) {
+          --counts->alive;
+          delete values;
+        },
+        at::kLong);
+    return batch;
+  }
+
+  data::detail::SizeHint size() const override {
+    return count_;
+  }
+
+  std::shared_ptr<Counts> counts = std::make_shared<Counts>();
+  std::vector<size_t> fails;
+  std::vector<size_t> empties;
+
+ private:
+  size_t count_;
+};
+
+/// The indices of one epoch, batch by batch.
+template <typename Loader>
+std::vector<std::vector<int64_t>> epoch_of(Loader& loader) {
+  std::vector<std::vector<int64_t>> batches;
+  for (auto& batch : loader) {
+    const auto* index = batch.data.template data_ptr<int64_t>();
+    batches.emplace_back(index, index + batch.data.numel());
+  }
+  return batches;
+}
+
+} // namespace
+
+TEST_CASE("Batches come in order, whatever the number of threads",
+          "[data][prefetch]") {
+  for (const size_t workers : {0, 1, 2, 5}) {
+    Prefetcher loader(
+        Source(10),
+        PrefetchOptions().batch_size(4).workers(workers).ahead(3));
+    CHECK(loader.size() == 3);
+    const auto expected = std::vector<std::vector<int64_t>>{
+        {0, 1, 2, 3}, {4, 5, 6, 7}, {8, 9}};
+    CHECK(epoch_of(loader) == expected);
+    CHECK(epoch_of(loader) == expected);
+  }
+}
+
+TEST_CASE("The order is a matter of seed and epoch alone",
+          "[data][prefetch]") {
+  auto global = at::globalContext().defaultGenerator(at::kCPU);
+  const auto before = global.get_state();
+  const auto options =
+      PrefetchOptions().batch_size(7).shuffle(true).seed(3).ahead(2);
+  Prefetcher one(Source(40), PrefetchOptions(options).workers(1));
+  Prefetcher many(Source(40), PrefetchOptions(options).workers(4));
+  Prefetcher other(Source(40), PrefetchOptions(options).seed(4));
+  const auto first = epoch_of(one);
+  CHECK(first == epoch_of(many));
+  CHECK(first != epoch_of(other));
+  const auto second = epoch_of(one);
+  CHECK(second != first);
+  CHECK(second == epoch_of(many));
+  CHECK(global.get_state().equal(before));
+
+  SECTION("every sample comes once an epoch") {
+    std::vector<int64_t> all;
+    for (const auto& batch : second) {
+      all.insert(all.end(), batch.begin(), batch.end());
+    }
+    std::sort(all.begin(), all.end());
+    REQUIRE(all.size() == 40);
+    CHECK(all.front() == 0);
+    CHECK(all.back() == 39);
+    CHECK(std::adjacent_find(all.begin(), all.end()) == all.end());
+  }
+  SECTION("a training that goes on says where") {
+    Prefetcher resumed(Source(40), options);
+    resumed.epoch(1);
+    CHECK(resumed.epoch() == 1);
+    CHECK(epoch_of(resumed) == second);
+    CHECK(resumed.epoch() == 2);
+  }
+}
+
+TEST_CASE("At most `ahead` batches and the one in use are in memory",
+          "[data][prefetch]") {
+  for (const size_t workers : {0, 1, 4}) {
+    Source source(60);
+    const auto counts = source.counts;
+    Prefetcher loader(
+        source, PrefetchOptions().batch_size(2).workers(workers).ahead(3));
+    for (auto& batch : loader) {
+      CHECK(batch.data.defined());
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    CHECK(counts->made == 30);
+    CHECK(counts->most >= 1);
+    CHECK(counts->most <= (workers == 0 ? 1 : 4));
+    CHECK(counts->alive == 0);
+  }
+}
+
+TEST_CASE("An exception arrives as itself, after the batches before it",
+          "[data][prefetch]") {
+  for (const size_t workers : {0, 1, 3}) {
+    Source source(12);
+    source.fails = {6};
+    Prefetcher loader(
+        source, PrefetchOptions().batch_size(2).workers(workers));
+    int seen = 0;
+    const auto epoch = [&] {
+      for (auto& batch : loader) {
+        seen += batch.data.defined() ? 1 : 0;
+      }
+    };
+    CHECK_THROWS_AS(epoch(), std::out_of_range);
+    CHECK(seen == 3);
+    CHECK(error_of(epoch) == "no sample 6"); // and once more
+    CHECK(seen == 6);
+  }
+}
+
+TEST_CASE("An epoch left halfway frees everything, and another can follow",
+          "[data][prefetch]") {
+  for (const size_t workers : {0, 3}) {
+    Source source(100);
+    const auto counts = source.counts;
+    {
+      Prefetcher loader(
+          source, PrefetchOptions().batch_size(2).workers(workers).ahead(4));
+      for (int epoch = 0; epoch < 3; ++epoch) {
+        for (auto& batch : loader) {
+          const auto first = batch.data[0].template item<int64_t>();
+          CHECK(first <= 2);
+          if (first == 2) {
+            break;
+          }
+        }
+      }
+      CHECK(epoch_of(loader).size() == 50);
+    }
+    CHECK(counts->alive == 0);
+    CHECK(counts->made < 50 + 3 * 8);
+  }
+}
+
+TEST_CASE("Batches without a sample are left out", "[data][prefetch]") {
+  for (const size_t workers : {0, 2}) {
+    Source source(10);
+    source.empties = {0, 4, 9};
+    Prefetcher loader(
+        source, PrefetchOptions().batch_size(2).workers(workers));
+    CHECK(
+        epoch_of(loader) ==
+        std::vector<std::vector<int64_t>>{{2, 3}, {6, 7}});
+  }
+}
+
+TEST_CASE("A last batch of fewer samples can be left out",
+          "[data][prefetch]") {
+  Prefetcher loader(
+      Source(10), PrefetchOptions().batch_size(4).drop_last(true));
+  CHECK(loader.size() == 2);
+  CHECK(epoch_of(loader).size() == 2);
+}
+
+TEST_CASE("An empty data set gives no batch", "[data][prefetch]") {
+  Prefetcher loader(Source(0), PrefetchOptions().shuffle(true));
+  CHECK(loader.size() == 0);
+  CHECK(epoch_of(loader).empty());
+}
+
+TEST_CASE("Pictures read on threads are the same as without",
+          "[data][prefetch]") {
+  const Folder folder;
+  std::vector<data::Row> rows;
+  for (uint32_t i = 0; i < 23; ++i) {
+    data::Row row;
+    row.label = i;
+    row.path = folder.write(
+        std::to_string(i) + ".png",
+        i % 5 == 4 ? "broken" : pictures::png(2, 2, 8, 0, {i, 0, 9, 255 - i}));
+    row.saliency = {i % 2 == 0 ? row.path : ""};
+    rows.push_back(row);
+  }
+  const auto batches = [&](size_t workers) {
+    data::PictureDataset set(
+        rows,
+        data::PictureDatasetOptions()
+            .size({5, 5})
+            .map_size({3, 3})
+            .on_error(data::OnError::kSkip));
+    Prefetcher loader(
+        set,
+        PrefetchOptions().batch_size(6).workers(workers).shuffle(true));
+    std::vector<Tensor> all;
+    for (int epoch = 0; epoch < 2; ++epoch) {
+      for (auto& batch : loader) {
+        all.push_back(batch.data);
+        all.push_back(batch.target);
+        all.push_back(batch.saliency.nan_to_num(-1));
+      }
+    }
+    REQUIRE(set.skipped().size() == 4);
+    CHECK(set.skipped()[3].index == 19);
+    return all;
+  };
+  const auto alone = batches(0);
+  REQUIRE(alone.size() == 24);
+  for (const size_t workers : {1, 4}) {
+    const auto threads = batches(workers);
+    REQUIRE(threads.size() == alone.size());
+    bool equal = true;
+    for (size_t i = 0; i < alone.size(); ++i) {
+      equal = equal && threads[i].equal(alone[i]);
+    }
+    CHECK(equal);
+  }
+}
+
+TEST_CASE("A broken picture stops the loop with its name",
+          "[data][prefetch][error]") {
+  data::Row row;
+  row.path = "none.png";
+  Prefetcher loader(data::PictureDataset({row}));
+  CHECK_THROWS_AS(loader.begin(), data::FileError);
+  CHECK(
+      error_of([&] { loader.begin(); }) ==
+      "cyborg::data::read_image: none.png: no such file");
+}
+
+TEST_CASE("The prefetcher refuses options that make no sense",
+          "[data][prefetch][error]") {
+  CHECK(
+      error_of([] { Prefetcher(Source(1), PrefetchOptions().batch_size(0)); }) ==
+      "cyborg::data::Prefetcher: expected batch_size > 0, got 0");
+  CHECK(
+      error_of([] { Prefetcher(Source(1), PrefetchOptions().ahead(0)); }) ==
+      "cyborg::data::Prefetcher: expected ahead > 0 with 2 workers, got 0");
+  CHECK_NOTHROW(
+      Prefetcher(Source(1), PrefetchOptions().workers(0).ahead(0)));
+}
