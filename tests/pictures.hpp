@@ -27,8 +27,8 @@ class Folder {
   Folder() {
     static std::atomic<int> count{0};
     path_ = fs::temp_directory_path() /
-        ("cyborg-test-" + std::to_string(::getpid()) + "-" +
-         std::to_string(count++));
+            ("cyborg-test-" + std::to_string(::getpid()) + "-" +
+             std::to_string(count++));
     fs::create_directories(path_);
   }
   ~Folder() {
@@ -41,9 +41,7 @@ class Folder {
   std::string operator/(const std::string& name) const {
     return (path_ / name).string();
   }
-  const fs::path& path() const {
-    return path_;
-  }
+  const fs::path& path() const { return path_; }
 
   /// Writes a file, and the folders it lies in; returns its path.
   std::string write(const std::string& name, std::string_view bytes) const {
@@ -85,49 +83,47 @@ inline std::string png_chunk(const std::string& type, const std::string& data) {
     }
   }
   return big_endian(static_cast<uint32_t>(data.size())) + type + data +
-      big_endian(crc ^ 0xFFFFFFFFU);
+         big_endian(crc ^ 0xFFFFFFFFU);
 }
 
 /// A PNG file from raw samples, row by row. `kind`: 0 grey, 2 RGB, 4 grey and
 /// alpha, 6 RGB and alpha.
 inline std::string png(
-    uint32_t width,
-    uint32_t height,
-    int depth,
-    int kind,
+    uint32_t width, uint32_t height, int depth, int kind,
     const std::vector<uint32_t>& samples) {
   const size_t row = samples.size() / height;
   std::string raw;
   for (size_t i = 0; i < samples.size(); ++i) {
-    raw += i % row == 0 ? std::string(1, '\0') : ""; // no filter
+    raw += i % row == 0 ? std::string(1, '\0') : "";  // no filter
     raw += big_endian(samples[i], depth / 8);
   }
   uint32_t a = 1;
   uint32_t b = 0;
-  for (const char c : raw) { // Adler-32
+  for (const char c : raw) {  // Adler-32
     a = (a + static_cast<unsigned char>(c)) % 65521;
     b = (b + a) % 65521;
   }
   const auto size = static_cast<uint32_t>(raw.size());
   return std::string("\x89PNG\r\n\x1a\n") +
-      png_chunk("IHDR",
-                big_endian(width) + big_endian(height) +
-                    static_cast<char>(depth) + static_cast<char>(kind) +
-                    std::string(3, '\0')) +
-      png_chunk("IDAT",
-                std::string("\x78\x01\x01") + little_endian(size, 2) +
-                    little_endian(~size, 2) + raw + big_endian(b << 16 | a)) +
-      png_chunk("IEND", "");
+         png_chunk(
+             "IHDR", big_endian(width) + big_endian(height) +
+                         static_cast<char>(depth) + static_cast<char>(kind) +
+                         std::string(3, '\0')) +
+         png_chunk(
+             "IDAT", std::string("\x78\x01\x01") + little_endian(size, 2) +
+                         little_endian(~size, 2) + raw +
+                         big_endian(b << 16 | a)) +
+         png_chunk("IEND", "");
 }
 
 /// A 24-bit BMP file from RGB samples, top row first.
 inline std::string bmp(
     uint32_t width, uint32_t height, const std::vector<uint32_t>& rgb) {
   std::string rows;
-  for (uint32_t y = height; y-- > 0;) { // bottom up
+  for (uint32_t y = height; y-- > 0;) {  // bottom up
     std::string row;
     for (uint32_t x = 0; x < width; ++x) {
-      for (uint32_t c = 3; c-- > 0;) { // blue first
+      for (uint32_t c = 3; c-- > 0;) {  // blue first
         row += static_cast<char>(rgb[(y * width + x) * 3 + c]);
       }
     }
@@ -135,9 +131,9 @@ inline std::string bmp(
     rows += row;
   }
   return "BM" + little_endian(static_cast<uint32_t>(54 + rows.size())) +
-      little_endian(0) + little_endian(54) + little_endian(40) +
-      little_endian(width) + little_endian(height) + little_endian(1, 2) +
-      little_endian(24, 2) + std::string(24, '\0') + rows;
+         little_endian(0) + little_endian(54) + little_endian(40) +
+         little_endian(width) + little_endian(height) + little_endian(1, 2) +
+         little_endian(24, 2) + std::string(24, '\0') + rows;
 }
 
 inline std::string from_hex(const std::string& hex) {
@@ -151,60 +147,60 @@ inline std::string from_hex(const std::string& hex) {
 /// 8 x 8, baseline, all (198, 101, 50) once decoded.
 inline std::string jpeg_rgb() {
   return from_hex(
-    "ffd8ffe000104a46494600010100000100010000ffdb004300100b0c0e0c0a100e0d"
-    "0e1211101318281a181616183123251d283a333d3c3933383740485c4e4044574537"
-    "38506d51575f626768673e4d71797064785c656763ffdb0043011112121815182f1a"
-    "1a2f6342384263636363636363636363636363636363636363636363636363636363"
-    "63636363636363636363636363636363636363636363ffc000110800080008030122"
-    "00021101031101ffc4001500010100000000000000000000000000000002ffc40014"
-    "100100000000000000000000000000000000ffc40014010100000000000000000000"
-    "000000000005ffc40014110100000000000000000000000000000000ffda000c0301"
-    "0002110311003f009005997fffd9");
+      "ffd8ffe000104a46494600010100000100010000ffdb004300100b0c0e0c0a100e0d"
+      "0e1211101318281a181616183123251d283a333d3c3933383740485c4e4044574537"
+      "38506d51575f626768673e4d71797064785c656763ffdb0043011112121815182f1a"
+      "1a2f6342384263636363636363636363636363636363636363636363636363636363"
+      "63636363636363636363636363636363636363636363ffc000110800080008030122"
+      "00021101031101ffc4001500010100000000000000000000000000000002ffc40014"
+      "100100000000000000000000000000000000ffc40014010100000000000000000000"
+      "000000000005ffc40014110100000000000000000000000000000000ffda000c0301"
+      "0002110311003f009005997fffd9");
 }
 
 /// 8 x 8, one component, all 120.
 inline std::string jpeg_grey() {
   return from_hex(
-    "ffd8ffe000104a46494600010100000100010000ffdb004300100b0c0e0c0a100e0d"
-    "0e1211101318281a181616183123251d283a333d3c3933383740485c4e4044574537"
-    "38506d51575f626768673e4d71797064785c656763ffc0000b080008000801011100"
-    "ffc40014000100000000000000000000000000000003ffc400141001000000000000"
-    "00000000000000000000ffda0008010100003f0037ffd9");
+      "ffd8ffe000104a46494600010100000100010000ffdb004300100b0c0e0c0a100e0d"
+      "0e1211101318281a181616183123251d283a333d3c3933383740485c4e4044574537"
+      "38506d51575f626768673e4d71797064785c656763ffc0000b080008000801011100"
+      "ffc40014000100000000000000000000000000000003ffc400141001000000000000"
+      "00000000000000000000ffda0008010100003f0037ffd9");
 }
 
 /// As `jpeg_rgb`, progressive: several scans.
 inline std::string jpeg_progressive() {
   return from_hex(
-    "ffd8ffe000104a46494600010100000100010000ffdb004300100b0c0e0c0a100e0d"
-    "0e1211101318281a181616183123251d283a333d3c3933383740485c4e4044574537"
-    "38506d51575f626768673e4d71797064785c656763ffdb0043011112121815182f1a"
-    "1a2f6342384263636363636363636363636363636363636363636363636363636363"
-    "63636363636363636363636363636363636363636363ffc200110800080008030122"
-    "00021101031101ffc4001500010100000000000000000000000000000001ffc40014"
-    "010100000000000000000000000000000004ffda000c0301000210031000000180ac"
-    "ffc40014100100000000000000000000000000000000ffda00080101000105027fff"
-    "c40014110100000000000000000000000000000000ffda0008010301013f017fffc4"
-    "0014110100000000000000000000000000000000ffda0008010201013f017fffc400"
-    "14100100000000000000000000000000000000ffda0008010100063f027fffc40014"
-    "100100000000000000000000000000000000ffda0008010100013f217fffda000c03"
-    "01000200030000001007ffc40014110100000000000000000000000000000000ffda"
-    "0008010301013f107fffc40014110100000000000000000000000000000000ffda00"
-    "08010201013f107fffc40014100100000000000000000000000000000000ffda0008"
-    "010100013f107fffd9");
+      "ffd8ffe000104a46494600010100000100010000ffdb004300100b0c0e0c0a100e0d"
+      "0e1211101318281a181616183123251d283a333d3c3933383740485c4e4044574537"
+      "38506d51575f626768673e4d71797064785c656763ffdb0043011112121815182f1a"
+      "1a2f6342384263636363636363636363636363636363636363636363636363636363"
+      "63636363636363636363636363636363636363636363ffc200110800080008030122"
+      "00021101031101ffc4001500010100000000000000000000000000000001ffc40014"
+      "010100000000000000000000000000000004ffda000c0301000210031000000180ac"
+      "ffc40014100100000000000000000000000000000000ffda00080101000105027fff"
+      "c40014110100000000000000000000000000000000ffda0008010301013f017fffc4"
+      "0014110100000000000000000000000000000000ffda0008010201013f017fffc400"
+      "14100100000000000000000000000000000000ffda0008010100063f027fffc40014"
+      "100100000000000000000000000000000000ffda0008010100013f217fffda000c03"
+      "01000200030000001007ffc40014110100000000000000000000000000000000ffda"
+      "0008010301013f107fffc40014110100000000000000000000000000000000ffda00"
+      "08010201013f107fffc40014100100000000000000000000000000000000ffda0008"
+      "010100013f107fffd9");
 }
 
 /// 8 x 8, four components.
 inline std::string jpeg_cmyk() {
   return from_hex(
-    "ffd8ffee000e41646f626500640000000002ffdb00430050373c463c32504641465a"
-    "55505f78c882786e6e78f5afb991c8ffffffffffffffffffffffffffffffffffffff"
-    "ffffffffffffffffffffffffffffffffffffffffdb004301555a5a786978eb8282eb"
-    "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
-    "ffffffffffffffffffffffffffffffffffffffffffc0001408000800080401220002"
-    "1101031101042200ffc4001500010100000000000000000000000000000004ffc400"
-    "14100100000000000000000000000000000000ffc400140101000000000000000000"
-    "00000000000001ffc40014110100000000000000000000000000000000ffda000e04"
-    "0100021103110400003f0090021480ffd9");
+      "ffd8ffee000e41646f626500640000000002ffdb00430050373c463c32504641465a"
+      "55505f78c882786e6e78f5afb991c8ffffffffffffffffffffffffffffffffffffff"
+      "ffffffffffffffffffffffffffffffffffffffffdb004301555a5a786978eb8282eb"
+      "ffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff"
+      "ffffffffffffffffffffffffffffffffffffffffffc0001408000800080401220002"
+      "1101031101042200ffc4001500010100000000000000000000000000000004ffc400"
+      "14100100000000000000000000000000000000ffc400140101000000000000000000"
+      "00000000000001ffc40014110100000000000000000000000000000000ffda000e04"
+      "0100021103110400003f0090021480ffd9");
 }
 
-} // namespace pictures
+}  // namespace pictures

@@ -16,35 +16,38 @@ namespace {
 
 const double kNaN = std::numeric_limits<double>::quiet_NaN();
 
-} // namespace
+}  // namespace
 
-TEST_CASE("The mean over annotators is the mean of their maps",
-          "[human][annotations]") {
+TEST_CASE(
+    "The mean over annotators is the mean of their maps",
+    "[human][annotations]") {
   const auto mean =
       human::mean_of({t({0, 1, 2, 3}, {2, 2}), t({4, 1, 0, 5}, {2, 2})});
   CHECK(close(mean, t({2, 1, 1, 4}, {2, 2})));
 }
 
-TEST_CASE("An annotator who left a picture out does not count for it",
-          "[human][annotations]") {
+TEST_CASE(
+    "An annotator who left a picture out does not count for it",
+    "[human][annotations]") {
   // Three pictures [1, 2]; the second annotator has only the first one.
   const auto anna = t({1, 3, 5, 7, kNaN, kNaN}, {3, 1, 2});
   const auto ben = t({3, 5, kNaN, kNaN, kNaN, 1}, {3, 1, 2});
   const auto mean = human::mean_of({anna, ben, Tensor()});
   CHECK(close(mean[0], t({2, 4}, {1, 2})));
   CHECK(close(mean[1], t({5, 7}, {1, 2})));
-  CHECK(mean[2].isnan().all().item<bool>()); // half a map is none
+  CHECK(mean[2].isnan().all().item<bool>());  // half a map is none
 }
 
-TEST_CASE("One NaN makes a picture's map missing, in a single map too",
-          "[human][annotations]") {
+TEST_CASE(
+    "One NaN makes a picture's map missing, in a single map too",
+    "[human][annotations]") {
   const auto mean =
       human::mean_of({t({kNaN, 1, 2, 3}, {2, 2}), t({4, 1, 0, 5}, {2, 2})});
   CHECK(close(mean, t({4, 1, 0, 5}, {2, 2})));
 }
 
-TEST_CASE("The union is 1 where anybody marked something",
-          "[human][annotations]") {
+TEST_CASE(
+    "The union is 1 where anybody marked something", "[human][annotations]") {
   const auto a = t({0, .4, 0, 1, kNaN, kNaN}, {3, 1, 2});
   const auto b = t({0, 0, .2, 0, kNaN, kNaN}, {3, 1, 2});
   const auto any = human::union_of({a, b});
@@ -61,22 +64,28 @@ TEST_CASE("The union is 1 where anybody marked something",
   }
 }
 
-TEST_CASE("Whole numbers become float32, double stays double",
-          "[human][annotations]") {
+TEST_CASE(
+    "Whole numbers become float32, double stays double",
+    "[human][annotations]") {
   const auto bytes = at::tensor({0, 255}, at::kByte).view({1, 2});
   CHECK(human::mean_of({bytes, bytes}).scalar_type() == at::kFloat);
   CHECK(human::union_of({bytes}).scalar_type() == at::kFloat);
   CHECK(human::mean_of({t({1, 2}, {1, 2})}).scalar_type() == at::kDouble);
 }
 
-TEST_CASE("Annotators' maps that do not belong together are refused",
-          "[human][annotations][error]") {
+TEST_CASE(
+    "Annotators' maps that do not belong together are refused",
+    "[human][annotations][error]") {
   CHECK(
-      error_of([] { human::mean_of({at::rand({2, 2}), at::rand({2, 3})}); }) ==
+      error_of([] {
+        human::mean_of({at::rand({2, 2}), at::rand({2, 3})});
+      }) ==
       "cyborg::human::mean_of: expected maps [H, W] or [B, *S] of one shape, "
       "got [2, 2] and [2, 3]");
   CHECK(
-      error_of([] { human::union_of({Tensor(), Tensor()}); }) ==
+      error_of([] {
+        human::union_of({Tensor(), Tensor()});
+      }) ==
       "cyborg::human::union_of: expected the map of at least one annotator, "
       "got 2 undefined tensors");
   CHECK(

@@ -35,13 +35,14 @@ Tensor ten_maps() {
 /// Equal, NaN taken for NaN.
 bool same(const Tensor& a, const Tensor& b) {
   return close(a.nan_to_num(-1), b.nan_to_num(-1), 0) &&
-      a.isnan().equal(b.isnan());
+         a.isnan().equal(b.isnan());
 }
 
-} // namespace
+}  // namespace
 
-TEST_CASE("Shuffling deals all annotated maps out, none to its own picture",
-          "[human][controls]") {
+TEST_CASE(
+    "Shuffling deals all annotated maps out, none to its own picture",
+    "[human][controls]") {
   const auto maps = ten_maps();
   for (uint64_t seed = 0; seed < 20; ++seed) {
     const auto out = human::shuffled(maps, generator(seed));
@@ -59,8 +60,9 @@ TEST_CASE("Shuffling deals all annotated maps out, none to its own picture",
   }
 }
 
-TEST_CASE("Every annotated map can land on every other picture",
-          "[human][controls]") {
+TEST_CASE(
+    "Every annotated map can land on every other picture",
+    "[human][controls]") {
   auto landed = at::zeros({4, 4}, at::kLong);
   const auto all = at::ones({4}, at::kBool);
   for (uint64_t seed = 0; seed < 200; ++seed) {
@@ -73,8 +75,8 @@ TEST_CASE("Every annotated map can land on every other picture",
   CHECK(landed.gt(0).sum().item<int64_t>() == 12);
 }
 
-TEST_CASE("Within-class shuffling keeps each map in its class",
-          "[human][controls]") {
+TEST_CASE(
+    "Within-class shuffling keeps each map in its class", "[human][controls]") {
   const auto maps = ten_maps();
   const auto classes = labels({0, 1, 0, 1, 0, 1, 0, 1, 0, 7});
   for (uint64_t seed = 0; seed < 20; ++seed) {
@@ -92,8 +94,9 @@ TEST_CASE("Within-class shuffling keeps each map in its class",
   }
 }
 
-TEST_CASE("The same seed gives the same control, and no other generator moves",
-          "[human][controls]") {
+TEST_CASE(
+    "The same seed gives the same control, and no other generator moves",
+    "[human][controls]") {
   const auto maps = ten_maps();
   auto global = at::globalContext().defaultGenerator(at::kCPU);
   const auto before = global.get_state();
@@ -111,20 +114,21 @@ TEST_CASE("The same seed gives the same control, and no other generator moves",
   }
 }
 
-TEST_CASE("Inverted is each map's largest value minus the map",
-          "[human][controls]") {
+TEST_CASE(
+    "Inverted is each map's largest value minus the map", "[human][controls]") {
   auto maps = t({0, .25, 1, .5, 2, 6, 3, 4}, {2, 2, 2});
-  CHECK(close(
-      human::inverted(maps), t({1, .75, 0, .5, 4, 0, 3, 2}, {2, 2, 2})));
+  CHECK(
+      close(human::inverted(maps), t({1, .75, 0, .5, 4, 0, 3, 2}, {2, 2, 2})));
   const auto ten = ten_maps();
   const auto out = human::inverted(ten);
   CHECK(close(out[9], t({.5, 0}, {1, 2})));
   CHECK(same(out[2], ten[2]));
-  CHECK(same(out[4], ten[4])); // constant: says nothing, before and after
+  CHECK(same(out[4], ten[4]));  // constant: says nothing, before and after
 }
 
-TEST_CASE("Random maps are uniform in [0, 1) where there was a map",
-          "[human][controls]") {
+TEST_CASE(
+    "Random maps are uniform in [0, 1) where there was a map",
+    "[human][controls]") {
   auto maps = at::rand({3, 100, 100});
   maps[1] = human::missing({100, 100});
   const auto out = human::random_like(maps, generator(1));
@@ -142,20 +146,22 @@ TEST_CASE("Uniform maps are ones", "[human][controls]") {
   CHECK(human::uniform(1, {2}, at::kDouble).scalar_type() == at::kDouble);
 }
 
-TEST_CASE("The centre Gaussian falls off from the middle",
-          "[human][controls]") {
+TEST_CASE(
+    "The centre Gaussian falls off from the middle", "[human][controls]") {
   const auto maps = human::centre_gaussian(2, {3, 4}, 2.0, at::kDouble);
   CHECK(maps.sizes() == at::IntArrayRef({2, 3, 4}));
   // Rows are at -1, 0, 1, columns at -1.5, -.5, .5, 1.5 from the centre.
   CHECK(maps[0][1][1].item<double>() == Approx(std::exp(-.25 / 8)));
   CHECK(maps[1][0][3].item<double>() == Approx(std::exp(-(1 + 2.25) / 8)));
   CHECK(close(maps[0], maps[1], 0));
-  CHECK(close(human::centre_gaussian(1, {5}, 1.0), human::centre_gaussian(
-      1, {5}, 1.0).flip(1), 0));
+  CHECK(close(
+      human::centre_gaussian(1, {5}, 1.0),
+      human::centre_gaussian(1, {5}, 1.0).flip(1), 0));
 }
 
-TEST_CASE("A control made from sizes can leave out whom the maps leave out",
-          "[human][controls]") {
+TEST_CASE(
+    "A control made from sizes can leave out whom the maps leave out",
+    "[human][controls]") {
   const auto maps = ten_maps();
   const auto out =
       human::like_annotated(human::uniform(10, {1, 2}, at::kDouble), maps);
@@ -168,9 +174,9 @@ TEST_CASE("Controls refuse what they cannot use", "[human][controls][error]") {
   CHECK(
       error_of([] { human::shuffled(at::rand({4}), generator(0)); }) ==
       "cyborg::human::shuffled: expected floating-point maps [B, *S], got [4]");
-  CHECK(
-      error_of([] { human::shuffled(at::rand({4, 2, 2}), at::Generator()); }) ==
-      "cyborg::human::shuffled_indices: expected a CPU generator");
+  CHECK(error_of([] {
+          human::shuffled(at::rand({4, 2, 2}), at::Generator());
+        }) == "cyborg::human::shuffled_indices: expected a CPU generator");
   CHECK(
       error_of([] {
         human::shuffled_within_class(
@@ -186,16 +192,18 @@ TEST_CASE("Controls refuse what they cannot use", "[human][controls][error]") {
   CHECK(
       error_of([] { human::shuffled_indices(at::ones({2}), generator(0)); }) ==
       "cyborg::human::shuffled_indices: expected annotated bool [B], got [2]");
+  CHECK(error_of([] {
+          human::random_like(at::rand({2, 2}), at::Generator());
+        }) == "cyborg::human::random_like: expected a CPU generator");
   CHECK(
-      error_of([] { human::random_like(at::rand({2, 2}), at::Generator()); }) ==
-      "cyborg::human::random_like: expected a CPU generator");
-  CHECK(
-      error_of([] { human::inverted(at::ones({2, 2}, at::kLong)); }) ==
+      error_of([] {
+        human::inverted(at::ones({2, 2}, at::kLong));
+      }) ==
       "cyborg::human::inverted: expected floating-point maps [B, *S], got "
       "[2, 2]");
-  CHECK(
-      error_of([] { human::centre_gaussian(1, {3}, 0); }) ==
-      "cyborg::human::centre_gaussian: expected sigma > 0, got 0");
+  CHECK(error_of([] {
+          human::centre_gaussian(1, {3}, 0);
+        }) == "cyborg::human::centre_gaussian: expected sigma > 0, got 0");
   CHECK(
       error_of([] {
         human::like_annotated(at::rand({2, 2}), at::rand({2, 3}));

@@ -46,10 +46,10 @@ std::string grey(uint32_t left, uint32_t right) {
   return pictures::png(2, 1, 8, 0, {left, right});
 }
 
-} // namespace
+}  // namespace
 
-TEST_CASE("A sample is the picture, its label and its human map",
-          "[data][dataset]") {
+TEST_CASE(
+    "A sample is the picture, its label and its human map", "[data][dataset]") {
   const Folder folder;
   const auto picture = folder.write("p.png", grey(51, 102));
   const auto map = folder.write("m.png", grey(0, 255));
@@ -57,8 +57,7 @@ TEST_CASE("A sample is the picture, its label and its human map",
       {row(picture, 1, {map}), row(picture, 0, {}), row(picture, 0, {""})});
   CHECK(*set.size() == 3);
   const auto sample = set.get(0);
-  CHECK(close(
-      sample.data, t({.2, .4, .2, .4, .2, .4}, {3, 1, 2}), 1e-7));
+  CHECK(close(sample.data, t({.2, .4, .2, .4, .2, .4}, {3, 1, 2}), 1e-7));
   CHECK(sample.target.scalar_type() == at::kLong);
   CHECK(sample.target.dim() == 0);
   CHECK(sample.target.item<int64_t>() == 1);
@@ -69,20 +68,20 @@ TEST_CASE("A sample is the picture, its label and its human map",
   }
 }
 
-TEST_CASE("Pictures are resized and normalised, maps resized only",
-          "[data][dataset]") {
+TEST_CASE(
+    "Pictures are resized and normalised, maps resized only",
+    "[data][dataset]") {
   const Folder folder;
   const auto picture =
       folder.write("p.png", pictures::png(4, 1, 8, 0, {51, 102, 0, 204}));
   const auto map = folder.write("m.png", grey(255, 0));
   PictureDataset set(
-      {row(picture, 0, {map}), row(picture, 0, {})},
-      PictureDatasetOptions()
-          .size({1, 4})
-          .channels(1)
-          .mean({0.2})
-          .stddev({0.4})
-          .map_size({1, 1}));
+      {row(picture, 0, {map}), row(picture, 0, {})}, PictureDatasetOptions()
+                                                         .size({1, 4})
+                                                         .channels(1)
+                                                         .mean({0.2})
+                                                         .stddev({0.4})
+                                                         .map_size({1, 1}));
   CHECK(close(set.get(0).data, t({0, .5, -.5, 1.5}, {1, 1, 4}), 1e-6));
   CHECK(close(set.get(0).saliency, t({.5}, {1, 1}), 1e-7));
   CHECK(set.get(1).saliency.sizes() == at::IntArrayRef({1, 1}));
@@ -99,8 +98,8 @@ TEST_CASE("Pictures are resized and normalised, maps resized only",
     PictureDataset colour(
         {row(picture, 0, {})},
         PictureDatasetOptions().mean({0, .2, .4}).stddev({1, 2, 4}));
-    CHECK(close(
-        colour.get(0).data.select(2, 1).flatten(), t({.4, .1, 0}), 1e-6));
+    CHECK(
+        close(colour.get(0).data.select(2, 1).flatten(), t({.4, .1, 0}), 1e-6));
   }
 }
 
@@ -116,10 +115,9 @@ TEST_CASE("Several annotators become one map", "[data][dataset]") {
   PictureDataset mean(rows);
   CHECK(close(mean.get(0).saliency, t({.6, 0}, {1, 2}), 1e-6));
   PictureDataset either(
-      rows,
-      PictureDatasetOptions()
-          .combine(data::Combine::kUnion)
-          .map_resize(cyborg::human::Resize::kArea));
+      rows, PictureDatasetOptions()
+                .combine(data::Combine::kUnion)
+                .map_resize(cyborg::human::Resize::kArea));
   CHECK(close(either.get(0).saliency, t({1, 0}, {1, 2}), 1e-7));
 
   SECTION("maps of several sizes are brought to that of the first") {
@@ -127,8 +125,7 @@ TEST_CASE("Several annotators become one map", "[data][dataset]") {
   }
 }
 
-TEST_CASE("Maps can be blurred, in pixels of the map file",
-          "[data][dataset]") {
+TEST_CASE("Maps can be blurred, in pixels of the map file", "[data][dataset]") {
   const Folder folder;
   const auto picture = folder.write("p.png", grey(0, 0));
   const auto map = folder.write("m.png", grey(255, 0));
@@ -141,20 +138,23 @@ TEST_CASE("By default a broken file stops, by name", "[data][dataset]") {
   const Folder folder;
   const auto picture = folder.write("p.png", grey(0, 0));
   const auto broken = folder.write("b.png", grey(0, 0).substr(0, 50));
-  PictureDataset set({row(picture, 0, {}), row(broken, 0, {}),
-                      row(picture, 0, {broken}),
-                      row(picture, 0, {folder / "none.png"})});
+  PictureDataset set(
+      {row(picture, 0, {}), row(broken, 0, {}), row(picture, 0, {broken}),
+       row(picture, 0, {folder / "none.png"})});
   CHECK_NOTHROW(set.get_batch(std::vector<size_t>{0}));
   CHECK(contains(
-      error_of([&] { set.get_batch(std::vector<size_t>{0, 1}); }),
+      error_of([&] {
+        set.get_batch(std::vector<size_t>{0, 1});
+      }),
       "b.png: is truncated"));
   CHECK(contains(error_of([&] { set.get(2); }), "b.png: is truncated"));
   CHECK(contains(error_of([&] { set.get(3); }), "none.png: no such file"));
   CHECK(set.skipped().empty());
 }
 
-TEST_CASE("On request broken files are skipped, counted and listed",
-          "[data][dataset]") {
+TEST_CASE(
+    "On request broken files are skipped, counted and listed",
+    "[data][dataset]") {
   const Folder folder;
   const auto picture = folder.write("p.png", grey(0, 0));
   const auto broken = folder.write("b.png", "hello");
@@ -162,7 +162,7 @@ TEST_CASE("On request broken files are skipped, counted and listed",
       row(picture, 0, {}), row(broken, 1, {}), row(picture, 2, {broken}),
       row(picture, 3, {})};
   PictureDataset set(rows, PictureDatasetOptions().on_error(OnError::kSkip));
-  auto copy = set; // as a worker thread has one
+  auto copy = set;  // as a worker thread has one
   const auto batch = copy.get_batch(std::vector<size_t>{3, 2, 1, 0});
   REQUIRE(batch.size() == 2);
   CHECK(batch[0].target.item<int64_t>() == 3);
@@ -171,8 +171,9 @@ TEST_CASE("On request broken files are skipped, counted and listed",
   REQUIRE(skipped.size() == 2);
   CHECK(skipped[0].index == 1);
   CHECK(skipped[0].path == broken);
-  CHECK(skipped[0].reason ==
-        "is mislabelled: its content is text, not a PNG, JPEG or BMP picture");
+  CHECK(
+      skipped[0].reason ==
+      "is mislabelled: its content is text, not a PNG, JPEG or BMP picture");
   CHECK(skipped[1].index == 2);
   CHECK(*set.size() == 4);
 
@@ -191,13 +192,15 @@ TEST_CASE("On request broken files are skipped, counted and listed",
   }
   SECTION("what is no matter of files is not skipped") {
     CHECK(contains(
-        error_of([&] { set.get_batch(std::vector<size_t>{0, 4}); }),
+        error_of([&] {
+          set.get_batch(std::vector<size_t>{0, 4});
+        }),
         "cyborg::data::PictureDataset: expected an index below 4, got 4"));
   }
 }
 
-TEST_CASE("The options of read_image reach pictures and maps",
-          "[data][dataset]") {
+TEST_CASE(
+    "The options of read_image reach pictures and maps", "[data][dataset]") {
   const Folder folder;
   const auto small = folder.write("s.png", grey(0, 0));
   const auto large =
@@ -213,8 +216,7 @@ TEST_CASE("The options of read_image reach pictures and maps",
   CHECK(lenient.get(0).saliency.sizes() == at::IntArrayRef({8, 8}));
 }
 
-TEST_CASE("A data set keeps no picture that it handed out",
-          "[data][dataset]") {
+TEST_CASE("A data set keeps no picture that it handed out", "[data][dataset]") {
   const Folder folder;
   const auto picture = folder.write("p.png", grey(51, 102));
   PictureDataset set(std::vector<Row>(100, row(picture, 0, {picture})));
@@ -251,8 +253,7 @@ TEST_CASE("Samples are stacked, maps with them", "[data][dataset]") {
         error_of([] {
           data::Collate().apply_batch(
               {{at::rand({1, 2, 2}), label(0), at::rand({2, 2})},
-               {at::rand({1, 2, 2}), label(0),
-                at::rand({3, 2})}});
+               {at::rand({1, 2, 2}), label(0), at::rand({3, 2})}});
         }) ==
         "cyborg::data::Collate: expected human maps of one size in a batch, "
         "got [2, 2] and [3, 2]");
@@ -267,21 +268,23 @@ TEST_CASE("Samples are stacked, maps with them", "[data][dataset]") {
   }
 }
 
-TEST_CASE("A data set refuses options that make no sense",
-          "[data][dataset][error]") {
+TEST_CASE(
+    "A data set refuses options that make no sense", "[data][dataset][error]") {
   const auto error = [](const PictureDatasetOptions& options) {
     return error_of([&] { PictureDataset({}, options); });
   };
   using O = PictureDatasetOptions;
   const std::string name = "cyborg::data::PictureDataset: ";
   CHECK(error(O().size({3})) == name + "expected size {H, W}, got [3]");
-  CHECK(error(O().map_size({3, 0})) ==
-        name + "expected map_size {H, W}, got [3, 0]");
+  CHECK(
+      error(O().map_size({3, 0})) ==
+      name + "expected map_size {H, W}, got [3, 0]");
   CHECK(error(O().channels(4)) == name + "expected 1 or 3 channels, got 4");
-  CHECK(error(O().mean({1, 2})) ==
-        name + "expected 1 or 3 numbers in mean, got 2");
-  CHECK(error(O().channels(1).stddev({1, 2, 3})) ==
-        name + "expected 1 number in stddev, got 3");
-  CHECK(error(O().stddev({1, 0, 1})) ==
-        name + "expected stddev > 0, got 0");
+  CHECK(
+      error(O().mean({1, 2})) ==
+      name + "expected 1 or 3 numbers in mean, got 2");
+  CHECK(
+      error(O().channels(1).stddev({1, 2, 3})) ==
+      name + "expected 1 number in stddev, got 3");
+  CHECK(error(O().stddev({1, 0, 1})) == name + "expected stddev > 0, got 0");
 }

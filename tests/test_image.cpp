@@ -30,9 +30,7 @@ namespace {
 
 /// What `read_image` throws for these bytes under this name: the reason alone.
 std::string reason_of(
-    const Folder& folder,
-    const std::string& name,
-    const std::string& bytes,
+    const Folder& folder, const std::string& name, const std::string& bytes,
     const ImageOptions& options = {}) {
   try {
     read_image(folder.write(name, bytes), options);
@@ -42,7 +40,7 @@ std::string reason_of(
   return "";
 }
 
-} // namespace
+}  // namespace
 
 TEST_CASE("8-bit values are divided by 255", "[data][image]") {
   const Folder folder;
@@ -56,21 +54,20 @@ TEST_CASE("8-bit values are divided by 255", "[data][image]") {
 
 TEST_CASE("16-bit PNG is read as 16 bit", "[data][image]") {
   const Folder folder;
-  const auto grey = folder.write(
-      "g.png", pictures::png(3, 1, 16, 0, {1, 32768, 65535}));
+  const auto grey =
+      folder.write("g.png", pictures::png(3, 1, 16, 0, {1, 32768, 65535}));
   const auto map = read_image(grey, ImageOptions().channels(1));
-  CHECK(close(
-      map, t({1 / 65535., 32768 / 65535., 1}, {1, 1, 3}), 1e-9));
-  const auto rgb = folder.write(
-      "c.png", pictures::png(1, 1, 16, 2, {1000, 40000, 65534}));
+  CHECK(close(map, t({1 / 65535., 32768 / 65535., 1}, {1, 1, 3}), 1e-9));
+  const auto rgb =
+      folder.write("c.png", pictures::png(1, 1, 16, 2, {1000, 40000, 65534}));
   CHECK(close(
       read_image(rgb),
-      t({1000 / 65535., 40000 / 65535., 65534 / 65535.}, {3, 1, 1}),
-      1e-7));
+      t({1000 / 65535., 40000 / 65535., 65534 / 65535.}, {3, 1, 1}), 1e-7));
 }
 
-TEST_CASE("Grey becomes three equal channels, colour becomes its luma",
-          "[data][image]") {
+TEST_CASE(
+    "Grey becomes three equal channels, colour becomes its luma",
+    "[data][image]") {
   const Folder folder;
   const auto grey = folder.write("g.png", pictures::png(1, 1, 8, 0, {51}));
   CHECK(close(read_image(grey), t({.2, .2, .2}, {3, 1, 1}), 1e-7));
@@ -78,8 +75,7 @@ TEST_CASE("Grey becomes three equal channels, colour becomes its luma",
       folder.write("c.png", pictures::png(1, 1, 8, 2, {255, 102, 51}));
   CHECK(close(
       read_image(rgb, ImageOptions().channels(1)),
-      t({.299 + .587 * .4 + .114 * .2}, {1, 1, 1}),
-      1e-6));
+      t({.299 + .587 * .4 + .114 * .2}, {1, 1, 1}), 1e-6));
 
   SECTION("0 channels: what the file holds") {
     CHECK(read_image(grey, ImageOptions().channels(0)).size(0) == 1);
@@ -94,18 +90,14 @@ TEST_CASE("Alpha is dropped, not composed", "[data][image]") {
   CHECK(close(read_image(rgba), t({1, .4, .2}, {3, 1, 1}), 1e-7));
   const auto grey = folder.write("b.png", pictures::png(1, 1, 8, 4, {51, 9}));
   CHECK(close(
-      read_image(grey, ImageOptions().channels(0)),
-      t({.2}, {1, 1, 1}),
-      1e-7));
+      read_image(grey, ImageOptions().channels(0)), t({.2}, {1, 1, 1}), 1e-7));
 }
 
 TEST_CASE("BMP and JPEG are read", "[data][image]") {
   const Folder folder;
-  const auto bitmap = folder.write(
-      "a.bmp",
-      pictures::bmp(1, 2, {255, 102, 51, 0, 51, 102}));
-  CHECK(close(
-      read_image(bitmap), t({1, 0, .4, .2, .2, .4}, {3, 2, 1}), 1e-7));
+  const auto bitmap =
+      folder.write("a.bmp", pictures::bmp(1, 2, {255, 102, 51, 0, 51, 102}));
+  CHECK(close(read_image(bitmap), t({1, 0, .4, .2, .2, .4}, {3, 2, 1}), 1e-7));
   for (const auto& bytes :
        {pictures::jpeg_rgb(), pictures::jpeg_progressive()}) {
     const auto image = read_image(folder.write("a.jpg", bytes));
@@ -118,32 +110,33 @@ TEST_CASE("BMP and JPEG are read", "[data][image]") {
       read_image(
           folder.write("g.JPEG", pictures::jpeg_grey()),
           ImageOptions().channels(0)),
-      at::full({1, 8, 8}, 120 / 255.),
-      1e-6));
+      at::full({1, 8, 8}, 120 / 255.), 1e-6));
 }
 
-TEST_CASE("A file without one of the known extensions is told by its content",
-          "[data][image]") {
+TEST_CASE(
+    "A file without one of the known extensions is told by its content",
+    "[data][image]") {
   const Folder folder;
   CHECK(reason_of(folder, "a", pictures::jpeg_rgb()) == "");
   CHECK(reason_of(folder, "a.dat", pictures::png(1, 1, 8, 0, {1})) == "");
 }
 
-TEST_CASE("What is there but no file is named with the reason",
-          "[data][image][error]") {
+TEST_CASE(
+    "What is there but no file is named with the reason",
+    "[data][image][error]") {
   const Folder folder;
   const auto missing = folder / "none.png";
-  CHECK(
-      error_of([&] { read_image(missing); }) ==
-      "cyborg::data::read_image: " + missing + ": no such file");
+  CHECK(error_of([&] {
+          read_image(missing);
+        }) == "cyborg::data::read_image: " + missing + ": no such file");
   CHECK(
       error_of([&] { read_image(folder.path()); }) ==
       "cyborg::data::read_image: " + folder.path().string() +
           ": is a directory, expected a file");
   const auto empty = folder.write("e.png", "");
-  CHECK(
-      error_of([&] { read_image(empty); }) ==
-      "cyborg::data::read_image: " + empty + ": is empty (0 bytes)");
+  CHECK(error_of([&] {
+          read_image(empty);
+        }) == "cyborg::data::read_image: " + empty + ": is empty (0 bytes)");
   CHECK(contains(
       error_of([] { read_image("/dev/null"); }), "is not a regular file"));
 
@@ -192,8 +185,8 @@ TEST_CASE("A picture cut off anywhere is an error", "[data][image][error]") {
       "is truncated: the JPEG's end-of-image marker is missing");
 }
 
-TEST_CASE("A PNG with any one byte changed is an error",
-          "[data][image][error]") {
+TEST_CASE(
+    "A PNG with any one byte changed is an error", "[data][image][error]") {
   const Folder folder;
   const auto whole = pictures::png(2, 2, 8, 0, {1, 2, 3, 4});
   size_t unnoticed = 0;
@@ -210,8 +203,8 @@ TEST_CASE("A PNG with any one byte changed is an error",
       "is damaged: a PNG chunk has a wrong checksum");
 }
 
-TEST_CASE("Damaged JPEGs and BMPs neither crash nor hang",
-          "[data][image][error]") {
+TEST_CASE(
+    "Damaged JPEGs and BMPs neither crash nor hang", "[data][image][error]") {
   const Folder folder;
   for (const auto& [name, whole] :
        {std::pair<std::string, std::string>{"a.jpg", pictures::jpeg_rgb()},
@@ -232,8 +225,9 @@ TEST_CASE("Damaged JPEGs and BMPs neither crash nor hang",
       "is damaged: the JPEG holds no picture");
 }
 
-TEST_CASE("What is named as another format than it holds is an error",
-          "[data][image][error]") {
+TEST_CASE(
+    "What is named as another format than it holds is an error",
+    "[data][image][error]") {
   const Folder folder;
   CHECK(
       reason_of(folder, "a.png", pictures::jpeg_rgb()) ==
@@ -243,9 +237,7 @@ TEST_CASE("What is named as another format than it holds is an error",
       "is mislabelled: named as JPEG but its content is PNG");
   CHECK(
       reason_of(
-          folder,
-          "a.png",
-          pictures::jpeg_rgb(),
+          folder, "a.png", pictures::jpeg_rgb(),
           ImageOptions().check_extension(false)) == "");
   CHECK(
       reason_of(folder, "t.png", "not a picture at all\n") ==
@@ -257,12 +249,12 @@ TEST_CASE("What is named as another format than it holds is an error",
       reason_of(folder, "t.jpg", std::string("\x01\x02\x03\x04", 4)) ==
       "is mislabelled: its content is not a PNG, JPEG or BMP picture");
   CHECK(contains(reason_of(folder, "t.png", "GIF89a"), "content is GIF,"));
-  CHECK(contains(
-      reason_of(folder, "t.png", std::string("II*\0", 4)), "TIFF,"));
+  CHECK(contains(reason_of(folder, "t.png", std::string("II*\0", 4)), "TIFF,"));
 }
 
-TEST_CASE("CMYK and other JPEGs that stb would get wrong are errors",
-          "[data][image][error]") {
+TEST_CASE(
+    "CMYK and other JPEGs that stb would get wrong are errors",
+    "[data][image][error]") {
   const Folder folder;
   CHECK(
       reason_of(folder, "c.jpg", pictures::jpeg_cmyk()) ==
@@ -280,15 +272,16 @@ TEST_CASE("CMYK and other JPEGs that stb would get wrong are errors",
       reason_of(folder, "e.jpg", arithmetic), "arithmetic JPEG, which cannot"));
 }
 
-TEST_CASE("A picture of too many pixels is refused before it is decoded",
-          "[data][image][error]") {
+TEST_CASE(
+    "A picture of too many pixels is refused before it is decoded",
+    "[data][image][error]") {
   const Folder folder;
   // A header that promises 10 gigapixels, and no pixels at all.
-  const auto huge = std::string("\x89PNG\r\n\x1a\n") +
+  const auto huge =
+      std::string("\x89PNG\r\n\x1a\n") +
       pictures::png_chunk(
-          "IHDR",
-          pictures::big_endian(100000) + pictures::big_endian(100000) +
-              std::string("\x08\x02\0\0\0", 5)) +
+          "IHDR", pictures::big_endian(100000) + pictures::big_endian(100000) +
+                      std::string("\x08\x02\0\0\0", 5)) +
       pictures::png_chunk("IEND", "");
   CHECK(
       reason_of(folder, "h.png", huge) ==
@@ -302,7 +295,7 @@ TEST_CASE("A picture of too many pixels is refused before it is decoded",
 
   SECTION("a large file of anything is not even read") {
     const auto file = folder.write("l.png", "x");
-    std::filesystem::resize_file(file, (1 << 24) + 9); // sparse
+    std::filesystem::resize_file(file, (1 << 24) + 9);  // sparse
     CHECK(contains(
         error_of([&] { read_image(file, ImageOptions().max_pixels(1)); }),
         "l.png: is too large: 16777225 bytes, the limit is 16777224"));
@@ -310,12 +303,12 @@ TEST_CASE("A picture of too many pixels is refused before it is decoded",
 }
 
 TEST_CASE("Options that make no sense are refused", "[data][image][error]") {
-  CHECK(
-      error_of([] { read_image("a.png", ImageOptions().channels(2)); }) ==
-      "cyborg::data::read_image: expected 0, 1 or 3 channels, got 2");
-  CHECK(
-      error_of([] { read_image("a.png", ImageOptions().max_pixels(0)); }) ==
-      "cyborg::data::read_image: expected max_pixels > 0, got 0");
+  CHECK(error_of([] {
+          read_image("a.png", ImageOptions().channels(2));
+        }) == "cyborg::data::read_image: expected 0, 1 or 3 channels, got 2");
+  CHECK(error_of([] {
+          read_image("a.png", ImageOptions().max_pixels(0));
+        }) == "cyborg::data::read_image: expected max_pixels > 0, got 0");
 }
 
 TEST_CASE("What write_png wrote is what read_image reads", "[data][image]") {
@@ -324,14 +317,13 @@ TEST_CASE("What write_png wrote is what read_image reads", "[data][image]") {
   const auto bytes = at::arange(3 * 4 * 5, at::kByte).view({3, 4, 5}) * 4;
   data::write_png(file, bytes);
   CHECK(close(read_image(file), bytes.to(at::kDouble) / 255, 1e-7));
-  CHECK(folder.entries() == 1); // no temporary file is left
+  CHECK(folder.entries() == 1);  // no temporary file is left
 
   SECTION("float values are rounded to the nearest of 256, and clamped") {
     data::write_png(file, t({0, .5, 1, 1.2, -3, 0.2498}, {2, 3}));
     CHECK(close(
         read_image(file, ImageOptions().channels(0)) * 255,
-        t({0, 128, 255, 255, 0, 64}, {1, 2, 3}),
-        1e-4));
+        t({0, 128, 255, 255, 0, 64}, {1, 2, 3}), 1e-4));
   }
   SECTION("any layout in memory") {
     data::write_png(file, bytes.transpose(1, 2));
@@ -342,58 +334,69 @@ TEST_CASE("What write_png wrote is what read_image reads", "[data][image]") {
 
 TEST_CASE("encode_png refuses what is no picture", "[data][image][error]") {
   CHECK(
-      error_of([] { data::encode_png(at::rand({2, 4, 4})); }) ==
+      error_of([] {
+        data::encode_png(at::rand({2, 4, 4}));
+      }) ==
       "cyborg::data::encode_png: expected an image [H, W], [1, H, W] or "
       "[3, H, W], got [2, 4, 4]");
   CHECK(
-      error_of([] { data::encode_png(at::ones({2, 2}, at::kLong)); }) ==
+      error_of([] {
+        data::encode_png(at::ones({2, 2}, at::kLong));
+      }) ==
       "cyborg::data::encode_png: expected uint8 or floating point, got Long");
   CHECK(
       error_of([] {
-        data::encode_png(t({0, std::numeric_limits<double>::quiet_NaN()},
-                           {1, 2}));
+        data::encode_png(
+            t({0, std::numeric_limits<double>::quiet_NaN()}, {1, 2}));
       }) ==
       "cyborg::data::encode_png: expected finite values, got NaN or infinity");
   CHECK(contains(
-      error_of([] { data::encode_png(at::rand({3, 0, 4})); }),
+      error_of([] {
+        data::encode_png(at::rand({3, 0, 4}));
+      }),
       "got [3, 0, 4]"));
 }
 
-TEST_CASE("A file that cannot be written leaves what was there",
-          "[data][image][error]") {
+TEST_CASE(
+    "A file that cannot be written leaves what was there",
+    "[data][image][error]") {
   const Folder folder;
   const auto lost = folder / "no/such/folder/a.png";
   CHECK(
-      error_of([&] { data::write_png(lost, at::rand({2, 2})); }) ==
-      "cyborg::data::write_png: " + lost +
-          ": cannot be written: No such file or directory");
+      error_of([&] {
+        data::write_png(lost, at::rand({2, 2}));
+      }) == "cyborg::data::write_png: " + lost +
+                ": cannot be written: No such file or directory");
   folder.write("taken/file", "x");
   CHECK(contains(
-      error_of([&] { data::write_png(folder / "taken", at::rand({2, 2})); }),
+      error_of([&] {
+        data::write_png(folder / "taken", at::rand({2, 2}));
+      }),
       "taken: cannot be replaced: "));
   CHECK(folder.entries() == 1);
 }
 
-TEST_CASE("A picture is halved by the antialiased weights, channel by channel",
-          "[data][image]") {
+TEST_CASE(
+    "A picture is halved by the antialiased weights, channel by channel",
+    "[data][image]") {
   const auto image = t({7, 14, 21, 70, 0, 0, 0, 7}, {2, 1, 4});
   CHECK(close(
-      data::resize_image(image, {1, 2}),
-      t({12, 41, 0, 3}, {2, 1, 2}),
-      1e-9));
+      data::resize_image(image, {1, 2}), t({12, 41, 0, 3}, {2, 1, 2}), 1e-9));
   CHECK(
-      error_of([] { data::resize_image(at::rand({2, 2}), {1, 1}); }) ==
+      error_of([] {
+        data::resize_image(at::rand({2, 2}), {1, 1});
+      }) ==
       "cyborg::data::resize_image: expected an image [C, H, W] and a size "
       "{H, W}, got [2, 2] and [1, 1]");
 }
 
-TEST_CASE("Threads that read good and broken files do not mix their reasons",
-          "[data][image]") {
+TEST_CASE(
+    "Threads that read good and broken files do not mix their reasons",
+    "[data][image]") {
   const Folder folder;
-  const auto good =
-      folder.write("a.png", pictures::png(1, 1, 8, 0, {51}));
+  const auto good = folder.write("a.png", pictures::png(1, 1, 8, 0, {51}));
   auto bad_bytes = pictures::jpeg_rgb();
-  bad_bytes[bad_bytes.find("\xFF\xC0") + 11] = 0; // a sampling factor of 0
+  bad_bytes[bad_bytes.find("\xFF\xC0") + 11] = 0;  // a sampling factor of 0
   const auto bad = folder.write("b.jpg", bad_bytes);
   const auto expected = error_of([&] { read_image(bad); });
   CHECK(contains(expected, "cannot be decoded: "));
@@ -413,8 +416,8 @@ TEST_CASE("Threads that read good and broken files do not mix their reasons",
   CHECK(wrong == 0);
 }
 
-TEST_CASE("A program's own stb in the same file keeps its formats",
-          "[data][image]") {
+TEST_CASE(
+    "A program's own stb in the same file keeps its formats", "[data][image]") {
   // 1 x 1 GIF, which cyborg's copy of stb leaves out.
   const auto gif = pictures::from_hex(
       "47494638396101000100800000ff0000ffffff2c000000000100010000020244010"
@@ -422,11 +425,9 @@ TEST_CASE("A program's own stb in the same file keeps its formats",
   int width = 0;
   int height = 0;
   int channels = 0;
-  CHECK(stbi_info_from_memory(
-            reinterpret_cast<const stbi_uc*>(gif.data()),
-            static_cast<int>(gif.size()),
-            &width,
-            &height,
-            &channels) == 1);
+  CHECK(
+      stbi_info_from_memory(
+          reinterpret_cast<const stbi_uc*>(gif.data()),
+          static_cast<int>(gif.size()), &width, &height, &channels) == 1);
   CHECK(width == 1);
 }

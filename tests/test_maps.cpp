@@ -24,16 +24,17 @@ bool all_nan(const Tensor& x) {
   return x.isnan().all().item<bool>();
 }
 
-} // namespace
+}  // namespace
 
-TEST_CASE("Halving a map by area takes the mean of its cells", "[human][maps]") {
+TEST_CASE(
+    "Halving a map by area takes the mean of its cells", "[human][maps]") {
   const auto map = t({0, 2, 4, 6, 8, 10, 12, 14}, {2, 4});
-  CHECK(close(
-      human::resize(map, {1, 2}, Resize::kArea), t({5, 9}, {1, 2})));
+  CHECK(close(human::resize(map, {1, 2}, Resize::kArea), t({5, 9}, {1, 2})));
 }
 
-TEST_CASE("Antialiasing weighs with a triangle as wide as the shrinking asks",
-          "[human][maps]") {
+TEST_CASE(
+    "Antialiasing weighs with a triangle as wide as the shrinking asks",
+    "[human][maps]") {
   // 4 -> 2: output 0 has its centre at 1 in input units, support 2 either
   // side: inputs at .5, 1.5, 2.5 weigh .75, .75, .25, to sum 1.
   const auto map = t({7, 14, 21, 70}, {1, 4});
@@ -47,8 +48,8 @@ TEST_CASE("Growing a map interpolates between pixel centres", "[human][maps]") {
       human::resize(t({0, 1}, {1, 2}), {1, 4}), t({0, .25, .75, 1}, {1, 4})));
 }
 
-TEST_CASE("Nearest takes the value at floor(i * input / output)",
-          "[human][maps]") {
+TEST_CASE(
+    "Nearest takes the value at floor(i * input / output)", "[human][maps]") {
   CHECK(close(
       human::resize(t({1, 2, 3, 4, 5}, {1, 5}), {1, 3}, Resize::kNearest),
       t({1, 2, 4}, {1, 3})));
@@ -72,22 +73,23 @@ TEST_CASE("A map of the wanted size comes back as it is", "[human][maps]") {
   }
 }
 
-TEST_CASE("Whatever stands before the spatial dimensions is kept",
-          "[human][maps]") {
+TEST_CASE(
+    "Whatever stands before the spatial dimensions is kept", "[human][maps]") {
   const auto map = t({0, 2, 4, 6, 8, 10, 12, 14}, {1, 2, 4});
   const auto expected = t({5, 9}, {1, 2});
   CHECK(close(human::resize(map[0], {1, 2}, Resize::kArea), expected));
-  CHECK(close(
-      human::resize(map, {1, 2}, Resize::kArea), expected.unsqueeze(0)));
+  CHECK(
+      close(human::resize(map, {1, 2}, Resize::kArea), expected.unsqueeze(0)));
   CHECK(close(
       human::resize(map.unsqueeze(1), {1, 2}, Resize::kArea),
       expected.view({1, 1, 1, 2})));
-  CHECK(human::resize(at::rand({0, 4, 4}), {2, 2}).sizes() ==
-        at::IntArrayRef({0, 2, 2}));
+  CHECK(
+      human::resize(at::rand({0, 4, 4}), {2, 2}).sizes() ==
+      at::IntArrayRef({0, 2, 2}));
 }
 
-TEST_CASE("One and three spatial dimensions are resized by area",
-          "[human][maps]") {
+TEST_CASE(
+    "One and three spatial dimensions are resized by area", "[human][maps]") {
   CHECK(close(human::resize(t({1, 3, 5, 7}, {1, 4}), {2}), t({2, 6}, {1, 2})));
   CHECK(close(
       human::resize(t({1, 2, 3, 4, 5, 6, 7, 8}, {1, 2, 2, 2}), {1, 1, 1}),
@@ -97,16 +99,15 @@ TEST_CASE("One and three spatial dimensions are resized by area",
       t({1, 5}, {1, 2})));
 }
 
-TEST_CASE("A map with one NaN or infinity is missing, its neighbours are not",
-          "[human][maps]") {
+TEST_CASE(
+    "A map with one NaN or infinity is missing, its neighbours are not",
+    "[human][maps]") {
   auto maps = at::ones({3, 4, 4}, at::kDouble);
   maps[0][3][3] = kNaN;
   maps[2][0][0] = -kInfinity;
   for (const auto& out :
-       {human::resize(maps, {2, 2}),
-        human::resize(maps, {4, 4}),
-        human::resize(maps, {2, 2}, Resize::kNearest),
-        human::blur(maps, 1.0),
+       {human::resize(maps, {2, 2}), human::resize(maps, {4, 4}),
+        human::resize(maps, {2, 2}, Resize::kNearest), human::blur(maps, 1.0),
         human::blur(maps, 0.0)}) {
     CHECK(all_nan(out[0]));
     CHECK(close(out[1], at::ones_like(out[1])));
@@ -114,20 +115,24 @@ TEST_CASE("A map with one NaN or infinity is missing, its neighbours are not",
   }
 }
 
-TEST_CASE("Whole numbers and half precision are computed in float32",
-          "[human][maps]") {
+TEST_CASE(
+    "Whole numbers and half precision are computed in float32",
+    "[human][maps]") {
   const auto bytes = at::tensor({0, 255}, at::kByte).view({1, 2});
   const auto out = human::resize(bytes, {1, 1});
   CHECK(out.scalar_type() == at::kFloat);
   CHECK(out.item<float>() == 127.5F);
-  CHECK(human::resize(at::ones({2, 2}, at::kHalf), {1, 1}).scalar_type() ==
-        at::kFloat);
-  CHECK(human::resize(at::ones({2, 2}, at::kDouble), {1, 1}).scalar_type() ==
-        at::kDouble);
+  CHECK(
+      human::resize(at::ones({2, 2}, at::kHalf), {1, 1}).scalar_type() ==
+      at::kFloat);
+  CHECK(
+      human::resize(at::ones({2, 2}, at::kDouble), {1, 1}).scalar_type() ==
+      at::kDouble);
 }
 
-TEST_CASE("Resizing and blurring have the gradient that differences show",
-          "[human][maps][gradient]") {
+TEST_CASE(
+    "Resizing and blurring have the gradient that differences show",
+    "[human][maps][gradient]") {
   const auto maps = at::arange(24, at::kDouble).sin().view({2, 3, 4});
   for (const auto mode :
        {Resize::kAntialias, Resize::kArea, Resize::kNearest}) {
@@ -167,8 +172,8 @@ TEST_CASE("A blurred point is the product of two Gaussians", "[human][maps]") {
   CHECK(blurred.sum().item<double>() == Approx(1.0));
 }
 
-TEST_CASE("At the border a blur reflects, or replicates the edge",
-          "[human][maps]") {
+TEST_CASE(
+    "At the border a blur reflects, or replicates the edge", "[human][maps]") {
   // Sigma .3 is cut at radius 1, with weights 1 - 2a and a.
   const double e = std::exp(-0.5 / (0.3 * 0.3));
   const double a = e / (1 + 2 * e);
@@ -177,8 +182,9 @@ TEST_CASE("At the border a blur reflects, or replicates the edge",
   CHECK(close(human::blur(row, 0.3), expected));
   CHECK(close(human::blur(row, 0.3, human::Border::kReplicate), expected));
 
-  SECTION("reflection keeps the sum even where the kernel is wider than "
-          "the map") {
+  SECTION(
+      "reflection keeps the sum even where the kernel is wider than "
+      "the map") {
     const auto blurred = human::blur(t({1, 2, 6}, {1, 3}), 10.0);
     CHECK(blurred.sum().item<double>() == Approx(9.0));
     CHECK(blurred[0][0].item<double>() == Approx(3.0).margin(0.01));
@@ -201,42 +207,54 @@ TEST_CASE("A missing map is NaN and is not annotated", "[human][maps]") {
   CHECK(human::missing({2}, at::kDouble).scalar_type() == at::kDouble);
   auto maps = at::rand({4, 2, 2}, at::kDouble);
   maps[1] = human::missing({2, 2});
-  maps[2].fill_(0.5); // the same everywhere: says nothing
+  maps[2].fill_(0.5);  // the same everywhere: says nothing
   maps[3][0][0] = kInfinity;
   const auto annotated = human::annotated(maps);
   CHECK(annotated.equal(at::tensor({1, 0, 0, 0}).to(at::kBool)));
   CHECK(human::annotated(at::zeros({0, 2, 2})).numel() == 0);
 }
 
-TEST_CASE("Maps that cannot be meant are refused in words",
-          "[human][maps][error]") {
+TEST_CASE(
+    "Maps that cannot be meant are refused in words", "[human][maps][error]") {
   CHECK(
-      error_of([] { human::resize(at::rand({2, 2}), {}); }) ==
+      error_of([] {
+        human::resize(at::rand({2, 2}), {});
+      }) ==
       "cyborg::human::resize: expected a size of 1, 2 or 3 numbers, got []");
   CHECK(
-      error_of([] { human::resize(at::rand({4}), {2, 2}); }) ==
+      error_of([] {
+        human::resize(at::rand({4}), {2, 2});
+      }) ==
       "cyborg::human::resize: expected maps with at least 2 dimensions for "
       "size [2, 2], got [4]");
   CHECK(contains(
-      error_of([] { human::resize(Tensor(), {2, 2}); }),
+      error_of([] {
+        human::resize(Tensor(), {2, 2});
+      }),
       "cyborg::human::resize: expected maps"));
   CHECK(
-      error_of([] { human::resize(at::rand({1, 4, 4}), {0, 2}); }) ==
+      error_of([] {
+        human::resize(at::rand({1, 4, 4}), {0, 2});
+      }) ==
       "cyborg::human::resize: expected positive sizes, got [0, 2] for maps "
       "[1, 4, 4]");
-  CHECK(
-      error_of([] { human::blur(at::rand({4}), 1); }) ==
-      "cyborg::human::blur: expected maps [*, H, W], got [4]");
-  CHECK(
-      error_of([] { human::blur(at::rand({4, 4}), -1); }) ==
-      "cyborg::human::blur: expected sigma >= 0, got -1");
+  CHECK(error_of([] {
+          human::blur(at::rand({4}), 1);
+        }) == "cyborg::human::blur: expected maps [*, H, W], got [4]");
+  CHECK(error_of([] {
+          human::blur(at::rand({4, 4}), -1);
+        }) == "cyborg::human::blur: expected sigma >= 0, got -1");
   CHECK(contains(
-      error_of([] { human::blur(at::rand({4, 4}), kNaN); }),
+      error_of([] {
+        human::blur(at::rand({4, 4}), kNaN);
+      }),
       "expected sigma >= 0, got "));
-  CHECK(
-      error_of([] { human::annotated(at::rand({4})); }) ==
-      "cyborg::human::annotated: expected maps [B, *S], got [4]");
+  CHECK(error_of([] {
+          human::annotated(at::rand({4}));
+        }) == "cyborg::human::annotated: expected maps [B, *S], got [4]");
   CHECK(contains(
-      error_of([] { human::annotated(at::rand({4, 0})); }),
+      error_of([] {
+        human::annotated(at::rand({4, 0}));
+      }),
       "expected maps [B, *S], got [4, 0]"));
 }

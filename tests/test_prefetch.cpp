@@ -20,8 +20,8 @@
 
 namespace data = cyborg::data;
 using data::GuidedExample;
-using data::PrefetchOptions;
 using data::Prefetcher;
+using data::PrefetchOptions;
 using pictures::Folder;
 using support::contains;
 using support::error_of;
@@ -31,9 +31,9 @@ namespace {
 
 /// What a `Source` counts, over all its copies.
 struct Counts {
-  std::atomic<int> made{0}; ///< batches so far
-  std::atomic<int> alive{0}; ///< batches in memory
-  std::atomic<int> most{0}; ///< most batches in memory at once
+  std::atomic<int> made{0};   ///< batches so far
+  std::atomic<int> alive{0};  ///< batches in memory
+  std::atomic<int> most{0};   ///< most batches in memory at once
 };
 
 /// Batches whose data are their indices. Batches with an index in `fails`
@@ -66,8 +66,7 @@ class Source
     auto* values = new std::vector<int64_t>(indices.begin(), indices.end());
     GuidedExample batch;
     batch.data = at::from_blob(
-        values->data(),
-        {static_cast<int64_t>(values->size())},
+        values->data(), {static_cast<int64_t>(values->size())},
         [values, counts = counts](void*) {
           --counts->alive;
           delete values;
@@ -76,9 +75,7 @@ class Source
     return batch;
   }
 
-  data::detail::SizeHint size() const override {
-    return count_;
-  }
+  data::detail::SizeHint size() const override { return count_; }
 
   std::shared_ptr<Counts> counts = std::make_shared<Counts>();
   std::vector<size_t> fails;
@@ -99,24 +96,23 @@ std::vector<std::vector<int64_t>> epoch_of(Loader& loader) {
   return batches;
 }
 
-} // namespace
+}  // namespace
 
-TEST_CASE("Batches come in order, whatever the number of threads",
-          "[data][prefetch]") {
+TEST_CASE(
+    "Batches come in order, whatever the number of threads",
+    "[data][prefetch]") {
   for (const size_t workers : {0, 1, 2, 5}) {
     Prefetcher loader(
-        Source(10),
-        PrefetchOptions().batch_size(4).workers(workers).ahead(3));
+        Source(10), PrefetchOptions().batch_size(4).workers(workers).ahead(3));
     CHECK(loader.size() == 3);
-    const auto expected = std::vector<std::vector<int64_t>>{
-        {0, 1, 2, 3}, {4, 5, 6, 7}, {8, 9}};
+    const auto expected =
+        std::vector<std::vector<int64_t>>{{0, 1, 2, 3}, {4, 5, 6, 7}, {8, 9}};
     CHECK(epoch_of(loader) == expected);
     CHECK(epoch_of(loader) == expected);
   }
 }
 
-TEST_CASE("The order is a matter of seed and epoch alone",
-          "[data][prefetch]") {
+TEST_CASE("The order is a matter of seed and epoch alone", "[data][prefetch]") {
   auto global = at::globalContext().defaultGenerator(at::kCPU);
   const auto before = global.get_state();
   const auto options =
@@ -152,8 +148,9 @@ TEST_CASE("The order is a matter of seed and epoch alone",
   }
 }
 
-TEST_CASE("At most `ahead` batches and the one in use are in memory",
-          "[data][prefetch]") {
+TEST_CASE(
+    "At most `ahead` batches and the one in use are in memory",
+    "[data][prefetch]") {
   for (const size_t workers : {0, 1, 4}) {
     Source source(60);
     const auto counts = source.counts;
@@ -170,13 +167,13 @@ TEST_CASE("At most `ahead` batches and the one in use are in memory",
   }
 }
 
-TEST_CASE("An exception arrives as itself, after the batches before it",
-          "[data][prefetch]") {
+TEST_CASE(
+    "An exception arrives as itself, after the batches before it",
+    "[data][prefetch]") {
   for (const size_t workers : {0, 1, 3}) {
     Source source(12);
     source.fails = {6};
-    Prefetcher loader(
-        source, PrefetchOptions().batch_size(2).workers(workers));
+    Prefetcher loader(source, PrefetchOptions().batch_size(2).workers(workers));
     int seen = 0;
     const auto epoch = [&] {
       for (auto& batch : loader) {
@@ -185,13 +182,14 @@ TEST_CASE("An exception arrives as itself, after the batches before it",
     };
     CHECK_THROWS_AS(epoch(), std::out_of_range);
     CHECK(seen == 3);
-    CHECK(error_of(epoch) == "no sample 6"); // and once more
+    CHECK(error_of(epoch) == "no sample 6");  // and once more
     CHECK(seen == 6);
   }
 }
 
-TEST_CASE("An epoch left halfway frees everything, and another can follow",
-          "[data][prefetch]") {
+TEST_CASE(
+    "An epoch left halfway frees everything, and another can follow",
+    "[data][prefetch]") {
   for (const size_t workers : {0, 3}) {
     Source source(100);
     const auto counts = source.counts;
@@ -218,16 +216,13 @@ TEST_CASE("Batches without a sample are left out", "[data][prefetch]") {
   for (const size_t workers : {0, 2}) {
     Source source(10);
     source.empties = {0, 4, 9};
-    Prefetcher loader(
-        source, PrefetchOptions().batch_size(2).workers(workers));
+    Prefetcher loader(source, PrefetchOptions().batch_size(2).workers(workers));
     CHECK(
-        epoch_of(loader) ==
-        std::vector<std::vector<int64_t>>{{2, 3}, {6, 7}});
+        epoch_of(loader) == std::vector<std::vector<int64_t>>{{2, 3}, {6, 7}});
   }
 }
 
-TEST_CASE("A last batch of fewer samples can be left out",
-          "[data][prefetch]") {
+TEST_CASE("A last batch of fewer samples can be left out", "[data][prefetch]") {
   Prefetcher loader(
       Source(10), PrefetchOptions().batch_size(4).drop_last(true));
   CHECK(loader.size() == 2);
@@ -240,8 +235,8 @@ TEST_CASE("An empty data set gives no batch", "[data][prefetch]") {
   CHECK(epoch_of(loader).empty());
 }
 
-TEST_CASE("Pictures read on threads are the same as without",
-          "[data][prefetch]") {
+TEST_CASE(
+    "Pictures read on threads are the same as without", "[data][prefetch]") {
   const Folder folder;
   std::vector<data::Row> rows;
   for (uint32_t i = 0; i < 23; ++i) {
@@ -256,13 +251,10 @@ TEST_CASE("Pictures read on threads are the same as without",
   const auto batches = [&](size_t workers) {
     data::PictureDataset set(
         rows,
-        data::PictureDatasetOptions()
-            .size({5, 5})
-            .map_size({3, 3})
-            .on_error(data::OnError::kSkip));
+        data::PictureDatasetOptions().size({5, 5}).map_size({3, 3}).on_error(
+            data::OnError::kSkip));
     Prefetcher loader(
-        set,
-        PrefetchOptions().batch_size(6).workers(workers).shuffle(true));
+        set, PrefetchOptions().batch_size(6).workers(workers).shuffle(true));
     std::vector<Tensor> all;
     for (int epoch = 0; epoch < 2; ++epoch) {
       for (auto& batch : loader) {
@@ -288,25 +280,26 @@ TEST_CASE("Pictures read on threads are the same as without",
   }
 }
 
-TEST_CASE("A broken picture stops the loop with its name",
-          "[data][prefetch][error]") {
+TEST_CASE(
+    "A broken picture stops the loop with its name",
+    "[data][prefetch][error]") {
   data::Row row;
   row.path = "none.png";
   Prefetcher loader(data::PictureDataset({row}));
   CHECK_THROWS_AS(loader.begin(), data::FileError);
-  CHECK(
-      error_of([&] { loader.begin(); }) ==
-      "cyborg::data::read_image: none.png: no such file");
+  CHECK(error_of([&] {
+          loader.begin();
+        }) == "cyborg::data::read_image: none.png: no such file");
 }
 
-TEST_CASE("The prefetcher refuses options that make no sense",
-          "[data][prefetch][error]") {
-  CHECK(
-      error_of([] { Prefetcher(Source(1), PrefetchOptions().batch_size(0)); }) ==
-      "cyborg::data::Prefetcher: expected batch_size > 0, got 0");
+TEST_CASE(
+    "The prefetcher refuses options that make no sense",
+    "[data][prefetch][error]") {
+  CHECK(error_of([] {
+          Prefetcher(Source(1), PrefetchOptions().batch_size(0));
+        }) == "cyborg::data::Prefetcher: expected batch_size > 0, got 0");
   CHECK(
       error_of([] { Prefetcher(Source(1), PrefetchOptions().ahead(0)); }) ==
       "cyborg::data::Prefetcher: expected ahead > 0 with 2 workers, got 0");
-  CHECK_NOTHROW(
-      Prefetcher(Source(1), PrefetchOptions().workers(0).ahead(0)));
+  CHECK_NOTHROW(Prefetcher(Source(1), PrefetchOptions().workers(0).ahead(0)));
 }

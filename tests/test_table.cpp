@@ -23,16 +23,14 @@ using Strings = std::vector<std::string>;
 
 /// The table of a CSV with this text.
 data::Table table_of(
-    const Folder& folder,
-    const std::string& text,
+    const Folder& folder, const std::string& text,
     const TableOptions& options = {}) {
   return read_table(folder.write("t.csv", text), options);
 }
 
 /// What `read_table` says about this text, from the file's name on.
 std::string error_in(
-    const Folder& folder,
-    const std::string& text,
+    const Folder& folder, const std::string& text,
     const TableOptions& options = {}) {
   const auto error = error_of([&] { table_of(folder, text, options); });
   const auto start = "cyborg::data::read_table: " + folder / "";
@@ -40,7 +38,7 @@ std::string error_in(
                                                     : error;
 }
 
-} // namespace
+}  // namespace
 
 TEST_CASE("The published format has no header", "[data][table]") {
   const Folder folder;
@@ -82,8 +80,8 @@ TEST_CASE("A header names the columns in any order", "[data][table]") {
   CHECK(contains(table.warnings[0], "t.csv: column \"age\" is not used"));
 }
 
-TEST_CASE("Quotes, line ends, a byte order mark and blank lines",
-          "[data][table]") {
+TEST_CASE(
+    "Quotes, line ends, a byte order mark and blank lines", "[data][table]") {
   const Folder folder;
   const auto table = table_of(
       folder,
@@ -105,8 +103,9 @@ TEST_CASE("Quotes, line ends, a byte order mark and blank lines",
   CHECK(table.warnings.empty());
 }
 
-TEST_CASE("Which class is positive is known or said, never guessed",
-          "[data][table]") {
+TEST_CASE(
+    "Which class is positive is known or said, never guessed",
+    "[data][table]") {
   const Folder folder;
   const auto classes = [&](const std::string& a, const std::string& b,
                            const TableOptions& options = {}) {
@@ -140,8 +139,7 @@ TEST_CASE("Which class is positive is known or said, never guessed",
       "TableOptions::classes says all of them");
   CHECK(
       error_in(
-          folder,
-          "train,a,1.png\nval,b,2.png\n",
+          folder, "train,a,1.png\nval,b,2.png\n",
           TableOptions().positive("c")) ==
       "t.csv: expected two classes, one of them the positive \"c\", got \"a\", "
       "\"b\"");
@@ -150,8 +148,7 @@ TEST_CASE("Which class is positive is known or said, never guessed",
       "t.csv: classes \"Real\" and \"real\" differ only in case");
   CHECK(
       error_in(
-          folder,
-          "train,a,1.png\nval,d,2.png\n",
+          folder, "train,a,1.png\nval,d,2.png\n",
           TableOptions().classes({"a", "b"})) ==
       "t.csv:2: unknown class \"d\"");
 }
@@ -166,8 +163,9 @@ TEST_CASE("Three or more classes are numbered by name", "[data][table]") {
   CHECK(table.rows[2].label == 1);
 }
 
-TEST_CASE("Without val rows the test rows validate, and the table says so",
-          "[data][table]") {
+TEST_CASE(
+    "Without val rows the test rows validate, and the table says so",
+    "[data][table]") {
   const Folder folder;
   const auto table = table_of(
       folder, "train,Real,1.png\ntest,Synthetic,2.png\ntest,Real,3.png\n");
@@ -181,8 +179,8 @@ TEST_CASE("Without val rows the test rows validate, and the table says so",
       "t.csv: no val rows: the test rows validate, as published"));
 
   SECTION("with val rows there is nothing to say") {
-    const auto three = table_of(
-        folder, "train,Real,1.png\ntest,Real,2.png\nval,Real,3.png\n");
+    const auto three =
+        table_of(folder, "train,Real,1.png\ntest,Real,2.png\nval,Real,3.png\n");
     CHECK(three.rows_of("val").size() == 1);
     CHECK(three.rows_of("val")[0].path == folder / "3.png");
     CHECK(three.warnings.empty());
@@ -199,8 +197,9 @@ TEST_CASE("Without val rows the test rows validate, and the table says so",
   }
 }
 
-TEST_CASE("A subject or a picture in two splits is worth a warning",
-          "[data][table]") {
+TEST_CASE(
+    "A subject or a picture in two splits is worth a warning",
+    "[data][table]") {
   const Folder folder;
   const auto table = table_of(
       folder,
@@ -244,16 +243,14 @@ TEST_CASE("Maps are found by the name of the picture", "[data][table]") {
     CHECK(contains(
         error_of([&] {
           table_of(
-              folder,
-              "train,Real,a/1.jpg\nval,Real,b/1.jpg\n",
+              folder, "train,Real,a/1.jpg\nval,Real,b/1.jpg\n",
               TableOptions().saliency(folder / "maps"));
         }),
         "maps/1.jpg: is the map of two pictures of that name, "));
   }
   SECTION("a folder with no map of these pictures is worth a warning") {
     const auto none = table_of(
-        folder,
-        "train,Real,x.jpg\nval,Real,y.jpg\n",
+        folder, "train,Real,x.jpg\nval,Real,y.jpg\n",
         TableOptions().saliency(folder / "maps"));
     REQUIRE(none.warnings.size() == 1);
     CHECK(contains(none.warnings[0], "maps holds no map of any picture of "));
@@ -262,16 +259,16 @@ TEST_CASE("Maps are found by the name of the picture", "[data][table]") {
     CHECK(contains(
         error_of([&] {
           table_of(
-              folder,
-              "train,Real,x.jpg\n",
+              folder, "train,Real,x.jpg\n",
               TableOptions().saliency(folder / "none"));
         }),
         "none: is not a folder of human maps"));
   }
 }
 
-TEST_CASE("A row that cannot be meant is named by file and line",
-          "[data][table][error]") {
+TEST_CASE(
+    "A row that cannot be meant is named by file and line",
+    "[data][table][error]") {
   const Folder folder;
   const std::string good = "train,Real,1.png\n";
   CHECK(
@@ -287,7 +284,8 @@ TEST_CASE("A row that cannot be meant is named by file and line",
   CHECK(
       error_in(folder, "split,class,path\ntrain,Real\n") ==
       "t.csv:2: expected 3 fields, got 2");
-  CHECK(error_in(folder, good + "val,,2.png\n") == "t.csv:2: the class is empty");
+  CHECK(
+      error_in(folder, good + "val,,2.png\n") == "t.csv:2: the class is empty");
   CHECK(error_in(folder, good + "val,Real,\n") == "t.csv:2: the path is empty");
   CHECK(
       error_in(folder, good + "val,Real,\"2.png\n\n") ==
@@ -310,8 +308,9 @@ TEST_CASE("A row that cannot be meant is named by file and line",
       "t.csv:1: two columns are named \"class\"");
 }
 
-TEST_CASE("A table that is not there or holds nothing is an error",
-          "[data][table][error]") {
+TEST_CASE(
+    "A table that is not there or holds nothing is an error",
+    "[data][table][error]") {
   const Folder folder;
   CHECK(error_in(folder, "") == "t.csv: is empty (0 bytes)");
   CHECK(error_in(folder, "\n\n") == "t.csv: holds no rows");
@@ -321,8 +320,9 @@ TEST_CASE("A table that is not there or holds nothing is an error",
       "cyborg::data::read_table: " + folder / "none.csv" + ": no such file");
 }
 
-TEST_CASE("Folders split/class hold the pictures of a split and class",
-          "[data][table]") {
+TEST_CASE(
+    "Folders split/class hold the pictures of a split and class",
+    "[data][table]") {
   const Folder folder;
   for (const auto* name :
        {"train/Real/b.png", "train/Real/a.JPG", "train/Synthetic/c.bmp",
@@ -337,7 +337,7 @@ TEST_CASE("Folders split/class hold the pictures of a split and class",
   CHECK(table.rows[3].split == "train");
   CHECK(table.rows[3].cls == "Synthetic");
   CHECK(table.rows[3].label == 1);
-  REQUIRE(table.warnings.size() == 1); // no val rows
+  REQUIRE(table.warnings.size() == 1);  // no val rows
 
   SECTION("what is not used is said, once a folder") {
     folder.write("maps/1.png", "x");

@@ -36,9 +36,7 @@ class Digits : public torch::data::datasets::Dataset<Digits> {
         at::full({1, 4, 4}, static_cast<double>(index)),
         at::scalar_tensor(static_cast<int64_t>(index % 3), at::kLong)};
   }
-  data::detail::SizeHint size() const override {
-    return count_;
-  }
+  data::detail::SizeHint size() const override { return count_; }
 
  private:
   size_t count_;
@@ -46,8 +44,9 @@ class Digits : public torch::data::datasets::Dataset<Digits> {
 
 /// Map i is filled with 10 i.
 Tensor maps_of(int64_t count) {
-  return (at::arange(count, at::kFloat) * 10).view({count, 1, 1}).repeat(
-      {1, 2, 2});
+  return (at::arange(count, at::kFloat) * 10)
+      .view({count, 1, 1})
+      .repeat({1, 2, 2});
 }
 
 /// Every batch of a loader holds pictures, labels and maps that belong
@@ -67,7 +66,7 @@ int64_t check_batches(Loader& loader) {
   return count;
 }
 
-} // namespace
+}  // namespace
 
 TEST_CASE("WithMaps puts a map beside each sample", "[data][with_maps]") {
   auto set = WithMaps(Digits(5), maps_of(5));
@@ -82,8 +81,9 @@ TEST_CASE("WithMaps puts a map beside each sample", "[data][with_maps]") {
   CHECK(batch[1].data[0][0][0].item<float>() == 1);
 }
 
-TEST_CASE("A loop over a loader gives data, target and saliency",
-          "[data][with_maps]") {
+TEST_CASE(
+    "A loop over a loader gives data, target and saliency",
+    "[data][with_maps]") {
   auto loader = torch::data::make_data_loader<SequentialSampler>(
       WithMaps(Digits(10), maps_of(10)).map(Collate()), DataLoaderOptions(4));
   CHECK(check_batches(*loader) == 10);
@@ -104,10 +104,10 @@ TEST_CASE("A data set with transforms keeps them", "[data][with_maps]") {
   CHECK(close(guided.get(5).saliency, at::full({2, 2}, 50.), 0));
 }
 
-TEST_CASE("A data set that is stacked already stays stacked",
-          "[data][with_maps]") {
-  auto set = WithMaps(
-      Digits(7).map(torch::data::transforms::Stack<>()), maps_of(7));
+TEST_CASE(
+    "A data set that is stacked already stays stacked", "[data][with_maps]") {
+  auto set =
+      WithMaps(Digits(7).map(torch::data::transforms::Stack<>()), maps_of(7));
   STATIC_REQUIRE(std::is_same<decltype(set)::BatchType, GuidedExample>::value);
   auto loader = torch::data::make_data_loader<SequentialSampler>(
       std::move(set), DataLoaderOptions(3));
@@ -121,7 +121,7 @@ TEST_CASE("Maps can come from a function of the index", "[data][with_maps]") {
     return index == 2 ? Tensor()
                       : at::full({2, 2}, 10. * static_cast<double>(index));
   });
-  CHECK(*calls == 0); // on demand
+  CHECK(*calls == 0);  // on demand
   CHECK(!set.get(2).saliency.defined());
   CHECK(*calls == 1);
   auto loader = torch::data::make_data_loader<SequentialSampler>(
@@ -136,9 +136,9 @@ TEST_CASE("LibTorch's MNIST gets maps too", "[data][with_maps]") {
   const Folder folder;
   // The test set's files, as MNIST distributes them: pixels of picture i are
   // i % 256, its label is i % 10.
-  std::string pictures_file = pictures::big_endian(2051) +
-      pictures::big_endian(10000) + pictures::big_endian(28) +
-      pictures::big_endian(28);
+  std::string pictures_file =
+      pictures::big_endian(2051) + pictures::big_endian(10000) +
+      pictures::big_endian(28) + pictures::big_endian(28);
   std::string labels_file =
       pictures::big_endian(2049) + pictures::big_endian(10000);
   for (int i = 0; i < 10000; ++i) {
@@ -149,8 +149,7 @@ TEST_CASE("LibTorch's MNIST gets maps too", "[data][with_maps]") {
   folder.write("t10k-labels-idx1-ubyte", labels_file);
   auto set = WithMaps(
       torch::data::datasets::MNIST(
-          folder.path().string(),
-          torch::data::datasets::MNIST::Mode::kTest),
+          folder.path().string(), torch::data::datasets::MNIST::Mode::kTest),
       [](size_t index) {
         return at::full({7, 7}, static_cast<double>(index));
       });
@@ -164,7 +163,7 @@ TEST_CASE("LibTorch's MNIST gets maps too", "[data][with_maps]") {
     const auto index = batch.saliency.flatten(1).select(1, 0);
     const auto pixel = batch.data.flatten(1).select(1, 0) * 255;
     together = together && close(pixel, index.remainder(256), 1e-3) &&
-        close(batch.target, index.to(at::kLong).remainder(10), 0);
+               close(batch.target, index.to(at::kLong).remainder(10), 0);
   }
   CHECK(count == 10000);
   CHECK(together);
@@ -179,8 +178,7 @@ TEST_CASE("WithMaps wants one map a sample", "[data][with_maps][error]") {
       error_of([] { WithMaps(Digits(5), at::rand({5})); }) ==
       "cyborg::data::WithMaps: expected maps [N, *S], one for each of the 5 "
       "samples, got [5]");
-  CHECK(
-      error_of([] {
-        WithMaps(Digits(5), std::function<Tensor(size_t)>());
-      }) == "cyborg::data::WithMaps: expected a function, got none");
+  CHECK(error_of([] {
+          WithMaps(Digits(5), std::function<Tensor(size_t)>());
+        }) == "cyborg::data::WithMaps: expected a function, got none");
 }

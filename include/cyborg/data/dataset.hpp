@@ -23,14 +23,14 @@ namespace cyborg::data {
 
 /// What a data set does with a file that cannot be used.
 enum class OnError {
-  kStop, ///< throws the `FileError`
-  kSkip, ///< leaves the sample out of its batch and lists it in `skipped()`
+  kStop,  ///< throws the `FileError`
+  kSkip,  ///< leaves the sample out of its batch and lists it in `skipped()`
 };
 
 /// How the maps of several annotators become one.
 enum class Combine {
-  kMean, ///< `human::mean_of`
-  kUnion, ///< `human::union_of`
+  kMean,   ///< `human::mean_of`
+  kUnion,  ///< `human::union_of`
 };
 
 /// Options of `PictureDataset`.
@@ -67,8 +67,8 @@ struct PictureDatasetOptions {
 
 /// A sample that `OnError::kSkip` left out.
 struct Skipped {
-  size_t index; ///< in the data set
-  std::string path; ///< the picture or the map that could not be used
+  size_t index;      ///< in the data set
+  std::string path;  ///< the picture or the map that could not be used
   std::string reason;
 };
 
@@ -98,9 +98,7 @@ class PictureDataset
     const auto check_size = [](const char* name, const auto& size) {
       TORCH_CHECK_VALUE(
           size.empty() || (size.size() == 2 && size[0] > 0 && size[1] > 0),
-          "cyborg::data::PictureDataset: expected ",
-          name,
-          " {H, W}, got ",
+          "cyborg::data::PictureDataset: expected ", name, " {H, W}, got ",
           at::IntArrayRef(size));
     };
     check_size("size", options_.size());
@@ -111,8 +109,7 @@ class PictureDataset
         options_.channels());
     for (const double value : options_.stddev()) {
       TORCH_CHECK_VALUE(
-          value > 0,
-          "cyborg::data::PictureDataset: expected stddev > 0, got ",
+          value > 0, "cyborg::data::PictureDataset: expected stddev > 0, got ",
           value);
     }
     mean_ = per_channel("mean", options_.mean());
@@ -125,11 +122,10 @@ class PictureDataset
   /// either policy: one sample cannot be left out of itself.
   GuidedExample get(size_t index) override {
     const auto& row = this->row(index);
-    const auto image_options =
-        ImageOptions()
-            .channels(options_.channels())
-            .max_pixels(options_.max_pixels())
-            .check_extension(options_.check_extension());
+    const auto image_options = ImageOptions()
+                                   .channels(options_.channels())
+                                   .max_pixels(options_.max_pixels())
+                                   .check_extension(options_.check_extension());
     auto image = read_image(row.path, image_options);
     if (!options_.size().empty()) {
       image = resize_image(image, options_.size());
@@ -142,15 +138,13 @@ class PictureDataset
       image = image / stddev_;
     }
     return {
-        std::move(image),
-        at::scalar_tensor(row.label, at::kLong),
+        std::move(image), at::scalar_tensor(row.label, at::kLong),
         std::move(map)};
   }
 
   /// The samples of `indices`, in that order; under `OnError::kSkip` without
   /// those that cannot be used, so perhaps fewer, perhaps none.
-  std::vector<GuidedExample> get_batch(
-      at::ArrayRef<size_t> indices) override {
+  std::vector<GuidedExample> get_batch(at::ArrayRef<size_t> indices) override {
     std::vector<GuidedExample> batch;
     batch.reserve(indices.size());
     for (const auto index : indices) {
@@ -168,23 +162,17 @@ class PictureDataset
   }
 
   /// The number of rows, those of skipped files included.
-  detail::SizeHint size() const override {
-    return rows_->size();
-  }
+  detail::SizeHint size() const override { return rows_->size(); }
 
   const Row& row(size_t index) const {
     TORCH_CHECK_INDEX(
         index < rows_->size(),
-        "cyborg::data::PictureDataset: expected an index below ",
-        rows_->size(),
-        ", got ",
-        index);
+        "cyborg::data::PictureDataset: expected an index below ", rows_->size(),
+        ", got ", index);
     return (*rows_)[index];
   }
 
-  const PictureDatasetOptions& options() const noexcept {
-    return options_;
-  }
+  const PictureDatasetOptions& options() const noexcept { return options_; }
 
   /// The samples left out so far, each once, by index.
   std::vector<Skipped> skipped() const {
@@ -209,8 +197,7 @@ class PictureDataset
 
   void skip(size_t index, const FileError& error) {
     const std::lock_guard<std::mutex> lock(log_->mutex);
-    log_->skipped.emplace(
-        index, Skipped{index, error.path(), error.reason()});
+    log_->skipped.emplace(index, Skipped{index, error.path(), error.reason()});
   }
 
   /// [C, 1, 1], or undefined for an empty list.
@@ -220,25 +207,23 @@ class PictureDataset
     TORCH_CHECK_VALUE(
         count <= 1 || count == options_.channels(),
         "cyborg::data::PictureDataset: expected ",
-        options_.channels() == 1 ? "1 number in " : "1 or 3 numbers in ",
-        name,
-        ", got ",
-        count);
-    return count == 0
-        ? at::Tensor()
-        : at::tensor(values, at::kDouble).to(at::kFloat).view({count, 1, 1});
+        options_.channels() == 1 ? "1 number in " : "1 or 3 numbers in ", name,
+        ", got ", count);
+    return count == 0 ? at::Tensor()
+                      : at::tensor(values, at::kDouble)
+                            .to(at::kFloat)
+                            .view({count, 1, 1});
   }
 
   /// The human map of a row: annotators combined, blurred, resized.
   at::Tensor read_map(const Row& row, const at::Tensor& image) const {
     const std::vector<int64_t> size = !options_.map_size().empty()
-        ? options_.map_size()
-        : image.sizes().slice(1).vec();
-    const auto image_options =
-        ImageOptions()
-            .channels(1)
-            .max_pixels(options_.max_pixels())
-            .check_extension(options_.check_extension());
+                                          ? options_.map_size()
+                                          : image.sizes().slice(1).vec();
+    const auto image_options = ImageOptions()
+                                   .channels(1)
+                                   .max_pixels(options_.max_pixels())
+                                   .check_extension(options_.check_extension());
     std::vector<at::Tensor> maps;
     for (const auto& path : row.saliency) {
       if (!path.empty()) {
@@ -253,7 +238,7 @@ class PictureDataset
       return human::missing(size);
     }
     auto map = options_.combine() == Combine::kUnion ? human::union_of(maps)
-        : maps.size() == 1                           ? maps[0]
+               : maps.size() == 1                    ? maps[0]
                                                      : human::mean_of(maps);
     if (options_.map_blur() > 0) {
       map = human::blur(map, options_.map_blur());
@@ -268,4 +253,4 @@ class PictureDataset
   at::Tensor stddev_;
 };
 
-} // namespace cyborg::data
+}  // namespace cyborg::data

@@ -27,11 +27,12 @@ struct GuidedExample {
 
 namespace detail {
 
-/// What `size()` of a data set returns: an optional of LibTorch's own before
-/// 2.1, `std::optional` since.
-using SizeHint = decltype(
-    std::declval<const torch::data::datasets::BatchDataset<GuidedExample>&>()
-        .size());
+/// What `size()` of a data set returns: `std::optional`, or LibTorch's own in
+/// older versions.
+using SizeHint =
+    decltype(std::declval<
+                 const torch::data::datasets::BatchDataset<GuidedExample>&>()
+                 .size());
 
 /// Stacks the maps of a batch; undefined ones become maps of NaN, as large as
 /// the defined ones or else as the pictures.
@@ -57,15 +58,13 @@ inline at::Tensor stack_maps(
         map.sizes() == at::IntArrayRef(size),
         "cyborg::data::Collate: expected human maps of one size in a batch, "
         "got ",
-        at::IntArrayRef(size),
-        " and ",
-        map.sizes());
+        at::IntArrayRef(size), " and ", map.sizes());
   }
   return at::stack(maps);
 }
 
-} // namespace detail
-} // namespace cyborg::data
+}  // namespace detail
+}  // namespace cyborg::data
 
 /// Stacks samples with human maps to a batch of them, as `Stack<>` stacks
 /// samples without: data [B, C, *S], target [B], saliency [B, *S'].
@@ -96,8 +95,7 @@ struct torch::data::transforms::Stack<cyborg::data::GuidedExample>
           data.empty() || data[0].sizes() == example.data.sizes(),
           "cyborg::data::Collate: expected pictures of one size in a batch, "
           "got ",
-          data.empty() ? at::IntArrayRef() : data[0].sizes(),
-          " and ",
+          data.empty() ? at::IntArrayRef() : data[0].sizes(), " and ",
           example.data.sizes());
       data.push_back(std::move(example.data));
       target.push_back(std::move(example.target));
@@ -114,4 +112,4 @@ namespace cyborg::data {
 /// The collation of samples with human maps, under a shorter name.
 using Collate = torch::data::transforms::Stack<GuidedExample>;
 
-} // namespace cyborg::data
+}  // namespace cyborg::data

@@ -25,19 +25,14 @@ namespace cyborg::data {
 class FileError : public std::runtime_error {
  public:
   FileError(
-      const std::string& function,
-      const std::filesystem::path& path,
+      const std::string& function, const std::filesystem::path& path,
       const std::string& reason)
       : std::runtime_error(function + ": " + path.string() + ": " + reason),
         path_(path.string()),
         reason_(reason) {}
 
-  const std::string& path() const noexcept {
-    return path_;
-  }
-  const std::string& reason() const noexcept {
-    return reason_;
-  }
+  const std::string& path() const noexcept { return path_; }
+  const std::string& reason() const noexcept { return reason_; }
 
  private:
   std::string path_;
@@ -78,8 +73,7 @@ inline std::string read_file(
   }
   if (size > max_bytes) {
     throw FileError(
-        function,
-        path,
+        function, path,
         "is too large: " + std::to_string(size) + " bytes, the limit is " +
             std::to_string(max_bytes));
   }
@@ -88,8 +82,7 @@ inline std::string read_file(
   if (!stream) {
     const auto code = errno;
     throw FileError(
-        function,
-        path,
+        function, path,
         "cannot be opened" +
             (code != 0 ? ": " + std::generic_category().message(code) : ""));
   }
@@ -97,8 +90,7 @@ inline std::string read_file(
   stream.read(bytes.data(), static_cast<std::streamsize>(size));
   if (static_cast<uint64_t>(stream.gcount()) != size) {
     throw FileError(
-        function,
-        path,
+        function, path,
         "cannot be read: " + std::to_string(stream.gcount()) + " of " +
             std::to_string(size) + " bytes arrived");
   }
@@ -111,8 +103,7 @@ inline std::string read_file(
 ///
 /// Throws: `FileError`.
 inline void write_file(
-    const std::filesystem::path& path,
-    std::string_view bytes,
+    const std::filesystem::path& path, std::string_view bytes,
     const char* function = "cyborg::data::write_file") {
   namespace fs = std::filesystem;
   static std::atomic<uint64_t> counter{0};
@@ -138,8 +129,8 @@ inline void write_file(
     ::unlink(temporary.c_str());
     throw FileError(function, path, std::string(what) + ": " + reason);
   };
-  const int file = ::open(
-      temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+  const int file =
+      ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (file < 0) {
     fail("cannot be written");
   }
@@ -175,4 +166,4 @@ inline void write_file(
   }
 }
 
-} // namespace cyborg::data
+}  // namespace cyborg::data

@@ -39,9 +39,7 @@ namespace detail {
 /// Decodes the bytes of a whole file; `fail(reason)` throws.
 template <typename Fail>
 at::Tensor decode_picture(
-    std::string_view bytes,
-    PictureFormat promised,
-    const ImageOptions& options,
+    std::string_view bytes, PictureFormat promised, const ImageOptions& options,
     const Fail& fail) {
   const auto format = picture_format(bytes);
   if (format == PictureFormat::kNone) {
@@ -85,9 +83,9 @@ at::Tensor decode_picture(
         std::to_string(rows) + " pixels, the limit is " +
         std::to_string(options.max_pixels()) + " (ImageOptions::max_pixels)");
   }
-  const auto problem = format == PictureFormat::kPng ? png_problem(bytes)
-      : format == PictureFormat::kJpeg               ? jpeg_problem(bytes)
-                                                     : bmp_problem(bytes);
+  const auto problem = format == PictureFormat::kPng    ? png_problem(bytes)
+                       : format == PictureFormat::kJpeg ? jpeg_problem(bytes)
+                                                        : bmp_problem(bytes);
   if (!problem.empty()) {
     fail(problem);
   }
@@ -95,25 +93,27 @@ at::Tensor decode_picture(
     fail("cannot be decoded: " + known_reason);
   }
   const bool deep = stb::stbi_is_16_bit_from_memory(data, length) != 0;
-  void* raw = deep
-      ? static_cast<void*>(stb::stbi_load_16_from_memory(
-            data, length, &width, &height, &stored, /*desired_channels=*/0))
-      : static_cast<void*>(stb::stbi_load_from_memory(
-            data, length, &width, &height, &stored, /*desired_channels=*/0));
+  void* raw = nullptr;
+  if (deep) {
+    raw = stb::stbi_load_16_from_memory(
+        data, length, &width, &height, &stored, /*desired_channels=*/0);
+  } else {
+    raw = stb::stbi_load_from_memory(
+        data, length, &width, &height, &stored, /*desired_channels=*/0);
+  }
   if (raw == nullptr) {
     fail("cannot be decoded: " + stb_reason());
   }
   const auto free_raw = [](void* p) { stb::stbi_image_free(p); };
   const std::unique_ptr<void, decltype(free_raw)> owner(raw, free_raw);
   auto pixels = at::from_blob(
-                    raw,
-                    {height, width, stored},
+                    raw, {height, width, stored},
                     at::TensorOptions(deep ? at::kShort : at::kByte))
                     .permute({2, 0, 1});
-  if (deep) { // LibTorch 1.13 has no unsigned 16-bit type
+  if (deep) {  // LibTorch 1.13 has no unsigned 16-bit type
     pixels = pixels.to(at::kInt).bitwise_and(0xFFFF);
   }
-  const int64_t colours = stored >= 3 ? 3 : 1; // alpha, the last one, goes
+  const int64_t colours = stored >= 3 ? 3 : 1;  // alpha, the last one, goes
   auto image = at::empty({colours, height, width}, at::kFloat);
   image.copy_(pixels.narrow(/*dim=*/0, /*start=*/0, colours));
   image.div_(deep ? 65535 : 255);
@@ -126,7 +126,7 @@ at::Tensor decode_picture(
   return image;
 }
 
-} // namespace detail
+}  // namespace detail
 
 /// Reads a PNG, JPEG or BMP picture.
 ///
@@ -147,24 +147,19 @@ inline at::Tensor read_image(
   TORCH_CHECK_VALUE(
       options.channels() == 0 || options.channels() == 1 ||
           options.channels() == 3,
-      kFunction,
-      ": expected 0, 1 or 3 channels, got ",
-      options.channels());
+      kFunction, ": expected 0, 1 or 3 channels, got ", options.channels());
   TORCH_CHECK_VALUE(
-      options.max_pixels() > 0,
-      kFunction,
-      ": expected max_pixels > 0, got ",
+      options.max_pixels() > 0, kFunction, ": expected max_pixels > 0, got ",
       options.max_pixels());
   // No picture within the limit takes more than 8 bytes a pixel and 16 MiB of
   // metadata, so a large file of something else is never loaded.
-  const auto max_bytes = (uint64_t{1} << 24) +
-      8 * std::min(static_cast<uint64_t>(options.max_pixels()),
-                   uint64_t{1} << 56);
+  const auto max_bytes =
+      (uint64_t{1} << 24) +
+      8 * std::min(
+              static_cast<uint64_t>(options.max_pixels()), uint64_t{1} << 56);
   const auto bytes = read_file(path, max_bytes, kFunction);
   return detail::decode_picture(
-      bytes,
-      detail::promised_format(path.extension().string()),
-      options,
+      bytes, detail::promised_format(path.extension().string()), options,
       [&](const std::string& reason) {
         throw FileError(kFunction, path, reason);
       });
@@ -193,7 +188,8 @@ inline std::string encode_png(const at::Tensor& image) {
     pixels = pixels.to(at::kFloat);
     TORCH_CHECK_VALUE(
         at::isfinite(pixels).all().item<bool>(),
-        "cyborg::data::encode_png: expected finite values, got NaN or infinity");
+        "cyborg::data::encode_png: expected finite values, got NaN or "
+        "infinity");
     pixels = pixels.clamp(0, 1).mul(255).round().to(at::kByte);
   }
   pixels = pixels.dim() == 2 ? pixels.unsqueeze(-1) : pixels.permute({1, 2, 0});
@@ -211,12 +207,7 @@ inline std::string encode_png(const at::Tensor& image) {
         static_cast<const char*>(data), static_cast<size_t>(size));
   };
   const int written = detail::stb::stbi_write_png_to_func(
-      append,
-      &bytes,
-      width,
-      height,
-      channels,
-      pixels.data_ptr<uint8_t>(),
+      append, &bytes, width, height, channels, pixels.data_ptr<uint8_t>(),
       width * channels);
   TORCH_CHECK(written != 0, "cyborg::data::encode_png: out of memory");
   return bytes;
@@ -241,10 +232,8 @@ inline at::Tensor resize_image(const at::Tensor& image, at::IntArrayRef size) {
           size.size() == 2,
       "cyborg::data::resize_image: expected an image [C, H, W] and a size "
       "{H, W}, got ",
-      image.defined() ? image.sizes() : at::IntArrayRef(),
-      " and ",
-      size);
+      image.defined() ? image.sizes() : at::IntArrayRef(), " and ", size);
   return human::resize(image, size, human::Resize::kAntialias);
 }
 
-} // namespace cyborg::data
+}  // namespace cyborg::data

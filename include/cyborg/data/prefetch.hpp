@@ -50,9 +50,7 @@ class ListSampler : public torch::data::samplers::Sampler<> {
  public:
   explicit ListSampler(std::vector<size_t> order) : order_(std::move(order)) {}
 
-  void reset(SizeHint /*new_size*/ = {}) override {
-    next_ = 0;
-  }
+  void reset(SizeHint /*new_size*/ = {}) override { next_ = 0; }
 
   decltype(std::declval<torch::data::samplers::Sampler<>&>().next(1)) next(
       size_t batch_size) override {
@@ -67,12 +65,16 @@ class ListSampler : public torch::data::samplers::Sampler<> {
   }
 
   void save(torch::serialize::OutputArchive& /*archive*/) const override {
-    TORCH_CHECK(false, "cyborg::data::Prefetcher: the order is not saved; "
-                       "set seed and epoch instead");
+    TORCH_CHECK(
+        false,
+        "cyborg::data::Prefetcher: the order is not saved; "
+        "set seed and epoch instead");
   }
   void load(torch::serialize::InputArchive& /*archive*/) override {
-    TORCH_CHECK(false, "cyborg::data::Prefetcher: the order is not loaded; "
-                       "set seed and epoch instead");
+    TORCH_CHECK(
+        false,
+        "cyborg::data::Prefetcher: the order is not loaded; "
+        "set seed and epoch instead");
   }
 
  private:
@@ -92,12 +94,10 @@ struct Collated {
 template <typename DatasetType>
 struct Collated<DatasetType, true> {
   using type = DatasetType;
-  static type make(DatasetType dataset) {
-    return dataset;
-  }
+  static type make(DatasetType dataset) { return dataset; }
 };
 
-} // namespace detail
+}  // namespace detail
 
 /// Batches of `GuidedExample`, decoded on threads ahead of training.
 ///
@@ -122,8 +122,7 @@ class Prefetcher {
       DatasetType,
       std::is_same<typename DatasetType::BatchType, GuidedExample>::value>;
   using Source = typename Collated::type;
-  using Loader =
-      torch::data::StatelessDataLoader<Source, detail::ListSampler>;
+  using Loader = torch::data::StatelessDataLoader<Source, detail::ListSampler>;
 
  public:
   /// An input iterator over the batches of one epoch.
@@ -144,23 +143,17 @@ class Prefetcher {
       settle([] {});
     }
 
-    GuidedExample& operator*() const {
-      return **inner_;
-    }
-    GuidedExample* operator->() const {
-      return &**inner_;
-    }
+    GuidedExample& operator*() const { return **inner_; }
+    GuidedExample* operator->() const { return &**inner_; }
     Iterator& operator++() {
-      **inner_ = GuidedExample(); // frees the batch that was in use
+      **inner_ = GuidedExample();  // frees the batch that was in use
       settle([this] { ++*inner_; });
       return *this;
     }
     bool operator==(const Iterator& other) const {
       return inner_ == other.inner_;
     }
-    bool operator!=(const Iterator& other) const {
-      return !(*this == other);
-    }
+    bool operator!=(const Iterator& other) const { return !(*this == other); }
 
    private:
     using Inner = torch::data::Iterator<GuidedExample>;
@@ -204,17 +197,15 @@ class Prefetcher {
     TORCH_CHECK_VALUE(
         options_.workers() == 0 || options_.ahead() > 0,
         "cyborg::data::Prefetcher: expected ahead > 0 with ",
-        options_.workers(),
-        " workers, got 0");
+        options_.workers(), " workers, got 0");
   }
 
   /// Starts an epoch. One that was left halfway is given up: what its threads
   /// are decoding is finished and thrown away.
   Iterator begin() {
-    loader_ = nullptr; // joins the threads of the last epoch
+    loader_ = nullptr;  // joins the threads of the last epoch
     loader_ = std::make_unique<Loader>(
-        source_,
-        detail::ListSampler(order(epoch_++)),
+        source_, detail::ListSampler(order(epoch_++)),
         torch::data::DataLoaderOptions(options_.batch_size())
             .workers(options_.workers())
             // Jobs scheduled without workers would be lost.
@@ -224,26 +215,19 @@ class Prefetcher {
     return Iterator(*loader_);
   }
 
-  Iterator end() {
-    return Iterator();
-  }
+  Iterator end() { return Iterator(); }
 
   /// Batches in an epoch in which nothing is skipped.
   size_t size() const noexcept {
     const auto batch = options_.batch_size();
-    return options_.drop_last() ? count_ / batch
-                                : (count_ + batch - 1) / batch;
+    return options_.drop_last() ? count_ / batch : (count_ + batch - 1) / batch;
   }
 
   /// The number of the next epoch, from 0.
-  uint64_t epoch() const noexcept {
-    return epoch_;
-  }
+  uint64_t epoch() const noexcept { return epoch_; }
 
   /// Sets the number of the next epoch, to go on where a training stopped.
-  void epoch(uint64_t number) noexcept {
-    epoch_ = number;
-  }
+  void epoch(uint64_t number) noexcept { epoch_ = number; }
 
   /// The order of the samples in an epoch.
   std::vector<size_t> order(uint64_t epoch) const {
@@ -255,8 +239,8 @@ class Prefetcher {
       // An odd constant keeps (seed, epoch) and (seed + 1, epoch - 1) apart.
       const auto generator = at::make_generator<at::CPUGeneratorImpl>(
           options_.seed() + epoch * 0x9E3779B97F4A7C15ULL);
-      const auto shuffled = at::randperm(
-          static_cast<int64_t>(count_), generator, at::kLong);
+      const auto shuffled =
+          at::randperm(static_cast<int64_t>(count_), generator, at::kLong);
       const auto* index = shuffled.template data_ptr<int64_t>();
       for (size_t i = 0; i < count_; ++i) {
         order[i] = static_cast<size_t>(index[i]);
@@ -273,4 +257,4 @@ class Prefetcher {
   std::unique_ptr<Loader> loader_;
 };
 
-} // namespace cyborg::data
+}  // namespace cyborg::data

@@ -40,8 +40,7 @@ inline Table read_table(
         line == 0 ? csv.string() : csv.string() + ":" + std::to_string(line),
         reason);
   };
-  const auto text =
-      read_file(csv, /*max_bytes=*/uint64_t{1} << 31, kFunction);
+  const auto text = read_file(csv, /*max_bytes=*/uint64_t{1} << 31, kFunction);
   const auto records = detail::parse_csv(text, fail);
   if (records.empty()) {
     fail(0, "holds no rows");
@@ -93,13 +92,13 @@ inline Table read_table(
     if (header ? fields.size() != columns.size()
                : fields.size() < 3 || fields.size() > 4) {
       fail(
-          line,
-          "expected " +
-              (header ? std::to_string(columns.size()) : std::string("3 or 4")) +
-              " fields, got " + std::to_string(fields.size()) +
-              (header || fields.size() < 3
-                   ? ""
-                   : "; more columns need a header that names them"));
+          line, "expected " +
+                    (header ? std::to_string(columns.size())
+                            : std::string("3 or 4")) +
+                    " fields, got " + std::to_string(fields.size()) +
+                    (header || fields.size() < 3
+                         ? ""
+                         : "; more columns need a header that names them"));
     }
     Row row;
     row.line = line;
@@ -110,12 +109,12 @@ inline Table read_table(
       } else if (column == "path") {
         row.path = place(fields[c]);
       } else {
-        auto* target = column == "split" ? &row.split
-            : column == "class"          ? &row.cls
-            : column == "attack"         ? &row.attack
-            : column == "group"          ? &row.group
-            : column == "subject"        ? &row.subject
-                                         : nullptr;
+        auto* target = column == "split"     ? &row.split
+                       : column == "class"   ? &row.cls
+                       : column == "attack"  ? &row.attack
+                       : column == "group"   ? &row.group
+                       : column == "subject" ? &row.subject
+                                             : nullptr;
         if (target != nullptr) {
           *target = fields[c];
         }
@@ -186,7 +185,7 @@ inline Table read_folders(
         row.path = picture.string();
         table.rows.push_back(std::move(row));
       }
-      if (!others.empty()) { // one line a folder, not one a file
+      if (!others.empty()) {  // one line a folder, not one a file
         table.warnings.push_back(
             cls.string() + ": " + std::to_string(others.size()) +
             " files are not used, e.g. " + others[0].filename().string());
@@ -194,11 +193,13 @@ inline Table read_folders(
     }
   }
   if (table.rows.empty()) {
-    fail(0, "holds no pictures in folders split/class, split one of train, "
-            "val, test");
+    fail(
+        0,
+        "holds no pictures in folders split/class, split one of train, "
+        "val, test");
   }
   detail::finish_table(table, options, kFunction, fail);
   return table;
 }
 
-} // namespace cyborg::data
+}  // namespace cyborg::data

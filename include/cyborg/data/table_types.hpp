@@ -15,23 +15,23 @@ namespace cyborg::data {
 
 /// One picture of a `Table`.
 struct Row {
-  std::string split; ///< "train", "val" or "test"
-  std::string cls; ///< name of its class
-  int64_t label = 0; ///< index of its class in `Table::classes`
-  std::string path; ///< the picture; relative to the working directory
+  std::string split;  ///< "train", "val" or "test"
+  std::string cls;    ///< name of its class
+  int64_t label = 0;  ///< index of its class in `Table::classes`
+  std::string path;   ///< the picture; relative to the working directory
   /// Its human maps, one an annotator, "" where that annotator drew none.
   std::vector<std::string> saliency;
-  std::string attack; ///< kind of attack or generator, "" where not said
-  std::string group; ///< any grouping, e.g. a sensor, "" where not said
-  std::string subject; ///< the person, "" where not said
-  size_t line = 0; ///< where it stands in the CSV, 0 for folders
+  std::string attack;   ///< kind of attack or generator, "" where not said
+  std::string group;    ///< any grouping, e.g. a sensor, "" where not said
+  std::string subject;  ///< the person, "" where not said
+  size_t line = 0;      ///< where it stands in the CSV, 0 for folders
 };
 
 /// A list of pictures with their splits and classes.
 struct Table {
-  std::string name; ///< the file or folder it was read from
+  std::string name;  ///< the file or folder it was read from
   std::vector<Row> rows;
-  std::vector<std::string> classes; ///< position = label
+  std::vector<std::string> classes;  ///< position = label
   /// What a person should know: which rows validate, subjects or pictures in
   /// two splits, columns that were not used. Print them.
   std::vector<std::string> warnings;
@@ -48,9 +48,7 @@ struct Table {
     const auto wanted = split == "val" && !has("val") ? "test" : split;
     std::vector<Row> chosen;
     std::copy_if(
-        rows.begin(),
-        rows.end(),
-        std::back_inserter(chosen),
+        rows.begin(), rows.end(), std::back_inserter(chosen),
         [&](const Row& row) { return row.split == wanted; });
     return chosen;
   }
@@ -73,4 +71,4 @@ struct TableOptions {
  public:
 };
 
-} // namespace cyborg::data
+}  // namespace cyborg::data

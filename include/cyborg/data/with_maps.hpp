@@ -39,18 +39,15 @@ class WithMaps : public torch::data::datasets::BatchDataset<
                          std::is_same<
                              typename DatasetType::BatchType,
                              torch::data::Example<>>::value,
-                         GuidedExample,
-                         std::vector<GuidedExample>>> {
+                         GuidedExample, std::vector<GuidedExample>>> {
  public:
   /// A batch of the data set as it comes: a vector of samples, or stacked.
-  static constexpr bool kStacked =
-      std::is_same<typename DatasetType::BatchType, torch::data::Example<>>::
-          value;
+  static constexpr bool kStacked = std::is_same<
+      typename DatasetType::BatchType, torch::data::Example<>>::value;
   static_assert(
-      kStacked ||
-          std::is_same<
-              typename DatasetType::BatchType,
-              std::vector<torch::data::Example<>>>::value,
+      kStacked || std::is_same<
+                      typename DatasetType::BatchType,
+                      std::vector<torch::data::Example<>>>::value,
       "cyborg::data::WithMaps: expected a stateless data set of Example<>, "
       "single or stacked by Stack<>()");
   using Batch =
@@ -61,19 +58,16 @@ class WithMaps : public torch::data::datasets::BatchDataset<
     const auto size = dataset_.size();
     TORCH_CHECK_VALUE(
         maps.defined() && maps.dim() >= 2 &&
-            (!size.has_value() ||
-             static_cast<size_t>(maps.size(0)) == *size),
+            (!size.has_value() || static_cast<size_t>(maps.size(0)) == *size),
         "cyborg::data::WithMaps: expected maps [N, *S], one for each of the ",
-        size.has_value() ? static_cast<int64_t>(*size) : -1,
-        " samples, got ",
+        size.has_value() ? static_cast<int64_t>(*size) : -1, " samples, got ",
         maps.defined() ? maps.sizes() : at::IntArrayRef());
     map_of_ = [maps = std::move(maps)](size_t index) {
       return maps[static_cast<int64_t>(index)];
     };
   }
 
-  WithMaps(
-      DatasetType dataset, std::function<at::Tensor(size_t index)> map_of)
+  WithMaps(DatasetType dataset, std::function<at::Tensor(size_t index)> map_of)
       : dataset_(std::move(dataset)), map_of_(std::move(map_of)) {
     TORCH_CHECK_VALUE(
         map_of_, "cyborg::data::WithMaps: expected a function, got none");
@@ -96,46 +90,36 @@ class WithMaps : public torch::data::datasets::BatchDataset<
     if constexpr (kStacked) {
       TORCH_CHECK_VALUE(
           examples.data.size(0) == static_cast<int64_t>(maps.size()),
-          "cyborg::data::WithMaps: expected a batch of ",
-          maps.size(),
-          " samples, got ",
-          examples.data.sizes());
-      auto stacked = detail::stack_maps(
-          std::move(maps), examples.data.sizes().slice(1));
+          "cyborg::data::WithMaps: expected a batch of ", maps.size(),
+          " samples, got ", examples.data.sizes());
+      auto stacked =
+          detail::stack_maps(std::move(maps), examples.data.sizes().slice(1));
       return {
-          std::move(examples.data),
-          std::move(examples.target),
+          std::move(examples.data), std::move(examples.target),
           std::move(stacked)};
     } else {
       TORCH_CHECK_VALUE(
           examples.size() == maps.size(),
-          "cyborg::data::WithMaps: expected a batch of ",
-          maps.size(),
-          " samples, got ",
-          examples.size());
+          "cyborg::data::WithMaps: expected a batch of ", maps.size(),
+          " samples, got ", examples.size());
       Batch batch;
       batch.reserve(examples.size());
       for (size_t i = 0; i < examples.size(); ++i) {
         batch.push_back(
-            {std::move(examples[i].data),
-             std::move(examples[i].target),
+            {std::move(examples[i].data), std::move(examples[i].target),
              std::move(maps[i])});
       }
       return batch;
     }
   }
 
-  detail::SizeHint size() const override {
-    return dataset_.size();
-  }
+  detail::SizeHint size() const override { return dataset_.size(); }
 
-  const DatasetType& dataset() const noexcept {
-    return dataset_;
-  }
+  const DatasetType& dataset() const noexcept { return dataset_; }
 
  private:
   DatasetType dataset_;
   std::function<at::Tensor(size_t)> map_of_;
 };
 
-} // namespace cyborg::data
+}  // namespace cyborg::data

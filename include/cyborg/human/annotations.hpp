@@ -17,7 +17,7 @@ namespace detail {
 struct Annotators {
   at::Tensor maps;
   at::Tensor valid;
-  std::vector<int64_t> shape; ///< of the result
+  std::vector<int64_t> shape;  ///< of the result
 };
 
 inline Annotators gather_annotators(
@@ -28,19 +28,15 @@ inline Annotators gather_annotators(
       TORCH_CHECK_VALUE(
           map.dim() >= 2 &&
               (defined.empty() || map.sizes() == defined[0].sizes()),
-          function,
-          ": expected maps [H, W] or [B, *S] of one shape, got ",
-          defined.empty() ? map.sizes() : defined[0].sizes(),
-          " and ",
+          function, ": expected maps [H, W] or [B, *S] of one shape, got ",
+          defined.empty() ? map.sizes() : defined[0].sizes(), " and ",
           map.sizes());
       defined.push_back(as_float_map(map));
     }
   }
   TORCH_CHECK_VALUE(
-      !defined.empty(),
-      function,
-      ": expected the map of at least one annotator, got ",
-      maps.size(),
+      !defined.empty(), function,
+      ": expected the map of at least one annotator, got ", maps.size(),
       " undefined tensors");
   const auto shape = defined[0].sizes().vec();
   auto stack = at::stack(defined);
@@ -50,7 +46,7 @@ inline Annotators gather_annotators(
   return {stack, at::isfinite(stack).all(/*dim=*/-1), shape};
 }
 
-} // namespace detail
+}  // namespace detail
 
 /// The mean over annotators, those who did not annotate a picture left out.
 ///
@@ -65,12 +61,10 @@ inline Annotators gather_annotators(
 /// Example:
 ///     auto map = cyborg::human::mean_of({anna, ben, {}});
 inline at::Tensor mean_of(const std::vector<at::Tensor>& maps) {
-  const auto all =
-      detail::gather_annotators(maps, "cyborg::human::mean_of");
+  const auto all = detail::gather_annotators(maps, "cyborg::human::mean_of");
   const auto valid = all.valid.unsqueeze(-1);
-  const auto sum =
-      all.maps.masked_fill(valid.logical_not(), 0).sum(/*dim=*/0);
-  return sum.div(valid.sum(/*dim=*/0)).reshape(all.shape); // 0 / 0 = NaN
+  const auto sum = all.maps.masked_fill(valid.logical_not(), 0).sum(/*dim=*/0);
+  return sum.div(valid.sum(/*dim=*/0)).reshape(all.shape);  // 0 / 0 = NaN
 }
 
 /// The union over annotators: 1 where at least one of them marked a value above
@@ -81,16 +75,14 @@ inline at::Tensor mean_of(const std::vector<at::Tensor>& maps) {
 /// reads it; its construction is not published.
 inline at::Tensor union_of(
     const std::vector<at::Tensor>& maps, double threshold = 0) {
-  const auto all =
-      detail::gather_annotators(maps, "cyborg::human::union_of");
+  const auto all = detail::gather_annotators(maps, "cyborg::human::union_of");
   const auto marked = all.maps.gt(threshold)
                           .logical_and(all.valid.unsqueeze(-1))
                           .any(/*dim=*/0)
                           .to(all.maps.scalar_type());
   const auto nobody = all.valid.any(/*dim=*/0).logical_not().unsqueeze(-1);
-  return marked
-      .masked_fill(nobody, std::numeric_limits<double>::quiet_NaN())
+  return marked.masked_fill(nobody, std::numeric_limits<double>::quiet_NaN())
       .reshape(all.shape);
 }
 
-} // namespace cyborg::human
+}  // namespace cyborg::human

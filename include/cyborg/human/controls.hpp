@@ -29,8 +29,7 @@ namespace detail {
 
 inline void check_maps(const at::Tensor& maps, const char* function) {
   TORCH_CHECK_VALUE(
-      maps.defined() && maps.dim() >= 2 && maps.is_floating_point(),
-      function,
+      maps.defined() && maps.dim() >= 2 && maps.is_floating_point(), function,
       ": expected floating-point maps [B, *S], got ",
       maps.defined() ? maps.sizes() : at::IntArrayRef());
 }
@@ -38,8 +37,7 @@ inline void check_maps(const at::Tensor& maps, const char* function) {
 inline void check_generator(
     const at::Generator& generator, const char* function) {
   TORCH_CHECK_VALUE(
-      generator.defined() && generator.device().is_cpu(),
-      function,
+      generator.defined() && generator.device().is_cpu(), function,
       ": expected a CPU generator");
 }
 
@@ -53,7 +51,7 @@ inline at::Tensor where_annotated(
   return at::where(mask, control.to(maps.options()), maps);
 }
 
-} // namespace detail
+}  // namespace detail
 
 /// For each sample, the index of the sample whose map it gets.
 ///
@@ -64,25 +62,20 @@ inline at::Tensor where_annotated(
 /// Shapes: annotated bool [B], labels integer [B] or undefined; returns int64
 /// [B] on the CPU.
 inline at::Tensor shuffled_indices(
-    const at::Tensor& annotated,
-    at::Generator generator,
+    const at::Tensor& annotated, at::Generator generator,
     const at::Tensor& labels = {}) {
   constexpr auto* kFunction = "cyborg::human::shuffled_indices";
   detail::check_generator(generator, kFunction);
   TORCH_CHECK_VALUE(
       annotated.defined() && annotated.dim() == 1 &&
           annotated.scalar_type() == at::kBool,
-      kFunction,
-      ": expected annotated bool [B], got ",
+      kFunction, ": expected annotated bool [B], got ",
       annotated.defined() ? annotated.sizes() : at::IntArrayRef());
   TORCH_CHECK_VALUE(
       !labels.defined() ||
           (labels.sizes() == annotated.sizes() &&
            at::isIntegralType(labels.scalar_type(), /*includeBool=*/true)),
-      kFunction,
-      ": expected integer labels ",
-      annotated.sizes(),
-      ", got ",
+      kFunction, ": expected integer labels ", annotated.sizes(), ", got ",
       labels.defined() ? labels.sizes() : at::IntArrayRef());
   const auto mask = annotated.to(at::kCPU);
   const auto group = labels.defined() ? labels.to(at::kCPU, at::kLong)
@@ -93,8 +86,7 @@ inline at::Tensor shuffled_indices(
     const auto members =
         mask.logical_and(group.eq(classes[c])).nonzero().flatten();
     const auto order = members.index_select(
-        /*dim=*/0,
-        at::randperm(members.size(0), generator, at::kLong));
+        /*dim=*/0, at::randperm(members.size(0), generator, at::kLong));
     indices.index_copy_(/*dim=*/0, order, order.roll(/*shifts=*/-1));
   }
   return indices;
@@ -107,8 +99,7 @@ inline at::Tensor shuffled_indices(
 /// Throws: `c10::ValueError`.
 inline at::Tensor shuffled(const at::Tensor& maps, at::Generator generator) {
   detail::check_maps(maps, "cyborg::human::shuffled");
-  const auto indices =
-      shuffled_indices(annotated(maps), std::move(generator));
+  const auto indices = shuffled_indices(annotated(maps), std::move(generator));
   return maps.index_select(/*dim=*/0, indices.to(maps.device()));
 }
 
@@ -121,12 +112,9 @@ inline at::Tensor shuffled_within_class(
     const at::Tensor& maps, const at::Tensor& labels, at::Generator generator) {
   detail::check_maps(maps, "cyborg::human::shuffled_within_class");
   TORCH_CHECK_VALUE(
-      labels.defined() && labels.dim() == 1 &&
-          labels.size(0) == maps.size(0),
-      "cyborg::human::shuffled_within_class: expected labels [",
-      maps.size(0),
-      "], got ",
-      labels.defined() ? labels.sizes() : at::IntArrayRef());
+      labels.defined() && labels.dim() == 1 && labels.size(0) == maps.size(0),
+      "cyborg::human::shuffled_within_class: expected labels [", maps.size(0),
+      "], got ", labels.defined() ? labels.sizes() : at::IntArrayRef());
   const auto indices =
       shuffled_indices(annotated(maps), std::move(generator), labels);
   return maps.index_select(/*dim=*/0, indices.to(maps.device()));
@@ -150,8 +138,7 @@ inline at::Tensor inverted(const at::Tensor& maps) {
 /// Independent uniform numbers in [0, 1) at every position.
 ///
 /// Shapes: maps [B, *S]; returns the same. Throws: `c10::ValueError`.
-inline at::Tensor random_like(
-    const at::Tensor& maps, at::Generator generator) {
+inline at::Tensor random_like(const at::Tensor& maps, at::Generator generator) {
   detail::check_maps(maps, "cyborg::human::random_like");
   detail::check_generator(generator, "cyborg::human::random_like");
   return detail::where_annotated(
@@ -165,8 +152,7 @@ inline at::Tensor random_like(
 /// the KL distance division by the number of positions as well.
 /// Shapes: returns [count, *size].
 inline at::Tensor uniform(
-    int64_t count,
-    at::IntArrayRef size,
+    int64_t count, at::IntArrayRef size,
     const at::TensorOptions& options = at::kFloat) {
   auto shape = size.vec();
   shape.insert(shape.begin(), count);
@@ -181,9 +167,7 @@ inline at::Tensor uniform(
 /// Range: (0, 1]; `sigma` in pixels.
 /// Throws: `c10::ValueError` for a sigma that is not positive.
 inline at::Tensor centre_gaussian(
-    int64_t count,
-    at::IntArrayRef size,
-    double sigma,
+    int64_t count, at::IntArrayRef size, double sigma,
     const at::TensorOptions& options = at::kFloat) {
   TORCH_CHECK_VALUE(
       sigma > 0, "cyborg::human::centre_gaussian: expected sigma > 0, got ",
@@ -208,11 +192,9 @@ inline at::Tensor like_annotated(
   detail::check_maps(maps, "cyborg::human::like_annotated");
   TORCH_CHECK_VALUE(
       control.sizes() == maps.sizes(),
-      "cyborg::human::like_annotated: expected a control ",
-      maps.sizes(),
-      ", got ",
-      control.sizes());
+      "cyborg::human::like_annotated: expected a control ", maps.sizes(),
+      ", got ", control.sizes());
   return detail::where_annotated(control, maps);
 }
 
-} // namespace cyborg::human
+}  // namespace cyborg::human

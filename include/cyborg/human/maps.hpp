@@ -77,7 +77,7 @@ inline at::Tensor blur_matrix(int64_t n, double sigma, Border border) {
       if (border == Border::kReplicate) {
         j = std::clamp<int64_t>(j, 0, n - 1);
       } else {
-        j = ((j % (2 * n)) + 2 * n) % (2 * n); // period 2n: forth and back
+        j = ((j % (2 * n)) + 2 * n) % (2 * n);  // period 2n: forth and back
         j = j < n ? j : 2 * n - 1 - j;
       }
       entry[i * n + j] += weight;
@@ -86,7 +86,7 @@ inline at::Tensor blur_matrix(int64_t n, double sigma, Border border) {
   return matrix;
 }
 
-} // namespace detail
+}  // namespace detail
 
 /// Resizes maps to `size`, without host synchronisation.
 ///
@@ -102,8 +102,7 @@ inline at::Tensor blur_matrix(int64_t n, double sigma, Border border) {
 /// Example:
 ///     auto small = cyborg::human::resize(maps, {7, 7});
 inline at::Tensor resize(
-    const at::Tensor& maps,
-    at::IntArrayRef size,
+    const at::Tensor& maps, at::IntArrayRef size,
     Resize mode = Resize::kAntialias) {
   const auto rank = static_cast<int64_t>(size.size());
   TORCH_CHECK_VALUE(
@@ -112,20 +111,15 @@ inline at::Tensor resize(
       size);
   TORCH_CHECK_VALUE(
       maps.defined() && maps.dim() >= rank,
-      "cyborg::human::resize: expected maps with at least ",
-      rank,
-      " dimensions for size ",
-      size,
-      ", got ",
+      "cyborg::human::resize: expected maps with at least ", rank,
+      " dimensions for size ", size, ", got ",
       maps.defined() ? maps.sizes() : at::IntArrayRef());
   const auto lead = maps.dim() - rank;
   for (int64_t d = 0; d < rank; ++d) {
     TORCH_CHECK_VALUE(
         size[static_cast<size_t>(d)] > 0 && maps.size(lead + d) > 0,
-        "cyborg::human::resize: expected positive sizes, got ",
-        size,
-        " for maps ",
-        maps.sizes());
+        "cyborg::human::resize: expected positive sizes, got ", size,
+        " for maps ", maps.sizes());
   }
   const auto input = detail::as_float_map(maps);
   auto shape = input.sizes().slice(0, static_cast<size_t>(lead)).vec();
@@ -144,13 +138,13 @@ inline at::Tensor resize(
   auto x = input.reshape(planes);
   if (x.sizes().slice(2) != size) {
     if (mode == Resize::kNearest) {
-      x = rank == 1 ? at::upsample_nearest1d(x, size)
+      x = rank == 1   ? at::upsample_nearest1d(x, size)
           : rank == 2 ? at::upsample_nearest2d(x, size)
                       : at::upsample_nearest3d(x, size);
     } else if (mode == Resize::kAntialias && rank == 2) {
       x = at::_upsample_bilinear2d_aa(x, size, /*align_corners=*/false);
     } else {
-      x = rank == 1 ? at::adaptive_avg_pool1d(x, size)
+      x = rank == 1   ? at::adaptive_avg_pool1d(x, size)
           : rank == 2 ? at::adaptive_avg_pool2d(x, size)
                       : at::adaptive_avg_pool3d(x, size);
     }
@@ -176,8 +170,7 @@ inline at::Tensor blur(
       maps.defined() ? maps.sizes() : at::IntArrayRef());
   TORCH_CHECK_VALUE(
       sigma >= 0 && sigma < std::numeric_limits<double>::infinity(),
-      "cyborg::human::blur: expected sigma >= 0, got ",
-      sigma);
+      "cyborg::human::blur: expected sigma >= 0, got ", sigma);
   const auto input = detail::as_float_map(maps);
   if (sigma == 0 || input.numel() == 0) {
     return detail::keep_missing(input, input, input.dim() - 2);
@@ -213,4 +206,4 @@ inline at::Tensor annotated(const at::Tensor& maps) {
       flat.amax(/*dim=*/1) > flat.amin(/*dim=*/1));
 }
 
-} // namespace cyborg::human
+}  // namespace cyborg::human

@@ -16,7 +16,7 @@ namespace cyborg::data::detail {
 
 struct CsvRecord {
   std::vector<std::string> fields;
-  size_t line = 0; ///< where the record begins, from 1
+  size_t line = 0;  ///< where the record begins, from 1
 };
 
 /// Splits `text` into records. Commas separate, double quotes protect commas,
@@ -53,7 +53,7 @@ std::vector<CsvRecord> parse_csv(std::string_view text, const Fail& fail) {
             if (at + 1 >= text.size() || text[at + 1] != '"') {
               break;
             }
-            ++at; // "" stands for one quote
+            ++at;  // "" stands for one quote
           } else if (
               text[at] == '\n' ||
               (text[at] == '\r' &&
@@ -88,12 +88,12 @@ std::vector<CsvRecord> parse_csv(std::string_view text, const Fail& fail) {
       more = at < text.size() && text[at] == ',';
       at += more ? 1 : 0;
     }
-    if (at < text.size()) { // CR, LF or CRLF
+    if (at < text.size()) {  // CR, LF or CRLF
       at += text.compare(at, 2, "\r\n") == 0 ? 2 : 1;
     }
     ++line;
-    const bool blank = !quoted_any && record.fields.size() == 1 &&
-        record.fields[0].empty();
+    const bool blank =
+        !quoted_any && record.fields.size() == 1 && record.fields[0].empty();
     if (!blank) {
       records.push_back(std::move(record));
     }
@@ -102,4 +102,4 @@ std::vector<CsvRecord> parse_csv(std::string_view text, const Fail& fail) {
   return records;
 }
 
-} // namespace cyborg::data::detail
+}  // namespace cyborg::data::detail

@@ -21,17 +21,17 @@ inline uint32_t byte_at(std::string_view bytes, size_t i) {
 
 inline uint32_t big_endian_32(std::string_view bytes, size_t i) {
   return byte_at(bytes, i) << 24 | byte_at(bytes, i + 1) << 16 |
-      byte_at(bytes, i + 2) << 8 | byte_at(bytes, i + 3);
+         byte_at(bytes, i + 2) << 8 | byte_at(bytes, i + 3);
 }
 
 inline uint32_t little_endian_32(std::string_view bytes, size_t i) {
   return byte_at(bytes, i + 3) << 24 | byte_at(bytes, i + 2) << 16 |
-      byte_at(bytes, i + 1) << 8 | byte_at(bytes, i);
+         byte_at(bytes, i + 1) << 8 | byte_at(bytes, i);
 }
 
 inline bool holds(std::string_view bytes, size_t at, std::string_view text) {
   return bytes.size() >= at + text.size() &&
-      bytes.compare(at, text.size(), text) == 0;
+         bytes.compare(at, text.size(), text) == 0;
 }
 
 inline constexpr std::string_view kPngSignature{"\x89PNG\r\n\x1a\n", 8};
@@ -162,9 +162,9 @@ inline std::string jpeg_problem(std::string_view bytes) {
     if (byte_at(bytes, at) != 0xFF) {
       if (!in_scan) {
         return "is damaged: a JPEG marker was expected at byte " +
-            std::to_string(at);
+               std::to_string(at);
       }
-      const auto next = bytes.find('\xFF', at); // skip entropy-coded data
+      const auto next = bytes.find('\xFF', at);  // skip entropy-coded data
       if (next == std::string_view::npos) {
         return cut;
       }
@@ -172,13 +172,14 @@ inline std::string jpeg_problem(std::string_view bytes) {
       continue;
     }
     const auto marker = byte_at(bytes, at + 1);
-    if (marker == 0xFF) { // fill byte
+    if (marker == 0xFF) {  // fill byte
       ++at;
     } else if (marker == 0xD9) {
       return has_frame ? "" : "is damaged: the JPEG holds no picture";
     } else if (
-        marker == 0x00 || marker == 0x01 || (marker >= 0xD0 && marker <= 0xD8)) {
-      at += 2; // a stuffed zero, or a marker without a segment
+        marker == 0x00 || marker == 0x01 ||
+        (marker >= 0xD0 && marker <= 0xD8)) {
+      at += 2;  // a stuffed zero, or a marker without a segment
     } else {
       const size_t length =
           byte_at(bytes, at + 2) << 8 | byte_at(bytes, at + 3);
@@ -186,7 +187,7 @@ inline std::string jpeg_problem(std::string_view bytes) {
         return cut;
       }
       const bool frame = marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 &&
-          marker != 0xC8 && marker != 0xCC;
+                         marker != 0xC8 && marker != 0xCC;
       if (frame) {
         has_frame = true;
         const auto bits = byte_at(bytes, at + 4);
@@ -196,11 +197,11 @@ inline std::string jpeg_problem(std::string_view bytes) {
         }
         if (components != 1 && components != 3) {
           return "is a JPEG of " + std::to_string(components) +
-              " components, expected 1 or 3";
+                 " components, expected 1 or 3";
         }
         if (bits != 8) {
           return "is a JPEG of " + std::to_string(bits) +
-              " bits, which cannot be decoded; expected 8";
+                 " bits, which cannot be decoded; expected 8";
         }
         if (marker > 0xC2) {
           return "is a lossless, hierarchical or arithmetic JPEG, which cannot "
@@ -214,16 +215,20 @@ inline std::string jpeg_problem(std::string_view bytes) {
   return cut;
 }
 
-/// "" or why these BMP bytes cannot be trusted: uncompressed rows must be whole.
+/// "" or why these BMP bytes cannot be trusted: uncompressed rows must be
+/// whole.
 inline std::string bmp_problem(std::string_view bytes) {
   const bool old = little_endian_32(bytes, 14) == 12;
-  const auto low = [&](size_t i) { return little_endian_32(bytes, i) & 0xFFFFU; };
+  const auto low = [&](size_t i) {
+    return little_endian_32(bytes, i) & 0xFFFFU;
+  };
   const auto magnitude = [&](size_t i) {
     const auto value = static_cast<int32_t>(little_endian_32(bytes, i));
-    return static_cast<uint64_t>(value < 0 ? -static_cast<int64_t>(value) : value);
+    return static_cast<uint64_t>(
+        value < 0 ? -static_cast<int64_t>(value) : value);
   };
   const uint64_t width = old ? low(18) : magnitude(18);
-  const uint64_t height = old ? low(20) : magnitude(22); // negative: top down
+  const uint64_t height = old ? low(20) : magnitude(22);  // negative: top down
   const uint64_t bits = old ? low(24) : low(28);
   const auto compression = old ? 0U : little_endian_32(bytes, 30);
   if (compression == 1 || compression == 2) {
@@ -232,12 +237,13 @@ inline std::string bmp_problem(std::string_view bytes) {
   const uint64_t stride = (width * bits + 31) / 32 * 4;
   // The padding of the last row is often left out, and needed by nobody.
   const uint64_t expected = little_endian_32(bytes, 10) +
-      (height > 0 ? stride * (height - 1) : 0) + (width * bits + 7) / 8;
+                            (height > 0 ? stride * (height - 1) : 0) +
+                            (width * bits + 7) / 8;
   if (bytes.size() < expected) {
     return "is truncated: " + std::to_string(bytes.size()) + " of " +
-        std::to_string(expected) + " bytes";
+           std::to_string(expected) + " bytes";
   }
   return "";
 }
 
-} // namespace cyborg::data::detail
+}  // namespace cyborg::data::detail

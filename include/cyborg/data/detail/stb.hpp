@@ -98,7 +98,7 @@
 
 #define STB_IMAGE_IMPLEMENTATION
 #define STB_IMAGE_STATIC
-#define STBI_NO_STDIO // files are read by cyborg, which says what is wrong
+#define STBI_NO_STDIO  // files are read by cyborg, which says what is wrong
 #define STBI_FAILURE_USERMSG
 #define STBI_NO_PSD
 #define STBI_NO_TGA
@@ -114,7 +114,7 @@
 namespace cyborg::data::detail::stb {
 #include <stb/stb_image.h>
 #include <stb/stb_image_write.h>
-} // namespace cyborg::data::detail::stb
+}  // namespace cyborg::data::detail::stb
 
 #pragma pop_macro("STBI_WRITE_NO_STDIO")
 #pragma pop_macro("STBIWDEF")

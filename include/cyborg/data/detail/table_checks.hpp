@@ -32,8 +32,7 @@ inline bool is_split(const std::string& name) {
 /// The classes in the order of their labels; `fail(reason)` throws.
 template <typename Fail>
 std::vector<std::string> order_classes(
-    const std::set<std::string>& found,
-    const TableOptions& options,
+    const std::set<std::string>& found, const TableOptions& options,
     const Fail& fail) {
   if (!options.classes().empty()) {
     return options.classes();
@@ -72,7 +71,7 @@ std::vector<std::string> order_classes(
       ordered.push_back(at != spellings.end() ? at->second : name);
     }
     if (present > 0 && present == names.size()) {
-      return ordered; // a table may hold one class of a published pair only
+      return ordered;  // a table may hold one class of a published pair only
     }
   }
   if (names.size() == 1) {
@@ -120,8 +119,7 @@ inline void find_maps(
       const auto known = picture_of.emplace(map.string(), row.path);
       if (known.first->second != row.path) {
         throw FileError(
-            function,
-            map,
+            function, map,
             "is the map of two pictures of that name, " + known.first->second +
                 " and " + row.path + "; sort the maps into split/class");
       }
@@ -139,9 +137,7 @@ inline void find_maps(
 /// Gives labels and warnings to the rows read; `fail(line, reason)` throws.
 template <typename Fail>
 void finish_table(
-    Table& table,
-    const TableOptions& options,
-    const char* function,
+    Table& table, const TableOptions& options, const char* function,
     const Fail& fail) {
   if (table.rows.empty()) {
     fail(0, "holds no rows");
@@ -189,4 +185,4 @@ void finish_table(
   warn_shared("picture", &Row::path);
 }
 
-} // namespace cyborg::data::detail
+}  // namespace cyborg::data::detail
