@@ -43,8 +43,7 @@ inline bool contains(const std::string& text, const std::string& part) {
 
 /// A float64 tensor of these numbers, in this shape.
 inline Tensor t(
-    std::initializer_list<double> values,
-    std::vector<int64_t> sizes = {-1}) {
+    std::initializer_list<double> values, std::vector<int64_t> sizes = {-1}) {
   return torch::tensor(std::vector<double>(values), torch::kDouble)
       .reshape(sizes);
 }
@@ -82,27 +81,28 @@ inline bool close(const Tensor& a, const Tensor& b, double tolerance = 1e-12) {
 /// second derivatives of some size.
 inline bool gradcheck(
     const std::function<Tensor(std::vector<Tensor>)>& function,
-    const std::vector<Tensor>& inputs,
-    double eps = 1e-6,
-    double tol = 1e-7) {
+    const std::vector<Tensor>& inputs, double eps = 1e-6, double tol = 1e-7) {
   std::vector<Tensor> leaves;
   for (const Tensor& input : inputs) {
-    leaves.push_back(
-        input.detach().to(torch::kDouble).clone().contiguous()
-            .requires_grad_());
+    leaves.push_back(input.detach()
+                         .to(torch::kDouble)
+                         .clone()
+                         .contiguous()
+                         .requires_grad_());
   }
   const auto scalar = [&](const std::vector<Tensor>& at) {
     const Tensor out = function(at);
-    const Tensor weight = torch::linspace(
-        0.5, 1.7, out.numel(), torch::kDouble).cos().reshape(out.sizes());
+    const Tensor weight = torch::linspace(0.5, 1.7, out.numel(), torch::kDouble)
+                              .cos()
+                              .reshape(out.sizes());
     return (out.to(torch::kDouble) * weight).sum();
   };
   const std::vector<Tensor> gradients = torch::autograd::grad(
       {scalar(leaves)}, leaves, {}, false, false, /*allow_unused=*/true);
   for (std::size_t i = 0; i < leaves.size(); ++i) {
     const Tensor gradient = gradients[i].defined()
-        ? gradients[i].contiguous()
-        : torch::zeros_like(leaves[i]);
+                                ? gradients[i].contiguous()
+                                : torch::zeros_like(leaves[i]);
     double* value = leaves[i].data_ptr<double>();
     for (int64_t k = 0; k < leaves[i].numel(); ++k) {
       const double kept = value[k];
@@ -164,8 +164,8 @@ inline int64_t host_reads(const std::vector<std::string>& names) {
   int64_t count = 0;
   for (const std::string& name : names) {
     count += contains(name, "aten::item") || contains(name, "_local_scalar") ||
-        contains(name, "aten::nonzero") || contains(name, "aten::equal") ||
-        contains(name, "aten::is_nonzero");
+             contains(name, "aten::nonzero") || contains(name, "aten::equal") ||
+             contains(name, "aten::is_nonzero");
   }
   return count;
 }

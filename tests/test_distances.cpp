@@ -43,8 +43,9 @@ TEST_CASE("The divergence is never negative", "[distance]") {
   CHECK(KL()(p, q).min().item<double>() > 0);
 }
 
-TEST_CASE("Distances have the gradient of finite differences",
-          "[distance][gradient]") {
+TEST_CASE(
+    "Distances have the gradient of finite differences",
+    "[distance][gradient]") {
   torch::manual_seed(3);
   const Tensor human = torch::rand({2, 5}, torch::kDouble);
   const Tensor q = human / human.sum(1, true);
@@ -67,8 +68,8 @@ TEST_CASE("The divergence of scores is that of their softmax", "[distance]") {
   CHECK(close(KL::from_scores(scores, q), KL()(scores.softmax(1), q)));
 }
 
-TEST_CASE("The divergence stays finite where a softmax underflows",
-          "[distance]") {
+TEST_CASE(
+    "The divergence stays finite where a softmax underflows", "[distance]") {
   const Tensor q = torch::tensor({{1.f, 0.f}});
   const Tensor scores = torch::tensor({{0.f, 1000.f}}).requires_grad_();
   const Tensor exact = KL::from_scores(scores, q);

@@ -26,7 +26,7 @@ Tensor pooled_logits(
 /// A head that is not linear in the pooled features.
 Tensor curved_score(const Tensor& features) {
   return (features.square() * features.roll(1, 1)).flatten(1).sum(1).tanh() +
-      features.flatten(1).exp().mean(1);
+         features.flatten(1).exp().mean(1);
 }
 
 struct Net {
@@ -52,8 +52,7 @@ TEST_CASE("CAM gives the numbers worked out by hand", "[cam]") {
   const Tensor weight = t({1, 10, -1, 0.5}, {2, 2});
   CHECK(close(cam::cam(features, weight, labels({0})), t({31, 42}, {1, 2})));
   CHECK(close(cam::cam(features, weight, labels({1})), t({.5, 0}, {1, 2})));
-  CHECK(close(
-      cam::cam_all(features, weight), t({31, 42, .5, 0}, {1, 2, 2})));
+  CHECK(close(cam::cam_all(features, weight), t({31, 42, .5, 0}, {1, 2, 2})));
 }
 
 TEST_CASE("The mean of a CAM plus the bias is the logit", "[cam]") {
@@ -71,8 +70,10 @@ TEST_CASE("The mean of a CAM plus the bias is the logit", "[cam]") {
   }
 }
 
-TEST_CASE("Over pooling and a linear layer Grad-CAM is CAM over positions, "
-          "and HiResCAM is Grad-CAM", "[cam]") {
+TEST_CASE(
+    "Over pooling and a linear layer Grad-CAM is CAM over positions, "
+    "and HiResCAM is Grad-CAM",
+    "[cam]") {
   for (const auto& space : kSpaces) {
     const Net n = net(space);
     const Tensor score = pooled_logits(n.features, n.weight, n.bias)
@@ -85,16 +86,14 @@ TEST_CASE("Over pooling and a linear layer Grad-CAM is CAM over positions, "
   }
 }
 
-TEST_CASE("Grad-CAM and HiResCAM give the numbers worked out by hand",
-          "[cam]") {
+TEST_CASE(
+    "Grad-CAM and HiResCAM give the numbers worked out by hand", "[cam]") {
   // score = sum of squares, so G = 2 F.
   const Tensor features = t({1, 3, -2, 0}, {1, 2, 2}).requires_grad_();
   const Tensor score = features.square().flatten(1).sum(1);
   // Means of G: 4 and -2.
-  CHECK(close(
-      cam::grad_cam(features, score), t({8, 12}, {1, 2})));
-  CHECK(close(
-      cam::hires_cam(features, score), t({10, 18}, {1, 2})));
+  CHECK(close(cam::grad_cam(features, score), t({8, 12}, {1, 2})));
+  CHECK(close(cam::hires_cam(features, score), t({10, 18}, {1, 2})));
   const auto relu = GradCamOptions().relu(true);
   const Tensor minus = -score;
   CHECK(close(cam::grad_cam(features, minus, relu), t({0, 0}, {1, 2}), 0));
@@ -107,8 +106,7 @@ TEST_CASE("All classes at once are the classes one by one", "[cam]") {
     const Tensor all = cam::cam_all(n.features, n.weight);
     for (int64_t k = 0; k < 3; ++k) {
       CHECK(close(
-          all.select(1, k),
-          cam::cam(n.features, n.weight, labels({k, k, k}))));
+          all.select(1, k), cam::cam(n.features, n.weight, labels({k, k, k}))));
     }
   }
 }
@@ -127,8 +125,8 @@ TEST_CASE("A head of one logit is negated for label 0", "[cam]") {
   }
 }
 
-TEST_CASE("Without a weight the features are the maps of the classes",
-          "[cam]") {
+TEST_CASE(
+    "Without a weight the features are the maps of the classes", "[cam]") {
   for (const auto& space : kSpaces) {
     const Net n = net(space);
     const Tensor maps = cam::cam(n.features, Tensor(), n.target);
@@ -136,8 +134,7 @@ TEST_CASE("Without a weight the features are the maps of the classes",
     CHECK(close(maps[1], n.features[1][0], 0));
     CHECK(close(cam::cam_all(n.features, Tensor()), n.features, 0));
     CHECK(close(
-        maps,
-        cam::cam(n.features, torch::eye(4, torch::kDouble), n.target)));
+        maps, cam::cam(n.features, torch::eye(4, torch::kDouble), n.target)));
   }
 }
 
@@ -166,8 +163,10 @@ TEST_CASE("CAM has the gradient of finite differences", "[cam][gradient]") {
       {one.features, one.weight}));
 }
 
-TEST_CASE("Attached Grad-CAM and HiResCAM have the gradient of finite "
-          "differences", "[cam][gradient]") {
+TEST_CASE(
+    "Attached Grad-CAM and HiResCAM have the gradient of finite "
+    "differences",
+    "[cam][gradient]") {
   torch::manual_seed(8);
   const Tensor features = torch::randn({2, 3, 2, 2}, torch::kDouble) * 0.5;
   const auto grad = [](std::vector<Tensor> in) {
@@ -189,8 +188,10 @@ TEST_CASE("Attached Grad-CAM and HiResCAM have the gradient of finite "
       {features, weight}));
 }
 
-TEST_CASE("Detached weights keep the value and lose that part of the "
-          "gradient", "[cam][gradient]") {
+TEST_CASE(
+    "Detached weights keep the value and lose that part of the "
+    "gradient",
+    "[cam][gradient]") {
   torch::manual_seed(9);
   const Tensor features =
       torch::randn({2, 3, 4}, torch::kDouble).requires_grad_();
@@ -213,8 +214,9 @@ TEST_CASE("Detached weights keep the value and lose that part of the "
   }
 }
 
-TEST_CASE("With gradient mode off the maps are the same, without a graph",
-          "[cam][gradient]") {
+TEST_CASE(
+    "With gradient mode off the maps are the same, without a graph",
+    "[cam][gradient]") {
   const Net n = net({3, 2});
   const Tensor score = curved_score(n.features);
   const Tensor expected = cam::grad_cam(n.features, score);
@@ -249,8 +251,7 @@ TEST_CASE("Channels may come last", "[cam]") {
 
 TEST_CASE("Memory format does not change a map", "[cam]") {
   const Net n = net({3, 2});
-  const Tensor last =
-      n.features.contiguous(torch::MemoryFormat::ChannelsLast);
+  const Tensor last = n.features.contiguous(torch::MemoryFormat::ChannelsLast);
   CHECK(close(
       cam::cam(last, n.weight, n.target),
       cam::cam(n.features, n.weight, n.target)));
@@ -303,8 +304,8 @@ TEST_CASE("Labels may be any integers", "[cam][dtype]") {
   const Net n = net({3, 2});
   const Tensor expected = cam::cam(n.features, n.weight, n.target);
   for (const auto type : {at::kInt, at::kByte, at::kShort}) {
-    CHECK(close(
-        cam::cam(n.features, n.weight, n.target.to(type)), expected, 0));
+    CHECK(
+        close(cam::cam(n.features, n.weight, n.target.to(type)), expected, 0));
   }
 }
 
@@ -322,42 +323,42 @@ TEST_CASE("CAM says what it expected", "[cam][error]") {
   const Net n = net({3, 2});
   const Tensor& f = n.features;
   const Tensor& w = n.weight;
-  CHECK(
-      error_of([&] { cam::cam(torch::rand({3, 4}), w, n.target); }) ==
-      "cyborg::cam: expected features [B, C, *S], got [3, 4]");
-  CHECK(
-      error_of([&] { cam::cam(Tensor(), w, n.target); }) ==
-      "cyborg::cam: expected features [B, C, *S], got none");
-  CHECK(
-      error_of([&] { cam::cam(f.to(at::kLong), w, n.target); }) ==
-      "cyborg::cam: expected features of floating point, got Long");
-  CHECK(
-      error_of([&] { cam::cam(f, w.t(), n.target); }) ==
-      "cyborg::cam: expected weight [K, 4], got [4, 3]");
-  CHECK(
-      error_of([&] { cam::cam_all(f, torch::rand({3, 5})); }) ==
-      "cyborg::cam_all: expected weight [K, 4], got [3, 5]");
-  CHECK(
-      error_of([&] { cam::cam(f, w, labels({0, 1})); }) ==
-      "cyborg::cam: expected labels [3], got [2]");
-  CHECK(
-      error_of([&] { cam::cam(f, w, Tensor()); }) ==
-      "cyborg::cam: expected labels [3], got none");
-  CHECK(
-      error_of([&] { cam::cam(f, w, t({0, 1, 2})); }) ==
-      "cyborg::cam: expected labels of integers, got Double");
-  CHECK(
-      error_of([&] { cam::cam(f, w, labels({0, 3, 1})); }) ==
-      "cyborg::cam: expected labels in [0, 2], got 3 at position 1");
-  CHECK(
-      error_of([&] { cam::cam(f, w, labels({0, 1, -1})); }) ==
-      "cyborg::cam: expected labels in [0, 2], got -1 at position 2");
-  CHECK(
-      error_of([&] { cam::cam(f, w.narrow(0, 0, 1), labels({0, 1, 2})); }) ==
-      "cyborg::cam: expected labels in [0, 1], got 2 at position 2");
-  CHECK(
-      error_of([&] { cam::cam(f, Tensor(), labels({0, 4, 0})); }) ==
-      "cyborg::cam: expected labels in [0, 3], got 4 at position 1");
+  CHECK(error_of([&] {
+          cam::cam(torch::rand({3, 4}), w, n.target);
+        }) == "cyborg::cam: expected features [B, C, *S], got [3, 4]");
+  CHECK(error_of([&] {
+          cam::cam(Tensor(), w, n.target);
+        }) == "cyborg::cam: expected features [B, C, *S], got none");
+  CHECK(error_of([&] {
+          cam::cam(f.to(at::kLong), w, n.target);
+        }) == "cyborg::cam: expected features of floating point, got Long");
+  CHECK(error_of([&] {
+          cam::cam(f, w.t(), n.target);
+        }) == "cyborg::cam: expected weight [K, 4], got [4, 3]");
+  CHECK(error_of([&] {
+          cam::cam_all(f, torch::rand({3, 5}));
+        }) == "cyborg::cam_all: expected weight [K, 4], got [3, 5]");
+  CHECK(error_of([&] {
+          cam::cam(f, w, labels({0, 1}));
+        }) == "cyborg::cam: expected labels [3], got [2]");
+  CHECK(error_of([&] {
+          cam::cam(f, w, Tensor());
+        }) == "cyborg::cam: expected labels [3], got none");
+  CHECK(error_of([&] {
+          cam::cam(f, w, t({0, 1, 2}));
+        }) == "cyborg::cam: expected labels of integers, got Double");
+  CHECK(error_of([&] {
+          cam::cam(f, w, labels({0, 3, 1}));
+        }) == "cyborg::cam: expected labels in [0, 2], got 3 at position 1");
+  CHECK(error_of([&] {
+          cam::cam(f, w, labels({0, 1, -1}));
+        }) == "cyborg::cam: expected labels in [0, 2], got -1 at position 2");
+  CHECK(error_of([&] {
+          cam::cam(f, w.narrow(0, 0, 1), labels({0, 1, 2}));
+        }) == "cyborg::cam: expected labels in [0, 1], got 2 at position 2");
+  CHECK(error_of([&] {
+          cam::cam(f, Tensor(), labels({0, 4, 0}));
+        }) == "cyborg::cam: expected labels in [0, 3], got 4 at position 1");
 }
 
 TEST_CASE("Grad-CAM says what is wrong with the graph", "[cam][error]") {
@@ -383,7 +384,7 @@ TEST_CASE("Grad-CAM says what is wrong with the graph", "[cam][error]") {
       "cyborg::grad_cam: expected features that the score is computed from, "
       "got features that do not reach it (a copy, or those of another "
       "forward)");
-  CHECK(
-      error_of([&] { cam::grad_cam(f, score, GradCamOptions(), 4); }) ==
-      "cyborg::grad_cam: expected channel_dim in [1, 3], got 4");
+  CHECK(error_of([&] {
+          cam::grad_cam(f, score, GradCamOptions(), 4);
+        }) == "cyborg::grad_cam: expected channel_dim in [1, 3], got 4");
 }

@@ -75,14 +75,14 @@ TEST_CASE("Maps may have one, two or three dimensions", "[normalize]") {
     CHECK(close(
         normalize(maps.reshape({2, 4, 6}), normalizer).flatten(1), flat, 0));
     CHECK(close(
-        normalize(maps.reshape({2, 2, 3, 4}), normalizer).flatten(1), flat,
-        0));
+        normalize(maps.reshape({2, 2, 3, 4}), normalizer).flatten(1), flat, 0));
   }
   CHECK(normalize(torch::zeros({0, 4}), Normalizer::kMinMax).size(0) == 0);
 }
 
-TEST_CASE("Normalisation has the gradient of finite differences",
-          "[normalize][gradient]") {
+TEST_CASE(
+    "Normalisation has the gradient of finite differences",
+    "[normalize][gradient]") {
   torch::manual_seed(4);
   for (const Normalizer normalizer : kScaling) {
     CHECK(support::gradcheck(
@@ -91,8 +91,9 @@ TEST_CASE("Normalisation has the gradient of finite differences",
   }
 }
 
-TEST_CASE("Ties share the gradient as a full reduction does",
-          "[normalize][gradient]") {
+TEST_CASE(
+    "Ties share the gradient as a full reduction does",
+    "[normalize][gradient]") {
   // Two minima and three maxima. min() and max() over everything distribute
   // evenly; min(dim) and max(dim) would pick one position.
   const Tensor value = t({0, 0, 1, 3, 3, 3}, {1, 6});
@@ -106,8 +107,9 @@ TEST_CASE("Ties share the gradient as a full reduction does",
   CHECK(close(ours.grad()[0][3] - ours.grad()[0][4], t({-3}, {})));
 }
 
-TEST_CASE("A flat map gives zeros and no gradient, never NaN",
-          "[normalize][gradient]") {
+TEST_CASE(
+    "A flat map gives zeros and no gradient, never NaN",
+    "[normalize][gradient]") {
   const double big = 1000;
   for (const double noise : {0.0, 1e-7, 5e-4}) {  // 5e-4 is 5e-7 of 1000
     const Tensor maps =
@@ -144,8 +146,9 @@ TEST_CASE("A model's map below the floor is flat", "[normalize]") {
   CHECK(close(out.maps, t({0, 0, 0, 1}, {2, 2})));
 }
 
-TEST_CASE("A map with a NaN or an infinity gives zeros and no gradient",
-          "[normalize][gradient]") {
+TEST_CASE(
+    "A map with a NaN or an infinity gives zeros and no gradient",
+    "[normalize][gradient]") {
   for (const double bad : {kNaN, kInf, -kInf}) {
     const Tensor maps =
         t({bad, 2, 3, 1, 2, 3, bad, bad, bad}, {3, 3}).requires_grad_();
@@ -189,13 +192,13 @@ TEST_CASE("Maps are computed in float32 at least", "[normalize][dtype]") {
 }
 
 TEST_CASE("normalize says what it expected", "[normalize][error]") {
-  CHECK(
-      error_of([] { normalize(torch::rand({4}), Normalizer::kMinMax); }) ==
-      "cyborg::normalize: expected maps [B, *S], got [4]");
-  CHECK(
-      error_of([] { normalize(torch::rand({2, 0}), Normalizer::kMax); }) ==
-      "cyborg::normalize: expected maps [B, *S], got [2, 0]");
-  CHECK(
-      error_of([] { normalize(Tensor(), Normalizer::kSum); }) ==
-      "cyborg::normalize: expected maps [B, *S], got none");
+  CHECK(error_of([] {
+          normalize(torch::rand({4}), Normalizer::kMinMax);
+        }) == "cyborg::normalize: expected maps [B, *S], got [4]");
+  CHECK(error_of([] {
+          normalize(torch::rand({2, 0}), Normalizer::kMax);
+        }) == "cyborg::normalize: expected maps [B, *S], got [2, 0]");
+  CHECK(error_of([] {
+          normalize(Tensor(), Normalizer::kSum);
+        }) == "cyborg::normalize: expected maps [B, *S], got none");
 }

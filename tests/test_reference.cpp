@@ -60,9 +60,8 @@ struct Case {
         labels(tensor(node["inputs"]["labels"]).to(torch::kLong)),
         maps(tensor(node["inputs"]["maps"])),
         options(node.value("options", json::object())) {
-    const Tensor pooled = options.value("head_relu", false)
-        ? features.relu()
-        : features;
+    const Tensor pooled =
+        options.value("head_relu", false) ? features.relu() : features;
     logits = torch::matmul(pooled.flatten(2).mean(2), weight.t()) + bias;
   }
 
@@ -95,8 +94,9 @@ const std::string kConstant = "constant_cam";
 
 }  // namespace
 
-TEST_CASE("The published loop's loss, parts and gradients are met to 1e-12",
-          "[reference]") {
+TEST_CASE(
+    "The published loop's loss, parts and gradients are met to 1e-12",
+    "[reference]") {
   int met = 0;
   for (const json& node : cases()) {
     const std::string name = node["name"];
@@ -113,8 +113,7 @@ TEST_CASE("The published loop's loss, parts and gradients are met to 1e-12",
       CHECK(terms.annotated_count.item<int64_t>() == c.labels.size(0));
       CHECK(close(
           cyborg::functional::normalize(
-              c.cam(c.logits, tensor(node["cam_class_index"])
-                                  .to(torch::kLong)),
+              c.cam(c.logits, tensor(node["cam_class_index"]).to(torch::kLong)),
               cyborg::Normalizer::kMinMax),
           tensor(node["cams"])));
     } else {
@@ -129,8 +128,9 @@ TEST_CASE("The published loop's loss, parts and gradients are met to 1e-12",
   CHECK(met == 6);
 }
 
-TEST_CASE("A constant map of the reference leaves its sample unguided",
-          "[reference]") {
+TEST_CASE(
+    "A constant map of the reference leaves its sample unguided",
+    "[reference]") {
   int met = 0;
   for (const json& node : cases()) {
     const std::string name = node["name"];
@@ -153,8 +153,8 @@ TEST_CASE("A constant map of the reference leaves its sample unguided",
       guided += 1;
     }
     REQUIRE(guided == 2);
-    const Tensor task = torch::nn::functional::cross_entropy(
-        c.logits, c.labels);
+    const Tensor task =
+        torch::nn::functional::cross_entropy(c.logits, c.labels);
     const double share = (1 - node["alpha"].get<double>()) * guided / 3;
     const Tensor total = (1 - share) * task + share * sum / guided;
     CHECK(terms.annotated_count.item<int64_t>() == 2);
@@ -162,8 +162,7 @@ TEST_CASE("A constant map of the reference leaves its sample unguided",
     CHECK(close(terms.saliency, sum / guided));
     CHECK(close(terms.total, total));
     const std::vector<Tensor> inputs = {c.features, c.weight, c.bias};
-    const auto ours =
-        torch::autograd::grad({terms.total}, inputs, {}, true);
+    const auto ours = torch::autograd::grad({terms.total}, inputs, {}, true);
     const auto expected = torch::autograd::grad({total}, inputs, {}, true);
     for (std::size_t i = 0; i < inputs.size(); ++i) {
       CHECK(close(ours[i], expected[i]));

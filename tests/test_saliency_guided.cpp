@@ -159,9 +159,9 @@ TEST_CASE("The loss gives the numbers worked out by hand", "[loss]") {
   const double z0 = std::exp(0) + std::exp(1) + std::exp(2) + std::exp(4);
   const double z1 = std::exp(1) + std::exp(3) + std::exp(5) + std::exp(9);
   const double d0 = std::log(1. / 3) / 3 + 2 * std::log(2. / 3) / 3 -
-      (2. / 3 + 4 * 2. / 3 - std::log(z0));
-  const double d1 = .6 * std::log(.2) + .4 * std::log(.4) -
-      (.2 * 9 + .4 * 9 - std::log(z1));
+                    (2. / 3 + 4 * 2. / 3 - std::log(z0));
+  const double d1 =
+      .6 * std::log(.2) + .4 * std::log(.4) - (.2 * 9 + .4 * 9 - std::log(z1));
   const auto kl = CyborgKLLoss(options().alpha(.25))(logits, target, cam, maps);
   CHECK(close(kl.saliency, t({(d0 + d1) / 2}, {})));
 }
@@ -170,12 +170,11 @@ TEST_CASE("By default both terms weigh one half", "[loss]") {
   CHECK(CyborgL2Loss().alpha() == 0.5);
   const Batch b;
   const auto terms = CyborgL2Loss()(b.logits(), b.target, b, b.maps);
-  CHECK(close(
-      terms.total, 0.5 * terms.classification + 0.5 * terms.saliency));
+  CHECK(close(terms.total, 0.5 * terms.classification + 0.5 * terms.saliency));
 }
 
-TEST_CASE("The loss has the gradient of finite differences",
-          "[loss][gradient]") {
+TEST_CASE(
+    "The loss has the gradient of finite differences", "[loss][gradient]") {
   const Batch b;
   const Tensor annotated = torch::tensor({true, true, false, true});
   const Tensor weight = t({1, 0.5, 2, 3});
@@ -183,8 +182,7 @@ TEST_CASE("The loss has the gradient of finite differences",
     return support::gradcheck(
         [&](std::vector<Tensor> in) {
           const Tensor maps = cyborg::functional::cam(in[0], in[1], b.target);
-          return criterion(
-                     in[2], b.target, maps, b.maps, annotated, weight)
+          return criterion(in[2], b.target, maps, b.maps, annotated, weight)
               .total;
         },
         {b.features, b.weight, b.logits()});
@@ -201,8 +199,9 @@ TEST_CASE("The loss has the gradient of finite differences",
   CHECK(check(CyborgKLLoss(options().map_normalizer(Normalizer::kSum))));
 }
 
-TEST_CASE("The normalisers are the distance's unless others are asked for",
-          "[loss]") {
+TEST_CASE(
+    "The normalisers are the distance's unless others are asked for",
+    "[loss]") {
   const Batch b;
   const Tensor cam = b.cam(b.logits(), b.target);
   const Tensor human = cyborg::human::resize(b.maps, {3, 2});
@@ -214,27 +213,26 @@ TEST_CASE("The normalisers are the distance's unless others are asked for",
       const auto terms = CyborgL1Loss(
           options().map_normalizer(model).human_normalizer(people))(
           b.logits(), b.target, cam, b.maps);
-      const auto expected =
-          (cyborg::functional::normalize(cam, model) -
-           cyborg::functional::normalize(human, people))
-              .abs()
-              .mean();
+      const auto expected = (cyborg::functional::normalize(cam, model) -
+                             cyborg::functional::normalize(human, people))
+                                .abs()
+                                .mean();
       CHECK(close(terms.saliency, expected));
     }
   }
   const auto own = CyborgKLLoss()(b.logits(), b.target, cam, b.maps);
-  const auto said = CyborgKLLoss(
-      options()
-          .map_normalizer(Normalizer::kSoftmax)
-          .human_normalizer(Normalizer::kSum))(
+  const auto said = CyborgKLLoss(options()
+                                     .map_normalizer(Normalizer::kSoftmax)
+                                     .human_normalizer(Normalizer::kSum))(
       b.logits(), b.target, cam, b.maps);
   CHECK(close(own.total, said.total, 0));
 }
 
 // -------------------------------------------------- samples without a guide
 
-TEST_CASE("Of a batch that is annotated in part, the mean is over that part",
-          "[loss][missing]") {
+TEST_CASE(
+    "Of a batch that is annotated in part, the mean is over that part",
+    "[loss][missing]") {
   const Batch b;
   const auto check = [&](const LossTerms& terms,
                          const std::vector<int64_t>& guided) {
@@ -294,8 +292,9 @@ TEST_CASE("Of a batch that is annotated in part, the mean is over that part",
   }
 }
 
-TEST_CASE("A batch without annotation is the task's loss, value and gradient",
-          "[loss][missing][gradient]") {
+TEST_CASE(
+    "A batch without annotation is the task's loss, value and gradient",
+    "[loss][missing][gradient]") {
   const auto check = [](const auto& criterion, at::ScalarType type) {
     const Batch b(type);
     const Tensor logits = b.logits();
@@ -312,8 +311,8 @@ TEST_CASE("A batch without annotation is the task's loss, value and gradient",
         CHECK(close(ours[i], expected[i], 0));
       }
     }
-    const auto terms = criterion(
-        logits, b.target, b, b.maps, torch::zeros({4}, torch::kBool));
+    const auto terms =
+        criterion(logits, b.target, b, b.maps, torch::zeros({4}, torch::kBool));
     CHECK(close(terms.total, task, 0));
   };
   for (const auto type : {at::kDouble, at::kFloat}) {
@@ -323,8 +322,9 @@ TEST_CASE("A batch without annotation is the task's loss, value and gradient",
   }
 }
 
-TEST_CASE("A constant map of the model is left out, without a NaN",
-          "[loss][missing][gradient]") {
+TEST_CASE(
+    "A constant map of the model is left out, without a NaN",
+    "[loss][missing][gradient]") {
   const auto check = [](const auto& criterion) {
     const Batch b;
     Tensor values = b.features.detach().clone();
@@ -336,8 +336,8 @@ TEST_CASE("A constant map of the model is left out, without a NaN",
     const auto terms = criterion(logits, b.target, cam, b.maps);
     CHECK(count(terms) == 3);
     CHECK(finite(terms.total));
-    const Tensor gradient = torch::autograd::grad(
-        {terms.saliency}, {features}, {}, true)[0];
+    const Tensor gradient =
+        torch::autograd::grad({terms.saliency}, {features}, {}, true)[0];
     CHECK(finite(gradient));
     CHECK(close(gradient[1], torch::zeros({5, 3, 2}), 0));
     CHECK(gradient[0].abs().max().item<double>() > 1e-4);
@@ -350,8 +350,9 @@ TEST_CASE("A constant map of the model is left out, without a NaN",
   check(CyborgL2Loss(options().map_normalizer(Normalizer::kSum)));
 }
 
-TEST_CASE("A constant map of the model counts where nothing normalises it",
-          "[loss][missing]") {
+TEST_CASE(
+    "A constant map of the model counts where nothing normalises it",
+    "[loss][missing]") {
   const Tensor cam = torch::ones({1, 2, 2}, torch::kDouble);
   const Tensor maps = t({0, 1, 1, 1}, {1, 2, 2});
   const auto terms = CyborgL1Loss(plain()).combine(t({1}), cam, maps);
@@ -359,8 +360,9 @@ TEST_CASE("A constant map of the model counts where nothing normalises it",
   CHECK(close(terms.saliency, t({.25}, {})));
 }
 
-TEST_CASE("A map of the model that is not finite is left out",
-          "[loss][missing][gradient]") {
+TEST_CASE(
+    "A map of the model that is not finite is left out",
+    "[loss][missing][gradient]") {
   const Batch b;
   for (const double bad : {kNaN, kInf, -kInf}) {
     for (const auto normalizer :
@@ -372,8 +374,7 @@ TEST_CASE("A map of the model that is not finite is left out",
       const auto check = [&](const LossTerms& terms) {
         CHECK(count(terms) == 3);
         CHECK(finite(terms.total));
-        const Tensor gradient =
-            torch::autograd::grad({terms.total}, {cam})[0];
+        const Tensor gradient = torch::autograd::grad({terms.total}, {cam})[0];
         CHECK(finite(gradient));
         CHECK(close(gradient[2], torch::zeros({3, 2}), 0));
       };
@@ -391,18 +392,17 @@ TEST_CASE("A uniform control guides with kNone", "[loss][missing]") {
   const auto o = options().human_normalizer(Normalizer::kNone);
   const auto terms = CyborgKLLoss(o)(b.logits(), b.target, b, uniform);
   CHECK(count(terms) == 4);
-  const Tensor log_p =
-      b.cam(b.logits(), b.target).flatten(1).log_softmax(1);
-  CHECK(close(
-      terms.saliency, (std::log(1. / 6) - log_p).mean()));
+  const Tensor log_p = b.cam(b.logits(), b.target).flatten(1).log_softmax(1);
+  CHECK(close(terms.saliency, (std::log(1. / 6) - log_p).mean()));
   CHECK(count(CyborgKLLoss()(b.logits(), b.target, b, uniform)) == 0);
   Tensor maps = uniform.clone();
   maps[0][0][0] = kNaN;
   CHECK(count(CyborgKLLoss(o)(b.logits(), b.target, b, maps)) == 3);
 }
 
-TEST_CASE("Detail that averages out at the model's size guides nothing",
-          "[loss][missing]") {
+TEST_CASE(
+    "Detail that averages out at the model's size guides nothing",
+    "[loss][missing]") {
   Tensor stripes = torch::zeros({1, 8}, torch::kDouble);
   stripes.slice(1, 0, 8, 2).fill_(1);
   const Tensor cam = t({0, 1, 2, 3}, {1, 4});
@@ -410,16 +410,17 @@ TEST_CASE("Detail that averages out at the model's size guides nothing",
   CHECK(count(CyborgL2Loss().combine(t({1}), cam, cam)) == 1);
 }
 
-TEST_CASE("A large constant map stays constant when resized",
-          "[loss][missing]") {
+TEST_CASE(
+    "A large constant map stays constant when resized", "[loss][missing]") {
   // Sums of hundreds of rounded weights differ by more than rounding.
   const Tensor maps = torch::full({1, 997, 1013}, 0.3f);
   const Tensor cam = torch::rand({1, 7, 7});
   CHECK(count(CyborgL2Loss().combine(torch::ones({}), cam, maps)) == 0);
 }
 
-TEST_CASE("A distance that cannot stand zeros may be used",
-          "[loss][missing][gradient]") {
+TEST_CASE(
+    "A distance that cannot stand zeros may be used",
+    "[loss][missing][gradient]") {
   const Batch b;
   Tensor maps = b.maps.clone();
   maps[1].fill_(kNaN);
@@ -440,20 +441,18 @@ TEST_CASE("People's maps are resized, then normalised", "[loss][maps]") {
   const Tensor scaled =
       cyborg::functional::normalize(small, Normalizer::kMinMax);
   const CyborgL2Loss criterion;
-  const Tensor expected =
-      criterion(b.logits(), b.target, b, scaled).total;
+  const Tensor expected = criterion(b.logits(), b.target, b, scaled).total;
   CHECK(close(criterion(b.logits(), b.target, b, b.maps).total, expected));
   CHECK(close(
-      criterion(b.logits(), b.target, b, b.maps.unsqueeze(1)).total,
-      expected));
+      criterion(b.logits(), b.target, b, b.maps.unsqueeze(1)).total, expected));
   CHECK(close(
       criterion(b.logits(), b.target, b, b.maps * 255 - 3).total, expected));
 }
 
 TEST_CASE("Maps may have one or three dimensions", "[loss][maps]") {
   torch::manual_seed(5);
-  for (const auto& sizes : std::vector<std::vector<int64_t>>{
-           {2, 3}, {2, 3, 2}, {2, 2, 3, 2}}) {
+  for (const auto& sizes :
+       std::vector<std::vector<int64_t>>{{2, 3}, {2, 3, 2}, {2, 2, 3, 2}}) {
     std::vector<int64_t> larger = sizes;
     for (std::size_t i = 1; i < larger.size(); ++i) {
       larger[i] *= 2;
@@ -461,8 +460,7 @@ TEST_CASE("Maps may have one or three dimensions", "[loss][maps]") {
     const Tensor cam = torch::randn(sizes, torch::kDouble);
     const Tensor maps = torch::rand(larger, torch::kDouble);
     const Tensor human = cyborg::functional::normalize(
-        cyborg::human::resize(maps, cam.sizes().slice(1)),
-        Normalizer::kMinMax);
+        cyborg::human::resize(maps, cam.sizes().slice(1)), Normalizer::kMinMax);
     const Tensor expected =
         (cyborg::functional::normalize(cam, Normalizer::kMinMax) - human)
             .square()
@@ -479,8 +477,9 @@ TEST_CASE("Maps may have one or three dimensions", "[loss][maps]") {
   CHECK(close(terms.saliency, t({4.5}, {})));
 }
 
-TEST_CASE("A map of one channel is told from a batch of rows by the rank",
-          "[loss][maps]") {
+TEST_CASE(
+    "A map of one channel is told from a batch of rows by the rank",
+    "[loss][maps]") {
   // [B, 1, S] is a one-channel map for a model's map [B, S], and a map of one
   // row for a model's map [B, 1, S].
   const Tensor cam = t({0, 1, 2, 4}, {1, 4});
@@ -494,11 +493,10 @@ TEST_CASE("A map of one channel is told from a batch of rows by the rank",
 TEST_CASE("People's maps may be of any type", "[loss][maps][dtype]") {
   const Tensor cam = t({0, 1, 2, 4}, {1, 2, 2});
   const Tensor maps = t({0, 1, 1, 0}, {1, 2, 2});
-  const Tensor expected =
-      CyborgL2Loss().combine(t({1}), cam, maps).total;
+  const Tensor expected = CyborgL2Loss().combine(t({1}), cam, maps).total;
   for (const auto type :
-       {at::kBool, at::kByte, at::kShort, at::kLong, at::kHalf,
-        at::kBFloat16, at::kFloat, at::kDouble}) {
+       {at::kBool, at::kByte, at::kShort, at::kLong, at::kHalf, at::kBFloat16,
+        at::kFloat, at::kDouble}) {
     CHECK(close(
         CyborgL2Loss().combine(t({1}), cam, maps.to(type)).total, expected));
   }
@@ -513,8 +511,7 @@ TEST_CASE("People's maps are targets, not trained", "[loss][maps]") {
   const Tensor maps = b.maps.clone().requires_grad_();
   const auto terms = CyborgL2Loss()(b.logits(), b.target, b, maps);
   CHECK_FALSE(
-      torch::autograd::grad(
-          {terms.total}, {maps}, {}, false, false, true)[0]
+      torch::autograd::grad({terms.total}, {maps}, {}, false, false, true)[0]
           .defined());
   // And they are not written to.
   const Tensor before = b.maps.clone();
@@ -526,8 +523,7 @@ TEST_CASE("People's maps are targets, not trained", "[loss][maps]") {
 
 // ----------------------------------------------------------------- options
 
-TEST_CASE("With alpha = 1 nothing is asked of the source",
-          "[loss][alpha]") {
+TEST_CASE("With alpha = 1 nothing is asked of the source", "[loss][alpha]") {
   struct Never {
     Tensor cam(const Tensor&, const Tensor&) const {
       throw std::logic_error("asked");
@@ -548,10 +544,9 @@ TEST_CASE("With alpha = 1 nothing is asked of the source",
   const auto expected = b.gradients(task);
   CHECK(close(ours[0], expected[0], 0));
   CHECK(close(criterion.combine(task, {}, {}).total, task, 0));
-  CHECK(
-      error_of([&] {
-        CyborgL2Loss()(b.logits(), b.target, Never(), b.maps);
-      }) == "asked");
+  CHECK(error_of([&] {
+          CyborgL2Loss()(b.logits(), b.target, Never(), b.maps);
+        }) == "asked");
 }
 
 TEST_CASE("alpha can be set before every step", "[loss][alpha]") {
@@ -569,12 +564,12 @@ TEST_CASE("alpha can be set before every step", "[loss][alpha]") {
 }
 
 TEST_CASE("Options that cannot be meant throw", "[loss][alpha][error]") {
-  CHECK(
-      error_of([] { CyborgL2Loss(options().alpha(1.5)); }) ==
-      "cyborg::SaliencyGuidedLoss: expected alpha in [0, 1], got 1.5");
-  CHECK(
-      error_of([] { CyborgL2Loss(options().alpha(kNaN)); }) ==
-      "cyborg::SaliencyGuidedLoss: expected alpha in [0, 1], got nan");
+  CHECK(error_of([] {
+          CyborgL2Loss(options().alpha(1.5));
+        }) == "cyborg::SaliencyGuidedLoss: expected alpha in [0, 1], got 1.5");
+  CHECK(error_of([] {
+          CyborgL2Loss(options().alpha(kNaN));
+        }) == "cyborg::SaliencyGuidedLoss: expected alpha in [0, 1], got nan");
   CyborgL2Loss criterion;
   CHECK(
       error_of([&] { criterion.alpha(-.25); }) ==
@@ -586,8 +581,8 @@ TEST_CASE("Options that cannot be meant throw", "[loss][alpha][error]") {
       "got kAll (one map a sample is compared)");
 }
 
-TEST_CASE("The map of the predicted class is compared where asked for",
-          "[loss]") {
+TEST_CASE(
+    "The map of the predicted class is compared where asked for", "[loss]") {
   const Batch b;
   const Tensor predicted = b.logits().argmax(1);
   REQUIRE_FALSE(predicted.equal(b.target));
@@ -612,9 +607,9 @@ TEST_CASE("A sum is B times the mean", "[loss][reduction]") {
     for (const Tensor& w : {Tensor(), weight}) {
       const auto mean = CyborgL2Loss(options().alpha(.2))(
           b.logits(), b.target, b, maps, {}, w);
-      const auto sum = CyborgL2Loss(
-          options().alpha(.2).reduction(Reduction::kSum))(
-          b.logits(), b.target, b, maps, {}, w);
+      const auto sum =
+          CyborgL2Loss(options().alpha(.2).reduction(Reduction::kSum))(
+              b.logits(), b.target, b, maps, {}, w);
       CHECK(close(sum.total, 4 * mean.total));
       CHECK(close(sum.classification, 4 * mean.classification));
       CHECK(close(sum.saliency, (4 - missing) * mean.saliency));
@@ -626,15 +621,18 @@ TEST_CASE("A sum is B times the mean", "[loss][reduction]") {
     }
   }
   // LibTorch's own names serve too.
-  const Tensor ours =
-      CyborgL2Loss(options().reduction(Reduction::kSum))(
-          b.logits(), b.target, b, b.maps).total;
+  const Tensor ours = CyborgL2Loss(options().reduction(Reduction::kSum))(
+                          b.logits(), b.target, b, b.maps)
+                          .total;
   CHECK(close(
       CyborgL2Loss(options().reduction(torch::kSum))(
-          b.logits(), b.target, b, b.maps).total, ours, 0));
+          b.logits(), b.target, b, b.maps)
+          .total,
+      ours, 0));
   CHECK(close(
       CyborgL2Loss(options().reduction(torch::kMean))(
-          b.logits(), b.target, b, b.maps).total,
+          b.logits(), b.target, b, b.maps)
+          .total,
       CyborgL2Loss()(b.logits(), b.target, b, b.maps).total, 0));
 }
 
@@ -646,11 +644,9 @@ TEST_CASE("A weight multiplies a sample's whole loss", "[loss][weight]") {
       b.logits(), b.target, b, b.maps, annotated, weight);
   const Tensor each = torch::nn::functional::cross_entropy(
       b.logits(), b.target,
-      torch::nn::functional::CrossEntropyFuncOptions().reduction(
-          torch::kNone));
+      torch::nn::functional::CrossEntropyFuncOptions().reduction(torch::kNone));
   CHECK(close(terms.classification, (each * weight).sum() / 4));
-  const Tensor saliency =
-      (one_distance(b, 0) + .5 * one_distance(b, 3)) / 3;
+  const Tensor saliency = (one_distance(b, 0) + .5 * one_distance(b, 3)) / 3;
   CHECK(close(terms.saliency, saliency));
   CHECK(count(terms) == 3);
   const double a = 1 - .6 * 3 / 4;
@@ -662,24 +658,27 @@ TEST_CASE("A weight multiplies a sample's whole loss", "[loss][weight]") {
       CyborgL2Loss()(b.logits(), b.target, b, b.maps).total));
 }
 
-TEST_CASE("One logit has the binary cross entropy, and its map is negated "
-          "for label 0", "[loss]") {
+TEST_CASE(
+    "One logit has the binary cross entropy, and its map is negated "
+    "for label 0",
+    "[loss]") {
   const Batch b(at::kDouble, 1);
-  const Tensor task =
-      torch::nn::functional::binary_cross_entropy_with_logits(
-          b.logits().squeeze(1), b.target.to(at::kDouble));
+  const Tensor task = torch::nn::functional::binary_cross_entropy_with_logits(
+      b.logits().squeeze(1), b.target.to(at::kDouble));
   const auto terms = CyborgL2Loss()(b.logits(), b.target, b, b.maps);
   CHECK(close(terms.classification, task));
-  CHECK(close(terms.saliency, (one_distance(b, 0) + one_distance(b, 1) +
-                               one_distance(b, 2) + one_distance(b, 3)) / 4));
+  CHECK(close(
+      terms.saliency, (one_distance(b, 0) + one_distance(b, 1) +
+                       one_distance(b, 2) + one_distance(b, 3)) /
+                          4));
   CHECK(terms.classification.item<double>() > 0.1);
   // [B] is [B, 1]; labels may be bool.
-  const auto flat = CyborgL2Loss()(
-      b.logits().squeeze(1), b.target.to(at::kBool), b, b.maps);
+  const auto flat =
+      CyborgL2Loss()(b.logits().squeeze(1), b.target.to(at::kBool), b, b.maps);
   CHECK(close(flat.total, terms.total, 0));
-  const auto predicted = CyborgL2Loss(
-      options().cam_class(CamClass::kPredicted))(
-      b.logits(), b.target, b, b.maps);
+  const auto predicted =
+      CyborgL2Loss(options().cam_class(CamClass::kPredicted))(
+          b.logits(), b.target, b, b.maps);
   CHECK(finite(predicted.total));
   const Tensor weight = t({1, 2, 3, 4});
   const Tensor each = torch::nn::functional::binary_cross_entropy_with_logits(
@@ -692,8 +691,8 @@ TEST_CASE("One logit has the binary cross entropy, and its map is negated "
       (each * weight).sum() / 4));
 }
 
-TEST_CASE("combine joins any task's loss with the saliency",
-          "[loss][combine]") {
+TEST_CASE(
+    "combine joins any task's loss with the saliency", "[loss][combine]") {
   const Batch b;
   const Tensor cam = b.cam(b.logits(), b.target);
   const Tensor annotated = torch::tensor({true, true, false, true});
@@ -711,16 +710,17 @@ TEST_CASE("combine joins any task's loss with the saliency",
   }
   // A regression, with its saliency weighted.
   const Tensor regression = b.features.square().mean().reshape({1});
-  const auto terms = criterion.combine(
-      regression, cam, b.maps, {}, t({0, 0, 4, 0}));
+  const auto terms =
+      criterion.combine(regression, cam, b.maps, {}, t({0, 0, 4, 0}));
   CHECK(close(terms.saliency, one_distance(b, 2)));
   CHECK(close(
       terms.total, .3 * regression.reshape({}) + .7 * one_distance(b, 2)));
   CHECK(terms.total.dim() == 0);
 }
 
-TEST_CASE("A distance of one's own has its normalisers and its say",
-          "[loss][distance]") {
+TEST_CASE(
+    "A distance of one's own has its normalisers and its say",
+    "[loss][distance]") {
   const Tensor cam = t({1, 2, 3, 4}, {1, 4});
   const Tensor maps = t({0, 0, 2, 1}, {1, 4});
   CHECK(close(
@@ -728,12 +728,12 @@ TEST_CASE("A distance of one's own has its normalisers and its say",
       t({.1 + .2 + .2}, {})));
   CHECK(close(
       SaliencyGuidedLoss<Outside>(options(), Outside{3})
-          .combine(t({1}), cam, maps).saliency,
+          .combine(t({1}), cam, maps)
+          .saliency,
       t({1.5}, {})));
   CHECK(
-      error_of([&] {
-        SaliencyGuidedLoss<Wrong>().combine(t({1}), cam, maps);
-      }) ==
+      error_of(
+          [&] { SaliencyGuidedLoss<Wrong>().combine(t({1}), cam, maps); }) ==
       "cyborg::SaliencyGuidedLoss: expected distances [1] from the distance, "
       "got []");
 }
@@ -766,8 +766,9 @@ TEST_CASE("With gradient mode off the value is the same", "[loss][gradient]") {
   check(CyborgKLLoss());
 }
 
-TEST_CASE("A saliency term that can change nothing throws",
-          "[loss][gradient][error]") {
+TEST_CASE(
+    "A saliency term that can change nothing throws",
+    "[loss][gradient][error]") {
   const Batch b;
   const Tensor cam = b.cam(b.logits(), b.target).detach();
   const std::string expected =
@@ -776,9 +777,9 @@ TEST_CASE("A saliency term that can change nothing throws",
       "guidance would change nothing. Compute the map in gradient mode from "
       "features that are neither detached nor frozen, or set alpha to 1";
   const CyborgL2Loss criterion;
-  CHECK(
-      error_of([&] { criterion(b.logits(), b.target, cam, b.maps); }) ==
-      expected);
+  CHECK(error_of([&] {
+          criterion(b.logits(), b.target, cam, b.maps);
+        }) == expected);
   const Tensor task = cross_entropy(b.logits(), b.target);
   CHECK(error_of([&] { criterion.combine(task, cam, b.maps); }) == expected);
   // Nothing to train, or nothing to guide: fine.
@@ -788,8 +789,8 @@ TEST_CASE("A saliency term that can change nothing throws",
           CyborgL2Loss(options().alpha(1))(b.logits(), b.target, cam, b.maps);
         }).empty());
   const torch::NoGradGuard no_grad;
-  CHECK(error_of([&] { criterion(b.logits(), b.target, cam, b.maps); })
-            .empty());
+  CHECK(
+      error_of([&] { criterion(b.logits(), b.target, cam, b.maps); }).empty());
 }
 
 TEST_CASE("A step reads nothing back from the device", "[loss][sync]") {
@@ -809,12 +810,13 @@ TEST_CASE("A step reads nothing back from the device", "[loss][sync]") {
   check(CyborgL2Loss(options().reduction(Reduction::kSum)));
   check(CyborgKLLoss());
   // The count counts.
-  CHECK(support::host_reads(support::operators_of(
-            [] { torch::ones({1}).item<float>(); })) > 0);
+  CHECK(support::host_reads(support::operators_of([] {
+          torch::ones({1}).item<float>();
+        })) > 0);
 }
 
-TEST_CASE("Maps and distances are computed in float32 at least",
-          "[loss][dtype]") {
+TEST_CASE(
+    "Maps and distances are computed in float32 at least", "[loss][dtype]") {
   for (const auto type : {at::kHalf, at::kBFloat16, at::kFloat}) {
     const Batch rounded(type);
     // The same rounded numbers in float64.
@@ -845,8 +847,8 @@ TEST_CASE("Maps and distances are computed in float32 at least",
   }
   const Batch b;
   CHECK(
-      CyborgL2Loss()(b.logits(), b.target, b, b.maps)
-          .total.scalar_type() == at::kDouble);
+      CyborgL2Loss()(b.logits(), b.target, b, b.maps).total.scalar_type() ==
+      at::kDouble);
 }
 
 TEST_CASE("Autocast does not round the loss", "[loss][dtype]") {
@@ -895,22 +897,21 @@ TEST_CASE("The loss says what it expected", "[loss][error]") {
     CHECK(fails({}, y, cam, h) == name + "logits [B, K], got none");
     CHECK(
         fails(torch::rand({4, 3, 2}), y, cam, h) ==
-        name + "logits [B, K] of floating point, got [4, 3, 2] of Float "
-        "(combine() takes any other task)");
+        name +
+            "logits [B, K] of floating point, got [4, 3, 2] of Float "
+            "(combine() takes any other task)");
     CHECK(
         fails(y.unsqueeze(1), y, cam, h) ==
-        name + "logits [B, K] of floating point, got [4, 1] of Long "
-        "(combine() takes any other task)");
-    CHECK(contains(
-        fails(torch::rand({0, 3}), y, cam, h), "got [0, 3] of Float"));
+        name +
+            "logits [B, K] of floating point, got [4, 1] of Long "
+            "(combine() takes any other task)");
+    CHECK(
+        contains(fails(torch::rand({0, 3}), y, cam, h), "got [0, 3] of Float"));
   }
   SECTION("labels") {
     CHECK(fails(l, {}, cam, h) == name + "labels [4], got none");
-    CHECK(
-        fails(l, labels({0, 1}), cam, h) == name + "labels [4], got [2]");
-    CHECK(
-        fails(l, y.unsqueeze(1), cam, h) ==
-        name + "labels [4], got [4, 1]");
+    CHECK(fails(l, labels({0, 1}), cam, h) == name + "labels [4], got [2]");
+    CHECK(fails(l, y.unsqueeze(1), cam, h) == name + "labels [4], got [4, 1]");
     CHECK(
         fails(l, t({0, 1, 0, 1}), cam, h) ==
         name + "labels of integers, got Double");
@@ -928,34 +929,37 @@ TEST_CASE("The loss says what it expected", "[loss][error]") {
     CHECK(fails(l, y, {}, h) == name + "a map of the model, got none");
     CHECK(
         fails(l, y, cam.narrow(0, 0, 2), h) ==
-        name + "a map of the model [B, *S] of floating point for a batch of "
-        "4, got [2, 3, 2] of Double");
-    CHECK(contains(
-        fails(l, y, y, h), "for a batch of 4, got [4] of Long"));
-    CHECK(
-        error_of([&] { criterion.combine(l.sum(), {}, h); }) ==
-        name + "a map of the model, got none");
+        name +
+            "a map of the model [B, *S] of floating point for a batch of "
+            "4, got [2, 3, 2] of Double");
+    CHECK(contains(fails(l, y, y, h), "for a batch of 4, got [4] of Long"));
+    CHECK(error_of([&] {
+            criterion.combine(l.sum(), {}, h);
+          }) == name + "a map of the model, got none");
     CHECK(
         error_of([&] { criterion.combine(l.sum(), l.sum(), h); }) ==
-        name + "a map of the model [B, *S] of floating point for a batch of "
-        "0, got [] of Double");
+        name +
+            "a map of the model [B, *S] of floating point for a batch of "
+            "0, got [] of Double");
   }
   SECTION("people's maps") {
     CHECK(
         fails(l, y, cam, {}) ==
-        name + "maps of people, got none (a batch that nobody annotated: "
-        "maps of NaN, or annotated all false)");
+        name +
+            "maps of people, got none (a batch that nobody annotated: "
+            "maps of NaN, or annotated all false)");
     CHECK(
         fails(l, y, cam, h.unsqueeze(1).expand({4, 3, 6, 8})) ==
-        name + "maps of people [B, *S] or [B, 1, *S] for a map of the model "
-        "[4, 3, 2], got [4, 3, 6, 8]");
+        name +
+            "maps of people [B, *S] or [B, 1, *S] for a map of the model "
+            "[4, 3, 2], got [4, 3, 6, 8]");
     CHECK(contains(fails(l, y, cam, h.flatten(1)), "got [4, 48]"));
-    CHECK(contains(
-        fails(l, y, cam, h.narrow(0, 0, 3)), "got [3, 6, 8]"));
+    CHECK(contains(fails(l, y, cam, h.narrow(0, 0, 3)), "got [3, 6, 8]"));
     CHECK(
         fails(l, y, cam, h.narrow(2, 0, 1)) ==
-        name + "maps of people no smaller than the model's [4, 3, 2], got "
-        "[4, 6, 1]");
+        name +
+            "maps of people no smaller than the model's [4, 3, 2], got "
+            "[4, 6, 1]");
     CHECK(
         fails(l, y, cam, h.to(at::kComplexDouble)) ==
         name + "maps of people of real numbers, got ComplexDouble");
@@ -978,19 +982,19 @@ TEST_CASE("The loss says what it expected", "[loss][error]") {
     CHECK(
         fails(l, y, cam, h, {}, t({1, 0, -2, 1})) ==
         name + "weight of numbers >= 0, got -2 at position 2");
-    CHECK(contains(
-        fails(l, y, cam, h, {}, t({1, 0, 1, kNaN})), "got nan"));
-    CHECK(
-        error_of([&] {
-          criterion.combine(l.sum(), cam, h, {}, t({1, 2}));
-        }) == name + "weight [4], got [2]");
+    CHECK(contains(fails(l, y, cam, h, {}, t({1, 0, 1, kNaN})), "got nan"));
+    CHECK(error_of([&] {
+            criterion.combine(l.sum(), cam, h, {}, t({1, 2}));
+          }) == name + "weight [4], got [2]");
   }
   SECTION("the task's loss") {
+    CHECK(error_of([&] {
+            criterion.combine({}, cam, h);
+          }) == name + "task_loss, got none");
     CHECK(
-        error_of([&] { criterion.combine({}, cam, h); }) ==
-        name + "task_loss, got none");
-    CHECK(
-        error_of([&] { criterion.combine(t({1, 2}), cam, h); }) ==
+        error_of([&] {
+          criterion.combine(t({1, 2}), cam, h);
+        }) ==
         name + "task_loss of one floating-point number, got [2] of Double");
   }
 }

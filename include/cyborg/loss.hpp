@@ -3,6 +3,6 @@
 
 // What most programs include. It needs LibTorch and nothing else.
 
-#include <cyborg/cam/hook.hpp>              // CamHook, Observation
-#include <cyborg/guide/distances.hpp>       // L1, L2, KL
-#include <cyborg/guide/saliency_guided.hpp> // SaliencyGuidedLoss, LossTerms
+#include <cyborg/cam/hook.hpp>               // CamHook, Observation
+#include <cyborg/guide/distances.hpp>        // L1, L2, KL
+#include <cyborg/guide/saliency_guided.hpp>  // SaliencyGuidedLoss, LossTerms

@@ -139,8 +139,8 @@ class GuidedHeadImpl : public torch::nn::Cloneable<GuidedHeadImpl> {
 
   void pretty_print(std::ostream& stream) const override {
     stream << "cyborg::GuidedHead(channels=" << options.channels()
-           << ", classes=" << options.classes() << ", bias="
-           << (options.bias() ? "true" : "false") << ")";
+           << ", classes=" << options.classes()
+           << ", bias=" << (options.bias() ? "true" : "false") << ")";
   }
 
   GuidedHeadOptions options;
@@ -151,9 +151,9 @@ class GuidedHeadImpl : public torch::nn::Cloneable<GuidedHeadImpl> {
   void check(const char* function, const torch::Tensor& features) const {
     detail::check_features(function, features);
     TORCH_CHECK_VALUE(
-        features.size(1) == options.channels(),
-        function, ": expected features of ", options.channels(),
-        " channels, got ", features.sizes());
+        features.size(1) == options.channels(), function,
+        ": expected features of ", options.channels(), " channels, got ",
+        features.sizes());
   }
 };
 

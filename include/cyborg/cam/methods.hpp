@@ -45,20 +45,17 @@ namespace detail {
 inline void check_features(
     const char* function, const torch::Tensor& features) {
   TORCH_CHECK_VALUE(
-      features.defined(),
-      function, ": expected features [B, C, *S], got none");
+      features.defined(), function, ": expected features [B, C, *S], got none");
   TORCH_CHECK_VALUE(
-      features.dim() >= 3 && features.numel() > 0,
-      function, ": expected features [B, C, *S], got ", features.sizes());
+      features.dim() >= 3 && features.numel() > 0, function,
+      ": expected features [B, C, *S], got ", features.sizes());
   TORCH_CHECK_VALUE(
-      features.is_floating_point(),
-      function, ": expected features of floating point, got ",
-      features.scalar_type());
+      features.is_floating_point(), function,
+      ": expected features of floating point, got ", features.scalar_type());
 }
 
 inline void check_head(
-    const char* function,
-    const torch::Tensor& features,
+    const char* function, const torch::Tensor& features,
     const torch::Tensor& weight) {
   TORCH_CHECK_VALUE(
       weight.dim() == 2 && weight.size(1) == features.size(1) &&
@@ -66,9 +63,8 @@ inline void check_head(
       function, ": expected weight [K, ", features.size(1), "], got ",
       weight.sizes());
   TORCH_CHECK_VALUE(
-      weight.device() == features.device(),
-      function, ": expected weight on ", features.device(), ", got ",
-      weight.device());
+      weight.device() == features.device(), function, ": expected weight on ",
+      features.device(), ", got ", weight.device());
 }
 
 /// [B, *S], the sizes of a map over `features` [B, C, *S].
@@ -100,41 +96,36 @@ inline torch::Tensor weigh_positions(
 /// d(sum of score) / d(features), with a graph of its own in gradient mode
 /// unless it is to be detached.
 inline torch::Tensor feature_gradient(
-    const char* function,
-    const torch::Tensor& features,
-    const torch::Tensor& score,
-    const GradCamOptions& options,
+    const char* function, const torch::Tensor& features,
+    const torch::Tensor& score, const GradCamOptions& options,
     int64_t channel_dim) {
   check_features(function, features);
   TORCH_CHECK_VALUE(
-      channel_dim >= 1 && channel_dim < features.dim(),
-      function, ": expected channel_dim in [1, ", features.dim() - 1,
-      "], got ", channel_dim);
+      channel_dim >= 1 && channel_dim < features.dim(), function,
+      ": expected channel_dim in [1, ", features.dim() - 1, "], got ",
+      channel_dim);
   TORCH_CHECK_VALUE(
-      score.defined() && score.dim() == 1 &&
-          score.size(0) == features.size(0),
+      score.defined() && score.dim() == 1 && score.size(0) == features.size(0),
       function, ": expected score [", features.size(0),
       "], one number a sample, got ",
       score.defined() ? score.sizes() : at::IntArrayRef());
   TORCH_CHECK_VALUE(
-      score.requires_grad() && features.requires_grad(),
-      function, ": expected a score with a graph to the features, got ",
+      score.requires_grad() && features.requires_grad(), function,
+      ": expected a score with a graph to the features, got ",
       features.requires_grad() ? "a score" : "features",
       " without one (computed with gradients off, or detached)");
-  const bool attached =
-      at::GradMode::is_enabled() && !options.detach_weights();
+  const bool attached = at::GradMode::is_enabled() && !options.detach_weights();
   // The graph is kept: the task loss runs backward through it later.
   // Ones instead of a sum: with gradient mode off a sum would have no graph.
   const torch::Tensor gradient = torch::autograd::grad(
-      {score},
-      {features},
+      {score}, {features},
       /*grad_outputs=*/{at::ones_like(score)},
       /*retain_graph=*/true,
       /*create_graph=*/attached,
       /*allow_unused=*/true)[0];
   TORCH_CHECK_VALUE(
-      gradient.defined(),
-      function, ": expected features that the score is computed from, got "
+      gradient.defined(), function,
+      ": expected features that the score is computed from, got "
       "features that do not reach it (a copy, or those of another forward)");
   return to_compute_type(gradient).movedim(channel_dim, 1);
 }
@@ -165,8 +156,7 @@ namespace functional {
 ///
 ///     auto maps = functional::cam(features, net->fc->weight, labels);
 inline torch::Tensor cam(
-    const torch::Tensor& features,
-    const torch::Tensor& weight,
+    const torch::Tensor& features, const torch::Tensor& weight,
     const torch::Tensor& target) {
   constexpr const char* kFunction = "cyborg::cam";
   detail::check_features(kFunction, features);
@@ -183,8 +173,8 @@ inline torch::Tensor cam(
     std::vector<int64_t> sizes(static_cast<size_t>(maps.dim()), 1);
     sizes[0] = maps.size(0);
     if (classes == 1) {
-      return (maps * detail::label_sign(target, maps.scalar_type())
-                         .reshape(sizes))
+      return (maps *
+              detail::label_sign(target, maps.scalar_type()).reshape(sizes))
           .squeeze(1);
     }
     std::vector<int64_t> one_class = maps.sizes().vec();
@@ -195,9 +185,9 @@ inline torch::Tensor cam(
   const at::ScalarType type = detail::compute_type(
       c10::promoteTypes(features.scalar_type(), weight.scalar_type()));
   const torch::Tensor values = weight.to(type);
-  const torch::Tensor weights = classes == 1
-      ? values * detail::label_sign(target, type).unsqueeze(1)
-      : values.index_select(/*dim=*/0, index);
+  const torch::Tensor weights =
+      classes == 1 ? values * detail::label_sign(target, type).unsqueeze(1)
+                   : values.index_select(/*dim=*/0, index);
   return detail::weigh_channels(weights, features.to(type));
 }
 
@@ -224,8 +214,7 @@ inline torch::Tensor cam_all(
   std::vector<int64_t> sizes = features.sizes().vec();
   sizes[1] = weight.size(0);
   return at::bmm(
-             weight.to(type).unsqueeze(0).expand(
-                 {features.size(0), -1, -1}),
+             weight.to(type).unsqueeze(0).expand({features.size(0), -1, -1}),
              features.to(type).flatten(2))
       .reshape(sizes);
 }
@@ -252,10 +241,8 @@ inline torch::Tensor cam_all(
 ///     auto score = logits.gather(1, labels.unsqueeze(1)).squeeze(1);
 ///     auto maps = functional::grad_cam(features, score);
 inline torch::Tensor grad_cam(
-    const torch::Tensor& features,
-    const torch::Tensor& score,
-    const GradCamOptions& options = {},
-    int64_t channel_dim = 1) {
+    const torch::Tensor& features, const torch::Tensor& score,
+    const GradCamOptions& options = {}, int64_t channel_dim = 1) {
   const detail::NoAutocast no_autocast;
   const torch::Tensor gradient = detail::feature_gradient(
       "cyborg::grad_cam", features, score, options, channel_dim);
@@ -276,10 +263,8 @@ inline torch::Tensor grad_cam(
 /// Source: Draelos and Carin, "Use HiResCAM instead of Grad-CAM for faithful
 /// explanations of convolutional neural networks", arXiv:2011.08891.
 inline torch::Tensor hires_cam(
-    const torch::Tensor& features,
-    const torch::Tensor& score,
-    const GradCamOptions& options = {},
-    int64_t channel_dim = 1) {
+    const torch::Tensor& features, const torch::Tensor& score,
+    const GradCamOptions& options = {}, int64_t channel_dim = 1) {
   const detail::NoAutocast no_autocast;
   const torch::Tensor gradient = detail::feature_gradient(
       "cyborg::hires_cam", features, score, options, channel_dim);

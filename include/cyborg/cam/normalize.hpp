@@ -62,8 +62,7 @@ inline torch::Tensor zero_unusable(
 /// Normalises maps [B, P] of which those not `usable` are zeros already and
 /// stay zeros. No epsilon: the divisor of a usable map is above the floor.
 inline torch::Tensor normalize_usable(
-    const torch::Tensor& maps,
-    const torch::Tensor& usable,
+    const torch::Tensor& maps, const torch::Tensor& usable,
     Normalizer normalizer) {
   const torch::Tensor unusable = usable.logical_not().unsqueeze(1);
   switch (normalizer) {

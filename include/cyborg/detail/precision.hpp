@@ -33,18 +33,16 @@ class NoAutocast {
 /// Throws unless `labels` is [batch], of integers, and, on the CPU (elsewhere
 /// reading them would stop the device), within [0, classes).
 inline void check_labels(
-    const char* function,
-    const torch::Tensor& labels,
-    int64_t batch,
+    const char* function, const torch::Tensor& labels, int64_t batch,
     int64_t classes) {
   TORCH_CHECK_VALUE(
       labels.defined(), function, ": expected labels [", batch, "], got none");
   TORCH_CHECK_VALUE(
-      labels.dim() == 1 && labels.size(0) == batch,
-      function, ": expected labels [", batch, "], got ", labels.sizes());
+      labels.dim() == 1 && labels.size(0) == batch, function,
+      ": expected labels [", batch, "], got ", labels.sizes());
   TORCH_CHECK_VALUE(
-      at::isIntegralType(labels.scalar_type(), /*includeBool=*/true),
-      function, ": expected labels of integers, got ", labels.scalar_type());
+      at::isIntegralType(labels.scalar_type(), /*includeBool=*/true), function,
+      ": expected labels of integers, got ", labels.scalar_type());
   if (!labels.is_cpu()) {
     return;
   }
@@ -54,23 +52,20 @@ inline void check_labels(
   const int64_t highest = classes == 1 ? 1 : classes - 1;  // one logit: 0, 1
   for (int64_t i = 0; i < values.numel(); ++i) {
     TORCH_CHECK_VALUE(
-        value[i] >= 0 && value[i] <= highest,
-        function, ": expected labels in [0, ", highest, "], got ", value[i],
+        value[i] >= 0 && value[i] <= highest, function,
+        ": expected labels in [0, ", highest, "], got ", value[i],
         " at position ", i);
   }
 }
 
 /// The same, and on the device of `like`, whose samples they label.
 inline void check_labels(
-    const char* function,
-    const torch::Tensor& labels,
-    const torch::Tensor& like,
-    int64_t classes) {
+    const char* function, const torch::Tensor& labels,
+    const torch::Tensor& like, int64_t classes) {
   check_labels(function, labels, like.size(0), classes);
   TORCH_CHECK_VALUE(
-      labels.device() == like.device(),
-      function, ": expected labels on ", like.device(), ", got ",
-      labels.device());
+      labels.device() == like.device(), function, ": expected labels on ",
+      like.device(), ", got ", labels.device());
 }
 
 }  // namespace detail

@@ -79,9 +79,10 @@ struct KL {
 
   torch::Tensor operator()(
       const torch::Tensor& model, const torch::Tensor& human) const {
-    const double smallest = model.scalar_type() == at::kDouble
-        ? std::numeric_limits<double>::min()
-        : static_cast<double>(std::numeric_limits<float>::min());
+    const double smallest =
+        model.scalar_type() == at::kDouble
+            ? std::numeric_limits<double>::min()
+            : static_cast<double>(std::numeric_limits<float>::min());
     return divergence(model.clamp_min(smallest).log(), human);
   }
 

@@ -30,9 +30,7 @@ class ReductionChoice {
   ReductionChoice(Reduction value) : value_(value) {}
   ReductionChoice(torch::enumtype::kMean) : value_(Reduction::kMean) {}
   ReductionChoice(torch::enumtype::kSum) : value_(Reduction::kSum) {}
-  operator Reduction() const {
-    return value_;
-  }
+  operator Reduction() const { return value_; }
 
  private:
   Reduction value_;
@@ -74,10 +72,9 @@ struct CompareScores {
 };
 template <class Distance>
 struct CompareScores<
-    Distance,
-    std::void_t<decltype(std::declval<const Distance&>().from_scores(
-        std::declval<const torch::Tensor&>(),
-        std::declval<const torch::Tensor&>()))>> {
+    Distance, std::void_t<decltype(std::declval<const Distance&>().from_scores(
+                  std::declval<const torch::Tensor&>(),
+                  std::declval<const torch::Tensor&>()))>> {
   static constexpr bool available = true;
 };
 
@@ -120,9 +117,7 @@ template <class Distance>
 class SaliencyGuidedLoss {
   static_assert(
       std::is_invocable_r_v<
-          torch::Tensor,
-          const Distance&,
-          const torch::Tensor&,
+          torch::Tensor, const Distance&, const torch::Tensor&,
           const torch::Tensor&>,
       "a distance needs: torch::Tensor operator()(const torch::Tensor& model, "
       "const torch::Tensor& human) const");
@@ -133,8 +128,8 @@ class SaliencyGuidedLoss {
       SaliencyGuidedLossOptions options = {}, Distance distance = {})
       : options_(std::move(options)), distance_(std::move(distance)) {
     TORCH_CHECK_VALUE(
-        options_.cam_class() != CamClass::kAll,
-        kName, ": expected cam_class kLabel or kPredicted, got kAll (one map "
+        options_.cam_class() != CamClass::kAll, kName,
+        ": expected cam_class kLabel or kPredicted, got kAll (one map "
         "a sample is compared)");
     alpha(options_.alpha());
   }
@@ -143,18 +138,14 @@ class SaliencyGuidedLoss {
   /// step, to any value in [0, 1]. Throws on any other.
   void alpha(double value) {
     TORCH_CHECK_VALUE(
-        value >= 0 && value <= 1,
-        kName, ": expected alpha in [0, 1], got ", value);
+        value >= 0 && value <= 1, kName, ": expected alpha in [0, 1], got ",
+        value);
     options_.alpha(value);
   }
 
-  double alpha() const {
-    return options_.alpha();
-  }
+  double alpha() const { return options_.alpha(); }
 
-  const SaliencyGuidedLossOptions& options() const {
-    return options_;
-  }
+  const SaliencyGuidedLossOptions& options() const { return options_; }
 
   /// Cross entropy and saliency of one batch. With one logit a sample the
   /// cross entropy is the binary one.
@@ -170,10 +161,8 @@ class SaliencyGuidedLoss {
   /// logits require a gradient and the model's map has none.
   template <class Source>
   LossTerms operator()(
-      const torch::Tensor& logits,
-      const torch::Tensor& labels,
-      const Source& source,
-      const torch::Tensor& maps,
+      const torch::Tensor& logits, const torch::Tensor& labels,
+      const Source& source, const torch::Tensor& maps,
       const torch::Tensor& annotated = {},
       const torch::Tensor& weight = {}) const {
     TORCH_CHECK_VALUE(
@@ -184,8 +173,7 @@ class SaliencyGuidedLoss {
         kName, ": expected logits [B, K] of floating point, got ",
         logits.sizes(), " of ", logits.scalar_type(),
         " (combine() takes any other task)");
-    const torch::Tensor rows =
-        logits.dim() == 1 ? logits.unsqueeze(1) : logits;
+    const torch::Tensor rows = logits.dim() == 1 ? logits.unsqueeze(1) : logits;
     detail::check_labels(kName, labels, rows, rows.size(1));
     check_weight(weight, rows);
     const torch::Tensor classes = labels.to(at::kLong);
@@ -194,8 +182,7 @@ class SaliencyGuidedLoss {
       return unguided(task);
     }
     return guided(
-        task, model_maps(source, rows, classes), rows, maps, annotated,
-        weight);
+        task, model_maps(source, rows, classes), rows, maps, annotated, weight);
   }
 
   /// The same for any task loss: regression, label smoothing, class weights,
@@ -207,16 +194,14 @@ class SaliencyGuidedLoss {
   /// With alpha = 1 `cam` and `maps` are not read and may be undefined.
   /// Throws: as above.
   LossTerms combine(
-      const torch::Tensor& task_loss,
-      const torch::Tensor& cam,
-      const torch::Tensor& maps,
-      const torch::Tensor& annotated = {},
+      const torch::Tensor& task_loss, const torch::Tensor& cam,
+      const torch::Tensor& maps, const torch::Tensor& annotated = {},
       const torch::Tensor& weight = {}) const {
     TORCH_CHECK_VALUE(
         task_loss.defined(), kName, ": expected task_loss, got none");
     TORCH_CHECK_VALUE(
-        task_loss.numel() == 1 && task_loss.is_floating_point(),
-        kName, ": expected task_loss of one floating-point number, got ",
+        task_loss.numel() == 1 && task_loss.is_floating_point(), kName,
+        ": expected task_loss of one floating-point number, got ",
         task_loss.sizes(), " of ", task_loss.scalar_type());
     const torch::Tensor task = task_loss.reshape({});
     if (options_.alpha() == 1) {
@@ -231,9 +216,7 @@ class SaliencyGuidedLoss {
  private:
   static constexpr const char* kName = "cyborg::SaliencyGuidedLoss";
 
-  bool sums() const {
-    return options_.reduction() == Reduction::kSum;
-  }
+  bool sums() const { return options_.reduction() == Reduction::kSum; }
 
   static void check_weight(
       const torch::Tensor& weight, const torch::Tensor& like) {
@@ -242,34 +225,32 @@ class SaliencyGuidedLoss {
     }
     detail::check_per_sample(kName, "weight", weight, like);
     if (weight.is_cpu()) {
-      const torch::Tensor values =
-          weight.detach().to(at::kDouble).contiguous();
+      const torch::Tensor values = weight.detach().to(at::kDouble).contiguous();
       const double* value = values.template data_ptr<double>();
       for (int64_t i = 0; i < values.numel(); ++i) {
         TORCH_CHECK_VALUE(
-            value[i] >= 0,
-            kName, ": expected weight of numbers >= 0, got ", value[i],
-            " at position ", i);
+            value[i] >= 0, kName, ": expected weight of numbers >= 0, got ",
+            value[i], " at position ", i);
       }
     }
   }
 
   /// Cross entropy of logits [B, K] by the reduction.
   torch::Tensor classification(
-      const torch::Tensor& logits,
-      const torch::Tensor& labels,
+      const torch::Tensor& logits, const torch::Tensor& labels,
       const torch::Tensor& weight) const {
     const detail::NoAutocast no_autocast;
     const torch::Tensor values = detail::to_compute_type(logits);
     const int64_t reduction = weight.defined() ? at::Reduction::None
-        : sums()                               ? at::Reduction::Sum
+                              : sums()         ? at::Reduction::Sum
                                                : at::Reduction::Mean;
     // Over a single logit the softmax's cross entropy is zero, silently.
-    const torch::Tensor loss = values.size(1) == 1
-        ? at::binary_cross_entropy_with_logits(
-              values.squeeze(1), labels.to(values.scalar_type()),
-              /*weight=*/{}, /*pos_weight=*/{}, reduction)
-        : at::cross_entropy_loss(values, labels, /*weight=*/{}, reduction);
+    const torch::Tensor loss =
+        values.size(1) == 1
+            ? at::binary_cross_entropy_with_logits(
+                  values.squeeze(1), labels.to(values.scalar_type()),
+                  /*weight=*/{}, /*pos_weight=*/{}, reduction)
+            : at::cross_entropy_loss(values, labels, /*weight=*/{}, reduction);
     if (!weight.defined()) {
       return loss;
     }
@@ -279,15 +260,14 @@ class SaliencyGuidedLoss {
 
   template <class Source>
   torch::Tensor model_maps(
-      const Source& source,
-      const torch::Tensor& logits,
+      const Source& source, const torch::Tensor& logits,
       const torch::Tensor& labels) const {
     if constexpr (std::is_convertible_v<const Source&, torch::Tensor>) {
       return source;
     } else {
       return options_.cam_class() == CamClass::kPredicted
-          ? source.cam(logits, CamClass::kPredicted)
-          : source.cam(logits, labels);
+                 ? source.cam(logits, CamClass::kPredicted)
+                 : source.cam(logits, labels);
     }
   }
 
@@ -298,26 +278,20 @@ class SaliencyGuidedLoss {
 
   /// Distances [B] between maps [B, P] before the model's normalisation.
   torch::Tensor compare(
-      const torch::Tensor& maps,
-      const torch::Tensor& human,
-      const torch::Tensor& usable,
-      Normalizer normalizer) const {
+      const torch::Tensor& maps, const torch::Tensor& human,
+      const torch::Tensor& usable, Normalizer normalizer) const {
     if constexpr (detail::CompareScores<Distance>::available) {
       if (normalizer == Normalizer::kSoftmax) {
         return distance_.from_scores(maps, human);
       }
     }
-    return distance_(
-        detail::normalize_usable(maps, usable, normalizer), human);
+    return distance_(detail::normalize_usable(maps, usable, normalizer), human);
   }
 
   LossTerms guided(
-      const torch::Tensor& task,
-      const torch::Tensor& cam,
-      const torch::Tensor& batch,
-      const torch::Tensor& human_maps,
-      const torch::Tensor& annotated,
-      const torch::Tensor& weight) const {
+      const torch::Tensor& task, const torch::Tensor& cam,
+      const torch::Tensor& batch, const torch::Tensor& human_maps,
+      const torch::Tensor& annotated, const torch::Tensor& weight) const {
     TORCH_CHECK_VALUE(
         cam.defined(), kName, ": expected a map of the model, got none");
     TORCH_CHECK_VALUE(
@@ -327,13 +301,14 @@ class SaliencyGuidedLoss {
         " for a batch of ", batch.dim() > 0 ? batch.size(0) : 0, ", got ",
         cam.sizes(), " of ", cam.scalar_type());
     TORCH_CHECK_VALUE(
-        cam.device() == task.device(),
-        kName, ": expected a map of the model on ", task.device(), ", got ",
+        cam.device() == task.device(), kName,
+        ": expected a map of the model on ", task.device(), ", got ",
         cam.device());
     TORCH_CHECK(
         !at::GradMode::is_enabled() || !task.requires_grad() ||
             cam.requires_grad(),
-        kName, ": the saliency term has no gradient path: the task's loss "
+        kName,
+        ": the saliency term has no gradient path: the task's loss "
         "requires a gradient and the model's map does not, so guidance would "
         "change nothing. Compute the map in gradient mode from features that "
         "are neither detached nor frozen, or set alpha to 1");
@@ -351,9 +326,9 @@ class SaliencyGuidedLoss {
     torch::Tensor distances = compare(
         detail::zero_unusable(flat, usable), human.maps, usable, normalizer);
     TORCH_CHECK_VALUE(
-        distances.dim() == 1 && distances.size(0) == flat.size(0),
-        kName, ": expected distances [", flat.size(0),
-        "] from the distance, got ", distances.sizes());
+        distances.dim() == 1 && distances.size(0) == flat.size(0), kName,
+        ": expected distances [", flat.size(0), "] from the distance, got ",
+        distances.sizes());
     distances = distances.masked_fill(usable.logical_not(), 0);
     if (weight.defined()) {
       distances = distances * weight.to(distances.scalar_type());
@@ -361,13 +336,12 @@ class SaliencyGuidedLoss {
 
     const torch::Tensor count = usable.sum();
     const double guidance = 1 - options_.alpha();
-    const torch::Tensor share = count.to(values.scalar_type())
-                                    .div(flat.size(0))
-                                    .mul(guidance);
+    const torch::Tensor share =
+        count.to(values.scalar_type()).div(flat.size(0)).mul(guidance);
     const torch::Tensor sum = distances.sum();
     const torch::Tensor saliency = sums() ? sum : sum / count.clamp_min(1);
-    const torch::Tensor total = (1 - share) * task +
-        (sums() ? saliency * guidance : saliency * share);
+    const torch::Tensor total =
+        (1 - share) * task + (sums() ? saliency * guidance : saliency * share);
     return {total, task, saliency, count};
   }
 
