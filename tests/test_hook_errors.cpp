@@ -216,6 +216,6 @@ TEST_CASE("Grad-CAM of logits without a graph is refused", "[hook][error]") {
   auto logits = hook.forward([&] { return net->forward(pictures()); });
   CHECK(contains(
       error_of([&] { hook.cam(logits.detach(), CamClass::kPredicted); }),
-      "CAM is not exact here (what the head reads is not the features' mean "
-      "alone (aten::amax)), and Grad-CAM needs logits with a graph"));
+      "CAM is not exact here (more than a mean stands between the map and the "
+      "head (aten::amax, ...)), and Grad-CAM needs logits with a graph"));
 }

@@ -228,8 +228,8 @@ inline std::string inexact(const Head& head,
     return "no single linear operator reads the collapsed features";
   }
   if (!collapsed->linear || !collapsed->averaged) {
-    return "what the head reads is not the features' mean alone (" +
-        collapsed->op + ")";
+    return "more than a mean stands between the map and the head (" +
+        collapsed->op + ", ...)";
   }
   const int64_t channels = channels_of(source);
   const int64_t read =
