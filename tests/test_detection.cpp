@@ -59,25 +59,31 @@ TEST_CASE("The AUC takes any type, and infinite scores", "[measure]") {
 
 TEST_CASE("The AUC refuses what it is not defined for", "[measure]") {
   CHECK(
-      error_of([] { roc_auc(t({1, 2}), labels({1})); }) ==
+      error_of([] {
+        roc_auc(t({1, 2}), labels({1}));
+      }) ==
       "cyborg::measure::roc_auc: expected scores [N] and labels [N], got [2] "
       "and [1]");
+  CHECK(error_of([] {
+          roc_auc(t({1, 2}), t({0, 1}));
+        }) == "cyborg::measure::roc_auc: expected integral labels, got Double");
   CHECK(
-      error_of([] { roc_auc(t({1, 2}), t({0, 1})); }) ==
-      "cyborg::measure::roc_auc: expected integral labels, got Double");
-  CHECK(
-      error_of([] { roc_auc(t({1, 2}), labels({1, 1})); }) ==
+      error_of([] {
+        roc_auc(t({1, 2}), labels({1, 1}));
+      }) ==
       "cyborg::measure::roc_auc: expected both classes, got 2 positives and 0 "
       "negatives");
   CHECK(
       error_of([] { roc_auc(t({}), labels({})); }) ==
       "cyborg::measure::roc_auc: expected both classes, got 0 positives and 0 "
       "negatives");
+  CHECK(error_of([] {
+          roc_auc(t({1, 2}), labels({0, 2}));
+        }) == "cyborg::measure::roc_auc: expected labels 0 and 1, got 2");
   CHECK(
-      error_of([] { roc_auc(t({1, 2}), labels({0, 2})); }) ==
-      "cyborg::measure::roc_auc: expected labels 0 and 1, got 2");
-  CHECK(
-      error_of([] { roc_auc(t({std::nan(""), 2}), labels({0, 1})); }) ==
+      error_of([] {
+        roc_auc(t({std::nan(""), 2}), labels({0, 1}));
+      }) ==
       "cyborg::measure::roc_auc: expected finite or infinite scores, got NaN");
 }
 
@@ -92,7 +98,9 @@ TEST_CASE("Accuracy is the share of labels that were predicted", "[measure]") {
 
 TEST_CASE("Accuracy refuses shapes that do not fit", "[measure]") {
   CHECK(
-      error_of([] { accuracy(t({1, 2, 3, 4}, {2, 2}), labels({1})); }) ==
+      error_of([] {
+        accuracy(t({1, 2, 3, 4}, {2, 2}), labels({1}));
+      }) ==
       "cyborg::measure::accuracy: expected logits [N, K] or [N] and labels "
       "[N] with N > 0, got [2, 2] and [1]");
   CHECK(

@@ -45,9 +45,9 @@ TEST_CASE("Quantiles interpolate between order statistics", "[measure]") {
   CHECK(
       error_of([] { quantile({}, 0.5); }) ==
       "cyborg::measure::quantile: expected one value or more, got none");
-  CHECK(
-      error_of([] { quantile({1}, 1.5); }) ==
-      "cyborg::measure::quantile: expected q in [0, 1], got 1.5");
+  CHECK(error_of([] {
+          quantile({1}, 1.5);
+        }) == "cyborg::measure::quantile: expected q in [0, 1], got 1.5");
 }
 
 TEST_CASE("A constant difference has an interval of no width", "[measure]") {
@@ -100,7 +100,9 @@ TEST_CASE("The bootstrap is reproducible and covers the mean", "[measure]") {
 
 TEST_CASE("Rows that cannot be paired are refused", "[measure]") {
   CHECK(
-      error_of([] { paired_difference({1, 2}, {1}); }) ==
+      error_of([] {
+        paired_difference({1, 2}, {1});
+      }) ==
       "cyborg::measure::paired_difference: expected two rows of one length, "
       "got 2 and 1 values");
   CHECK(
@@ -120,7 +122,9 @@ TEST_CASE("Rows that cannot be paired are refused", "[measure]") {
       "cyborg::measure::paired_difference: expected one resample or more, "
       "got 0");
   CHECK(
-      error_of([] { median_error_ratio({1, 2}, {1}); }) ==
+      error_of([] {
+        median_error_ratio({1, 2}, {1});
+      }) ==
       "cyborg::measure::median_error_ratio: expected two rows of one length, "
       "got 2 and 1 values");
   CHECK(
@@ -140,7 +144,7 @@ TEST_CASE("A NaN score makes a comparison unknown, not wrong", "[measure]") {
 TEST_CASE("The error ratio is the median over pairs", "[measure]") {
   // .25/.5 = .5, .5/.25 = 2, .125/.5 = .25.
   CHECK(median_error_ratio({.75, .5, .875}, {.5, .75, .5}) == 0.5);
-  CHECK(median_error_ratio({1, 1}, {1, 1}) == 1); // both perfect: equal
+  CHECK(median_error_ratio({1, 1}, {1, 1}) == 1);  // both perfect: equal
   CHECK(median_error_ratio({.5}, {1}) == kInf);
   CHECK(median_error_ratio({1}, {.5}) == 0);
 }

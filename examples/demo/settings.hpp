@@ -13,7 +13,7 @@ namespace demo {
 /// development seeds, so that it learns its own generator perfectly and the
 /// others almost: seen >= .99, unseen .92 to .97. Unit: a stroke's brightness.
 struct Difficulty {
-  double fingerprint = 0.2;  ///< root mean square of a generator's fingerprint
+  double fingerprint = 0.06;  ///< root mean square of a generator's fingerprint
   double noise = 0.08;  ///< standard deviation of the noise on all pictures
 };
 

@@ -117,10 +117,11 @@ class HtmlPage {
       const std::string& svg, const std::string& caption_text,
       const std::string& narrow_svg = "") {
     body_ += "<figure><div class='scroll" +
-             std::string(narrow_svg.empty() ? "" : " wide") + "'>" + svg +
-             "</div>";
+             std::string(narrow_svg.empty() ? "" : " wide") +
+             "' tabindex='0'>" + svg + "</div>";
     if (!narrow_svg.empty()) {
-      body_ += "<div class='scroll narrow'>" + narrow_svg + "</div>";
+      body_ +=
+          "<div class='scroll narrow' tabindex='0'>" + narrow_svg + "</div>";
     }
     body_ += caption(caption_text) + "</figure>\n";
     return *this;

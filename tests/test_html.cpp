@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "catch.hpp"
+#include "support.hpp"
+
+#include <cyborg/data/file.hpp>
+#include <cyborg/report/html.hpp>
+
+#include <clocale>
+#include <cmath>
+#include <filesystem>
+#include <string>
+
+using cyborg::report::base64;
+using cyborg::report::escape;
+using cyborg::report::HtmlPage;
+using cyborg::report::NoteKind;
+using cyborg::report::number;
+using support::contains;
+using support::error_of;
+
+TEST_CASE("Numbers are written with a point and so many decimals", "[report]") {
+  CHECK(number(0.98765, 3) == "0.988");
+  CHECK(number(2, 0) == "2");
+  CHECK(number(-1.5, 2) == "-1.50");
+  CHECK(number(-0.0001, 3) == "0.000");
+  CHECK(number(-0.0, 0) == "0");
+  CHECK(number(std::nan(""), 2) == "n/a");
+  CHECK(number(HUGE_VAL, 2) == "inf");
+  CHECK(number(-HUGE_VAL, 2) == "-inf");
+  CHECK(number(1e300, 17).size() == 301 + 18);
+  CHECK(error_of([] {
+          number(1, 18);
+        }) == "cyborg::report::number: expected 0 to 17 digits, got 18");
+}
+
+TEST_CASE("Escaped text has no markup left", "[report]") {
+  CHECK(
+      escape("<a href=\"x\" id='y'>&</a>") ==
+      "&lt;a href=&quot;x&quot; id=&#39;y&#39;&gt;&amp;&lt;/a&gt;");
+  CHECK(escape("α ± 1\n\tend") == "α ± 1\n\tend");
+  CHECK(escape(std::string("a\0b\x01\x1b", 5)) == "ab");
+  CHECK(escape("") == "");
+}
+
+TEST_CASE("Base64 meets the examples of RFC 4648", "[report]") {
+  CHECK(base64("") == "");
+  CHECK(base64("f") == "Zg==");
+  CHECK(base64("fo") == "Zm8=");
+  CHECK(base64("foo") == "Zm9v");
+  CHECK(base64("foob") == "Zm9vYg==");
+  CHECK(base64("fooba") == "Zm9vYmE=");
+  CHECK(base64("foobar") == "Zm9vYmFy");
+  CHECK(base64("\xff\xfe\xfd") == "//79");
+}
+
+TEST_CASE("A page holds what was added, escaped, in order", "[report]") {
+  HtmlPage page("T<1>", "lead & more");
+  page.section("S<2>")
+      .paragraph("p & q")
+      .note("well", NoteKind::kGood)
+      .note("ill", NoteKind::kBad)
+      .table({"cap<3>", {"h<4>", "v"}, {{"r<5>", "1<6>"}, {"r", "2"}}, {1}})
+      .chart("<svg id='wide'></svg>", "chart", "<svg id='narrow'></svg>")
+      .pictures({"pics", {"in"}, {{"row<7>", {"PNG"}}, {"none", {""}}}})
+      .markup("<hr id='raw'>");
+  const auto html = page.str();
+  CHECK(html.rfind("<!doctype html>", 0) == 0);
+  CHECK(contains(html, "<title>T&lt;1&gt;</title>"));
+  CHECK(contains(html, "lead &amp; more"));
+  CHECK(contains(html, "<h2>S&lt;2&gt;</h2>\n<p>p &amp; q</p>"));
+  CHECK(contains(html, "<p class='note good'>well</p>"));
+  CHECK(contains(html, "<p class='note bad'>ill</p>"));
+  CHECK(contains(html, "<th scope='col'>h&lt;4&gt;</th>"));
+  CHECK(contains(
+      html, "<tr><th scope='row'>r&lt;5&gt;</th><td>1&lt;6&gt;</td></tr>"));
+  CHECK(contains(html, "<tr class='marked'><th scope='row'>r</th><td>2</td>"));
+  CHECK(contains(html, "<figcaption>cap&lt;3&gt;</figcaption>"));
+  CHECK(contains(
+      html, "<div class='scroll wide' tabindex='0'><svg id='wide'></svg>"));
+  CHECK(contains(
+      html, "<div class='scroll narrow' tabindex='0'><svg id='narrow'></svg>"));
+  CHECK(contains(html, "src='data:image/png;base64,UE5H'"));
+  CHECK(contains(html, "alt='row&lt;7&gt;: in'"));
+  CHECK(contains(html, "<hr id='raw'>"));
+  CHECK(html.find("<hr id='raw'>") > html.find("UE5H"));
+}
+
+TEST_CASE(
+    "A page needs nothing from elsewhere, and has two colour schemes",
+    "[report]") {
+  const auto html = HtmlPage("t").str();
+  CHECK_FALSE(contains(html, "http"));
+  CHECK_FALSE(contains(html, "<script"));
+  CHECK_FALSE(contains(html, "@import"));
+  CHECK_FALSE(contains(html, "url("));
+  CHECK(contains(html, "prefers-color-scheme:dark"));
+  CHECK(contains(html, "width=device-width"));
+}
+
+TEST_CASE("A page refuses rows that do not fit their head", "[report]") {
+  CHECK(
+      error_of([] {
+        HtmlPage("t").table({"", {"a", "b"}, {{"1"}}});
+      }) ==
+      "cyborg::report::HtmlPage::table: expected 2 cells in row 0, got 1");
+  CHECK(
+      error_of([] {
+        HtmlPage("t").pictures({"", {"a"}, {{"r", {}}}});
+      }) ==
+      "cyborg::report::HtmlPage::pictures: expected 1 pictures in row 'r', "
+      "got 0");
+}
+
+TEST_CASE("A page is written whole, or an error names the file", "[report]") {
+  namespace fs = std::filesystem;
+  const auto folder = fs::temp_directory_path() / "cyborg-test-html";
+  fs::create_directories(folder);
+  const HtmlPage page("written");
+  page.write(folder / "page.html");
+  CHECK(cyborg::data::read_file(folder / "page.html") == page.str());
+  CHECK(contains(
+      error_of([&] { page.write(folder / "no" / "page.html"); }),
+      "cyborg::report::HtmlPage::write: "));
+  fs::remove_all(folder);
+}
