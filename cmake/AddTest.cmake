@@ -8,7 +8,8 @@ function(cyborg_add_test area)
   cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LIBRARIES")
   set(target test_${area})
   add_executable(${target} ${arg_SOURCES})
-  target_link_libraries(${target} PRIVATE cyborg_test_support ${arg_LIBRARIES})
+  target_link_libraries(${target} PRIVATE cyborg_test_support cyborg_test_main
+                                          ${arg_LIBRARIES})
   target_precompile_headers(${target} REUSE_FROM cyborg_test_pch)
 
   # CTest reads a list of cases that each link of the executable writes anew.

@@ -15,3 +15,18 @@ set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
 if(CYBORG_BUILD_TESTS)
   include(CTest)
 endif()
+
+# A file that is in no list would be forgotten without a word.
+function(_cyborg_check_list list folder pattern)
+  file(GLOB_RECURSE files RELATIVE "${folder}" "${folder}/${pattern}")
+  file(READ "${list}" text)
+  foreach(file IN LISTS files)
+    if(NOT text MATCHES "[ /(]${file}[ \n)]")
+      message(SEND_ERROR "${file} is not named in ${list}")
+    endif()
+  endforeach()
+endfunction()
+_cyborg_check_list("${PROJECT_SOURCE_DIR}/cmake/Headers.cmake"
+                   "${PROJECT_SOURCE_DIR}/include" *.hpp)
+_cyborg_check_list("${PROJECT_SOURCE_DIR}/tests/CMakeLists.txt"
+                   "${PROJECT_SOURCE_DIR}/tests" test_*.cpp)

@@ -7,9 +7,7 @@ add_library(cyborg::cyborg ALIAS cyborg)
 target_link_libraries(cyborg INTERFACE torch)
 target_compile_features(cyborg INTERFACE cxx_std_${CYBORG_CXX_STANDARD})
 
-file(GLOB_RECURSE CYBORG_HEADERS CONFIGURE_DEPENDS
-     "${PROJECT_SOURCE_DIR}/include/cyborg/*.hpp")
-
+include("${CMAKE_CURRENT_LIST_DIR}/Headers.cmake")
 target_sources(
   cyborg INTERFACE FILE_SET HEADERS BASE_DIRS "${PROJECT_SOURCE_DIR}/include"
                    FILES ${CYBORG_HEADERS})

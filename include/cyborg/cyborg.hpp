@@ -12,10 +12,14 @@
 #include <cyborg/data/example.hpp>
 #include <cyborg/data/file.hpp>
 #include <cyborg/data/image.hpp>
+#include <cyborg/data/prefetch.hpp>
 #include <cyborg/data/table.hpp>
+#include <cyborg/data/table_types.hpp>
+#include <cyborg/data/with_maps.hpp>
 #include <cyborg/guide/distances.hpp>
 #include <cyborg/guide/saliency_guided.hpp>
 #include <cyborg/human/annotations.hpp>
+#include <cyborg/human/controls.hpp>
 #include <cyborg/human/maps.hpp>
 #include <cyborg/jit.hpp>
 #include <cyborg/loss.hpp>

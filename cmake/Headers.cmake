@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Every header of the library, private ones too: what is not here is neither
+# installed nor checked. Configuring stops at a header that is not named here.
+
+set(CYBORG_HEADERS
+    include/cyborg/cam/head.hpp
+    include/cyborg/cam/hook.hpp
+    include/cyborg/cam/methods.hpp
+    include/cyborg/cam/normalize.hpp
+    include/cyborg/cam/observation.hpp
+    include/cyborg/cyborg.hpp
+    include/cyborg/data/dataset.hpp
+    include/cyborg/data/detail/csv.hpp
+    include/cyborg/data/detail/picture_file.hpp
+    include/cyborg/data/detail/stb.hpp
+    include/cyborg/data/detail/table_checks.hpp
+    include/cyborg/data/example.hpp
+    include/cyborg/data/file.hpp
+    include/cyborg/data/image.hpp
+    include/cyborg/data/prefetch.hpp
+    include/cyborg/data/table.hpp
+    include/cyborg/data/table_types.hpp
+    include/cyborg/data/with_maps.hpp
+    include/cyborg/detail/graph.hpp
+    include/cyborg/detail/hook_impl.hpp
+    include/cyborg/detail/human_target.hpp
+    include/cyborg/detail/marks.hpp
+    include/cyborg/detail/module_view.hpp
+    include/cyborg/detail/observer.hpp
+    include/cyborg/detail/precision.hpp
+    include/cyborg/detail/provenance.hpp
+    include/cyborg/detail/result.hpp
+    include/cyborg/detail/trace.hpp
+    include/cyborg/guide/distances.hpp
+    include/cyborg/guide/saliency_guided.hpp
+    include/cyborg/human/annotations.hpp
+    include/cyborg/human/controls.hpp
+    include/cyborg/human/maps.hpp
+    include/cyborg/jit.hpp
+    include/cyborg/loss.hpp
+    include/cyborg/measure/detection.hpp
+    include/cyborg/measure/statistics.hpp
+    include/cyborg/report/detail/chart.hpp
+    include/cyborg/report/detail/style.hpp
+    include/cyborg/report/html.hpp
+    include/cyborg/report/overlay.hpp
+    include/cyborg/report/plot.hpp
+    include/cyborg/report/text.hpp
+    include/cyborg/version.hpp)
