@@ -391,6 +391,45 @@ TEST_CASE(
 }
 
 TEST_CASE(
+    "A picture resized while it is read is resized in its own depth",
+    "[data][image]") {
+  const Folder folder;
+  // The weights of the case above give 12 and 41 + 3 / 7, that is 41.
+  const auto grey =
+      folder.write("g.png", pictures::png(4, 1, 8, 0, {7, 14, 21, 71}));
+  const auto options = ImageOptions().size({1, 2});
+  CHECK(close(
+      read_image(grey, options)[2], t({12 / 255., 41 / 255.}, {1, 2}), 1e-7));
+  const auto rgba = folder.write(
+      "c.png",
+      pictures::png(
+          4, 1, 8, 6, {7, 0, 9, 255, 14, 0, 9, 0, 21, 0, 9, 3, 71, 7, 9, 0}));
+  CHECK(close(
+      read_image(rgba, options) * 255, t({12, 41, 0, 3, 9, 9}, {3, 1, 2}),
+      1e-4));
+  const auto deep = folder.write(
+      "d.png", pictures::png(4, 1, 16, 0, {700, 1400, 2100, 7100}));
+  CHECK(close(
+      read_image(deep, options)[0],
+      t({1200 / 65535., (4100 + 300 / 7.) / 65535.}, {1, 2}), 1e-7));
+
+  SECTION("for photographs that is resize_image, rounded") {
+    const auto noise = (at::rand({3, 50, 40}) * 255).to(at::kByte);
+    data::write_png(folder / "n.png", noise);
+    const auto small =
+        read_image(folder / "n.png", ImageOptions().size({17, 23}));
+    const auto exact = data::resize_image(noise.to(at::kFloat) / 255, {17, 23});
+    CHECK(small.is_contiguous());
+    CHECK(support::distance(small, exact) * 255 < 1.0);
+  }
+  SECTION("the size must be one") {
+    CHECK(error_of([&] {
+            read_image(grey, ImageOptions().size({4}));
+          }) == "cyborg::data::read_image: expected size {H, W}, got [4]");
+  }
+}
+
+TEST_CASE(
     "Threads that read good and broken files do not mix their reasons",
     "[data][image]") {
   const Folder folder;

@@ -35,8 +35,8 @@ enum class Combine {
 
 /// Options of `PictureDataset`.
 struct PictureDatasetOptions {
-  /// {H, W} that pictures are resized to, antialiased, without keeping their
-  /// proportions (as published). Default: as they are.
+  /// {H, W} that pictures are resized to, as `ImageOptions::size`. Default: as
+  /// they are.
   TORCH_ARG(std::vector<int64_t>, size);
   /// 1: grey, 3: RGB. Default 3.
   TORCH_ARG(int64_t, channels) = 3;
@@ -122,14 +122,12 @@ class PictureDataset
   /// either policy: one sample cannot be left out of itself.
   GuidedExample get(size_t index) override {
     const auto& row = this->row(index);
-    const auto image_options = ImageOptions()
-                                   .channels(options_.channels())
-                                   .max_pixels(options_.max_pixels())
-                                   .check_extension(options_.check_extension());
-    auto image = read_image(row.path, image_options);
-    if (!options_.size().empty()) {
-      image = resize_image(image, options_.size());
-    }
+    auto image = read_image(
+        row.path, ImageOptions()
+                      .channels(options_.channels())
+                      .size(options_.size())
+                      .max_pixels(options_.max_pixels())
+                      .check_extension(options_.check_extension()));
     auto map = read_map(row, image);
     if (mean_.defined()) {
       image = image - mean_;

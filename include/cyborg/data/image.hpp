@@ -8,6 +8,7 @@
 
 #include <torch/arg.h>
 #include <torch/types.h>
+#include <torch/version.h>
 
 #include <climits>
 #include <cstdint>
@@ -15,6 +16,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace cyborg::data {
 
@@ -24,6 +26,11 @@ struct ImageOptions {
   /// .299 R + .587 G + .114 B (ITU-R BT.601, as PIL), grey becomes three equal
   /// channels. Default 3.
   TORCH_ARG(int64_t, channels) = 3;
+  /// {H, W} to resize the picture to: antialiased bilinear, without keeping its
+  /// proportions. 8-bit pictures are resized in 8 bits, so that values are
+  /// rounded to 1 / 255, as PIL and so the published pipeline do. Default: as
+  /// it is.
+  TORCH_ARG(std::vector<int64_t>, size);
   /// Pictures of more pixels are refused before they are decoded. Default
   /// 2^26, 64 megapixels: about 800 MB while an RGB picture is decoded.
   TORCH_ARG(int64_t, max_pixels) = int64_t{1} << 26;
@@ -35,6 +42,25 @@ struct ImageOptions {
 };
 
 namespace detail {
+
+/// Resizes pixels [1, C, H, W]; bytes stay bytes.
+inline at::Tensor resize_pixels(
+    const at::Tensor& pixels, at::IntArrayRef size) {
+#if TORCH_VERSION_MAJOR < 2 || \
+    (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR < 1)
+  constexpr bool kBytes = false;  // only floating point is resized
+#else
+  constexpr bool kBytes = true;  // several times as fast as floating point
+#endif
+  const bool bytes = pixels.scalar_type() == at::kByte;
+  const auto input = pixels.contiguous(at::MemoryFormat::ChannelsLast);
+  if (bytes && !kBytes) {
+    return at::_upsample_bilinear2d_aa(
+               input.to(at::kFloat), size, /*align_corners=*/false)
+        .round();
+  }
+  return at::_upsample_bilinear2d_aa(input, size, /*align_corners=*/false);
+}
 
 /// Decodes the bytes of a whole file; `fail(reason)` throws.
 template <typename Fail>
@@ -106,16 +132,22 @@ at::Tensor decode_picture(
   }
   const auto free_raw = [](void* p) { stb::stbi_image_free(p); };
   const std::unique_ptr<void, decltype(free_raw)> owner(raw, free_raw);
-  auto pixels = at::from_blob(
-                    raw, {height, width, stored},
-                    at::TensorOptions(deep ? at::kShort : at::kByte))
-                    .permute({2, 0, 1});
-  if (deep) {  // LibTorch 1.13 has no unsigned 16-bit type
-    pixels = pixels.to(at::kInt).bitwise_and(0xFFFF);
-  }
   const int64_t colours = stored >= 3 ? 3 : 1;  // alpha, the last one, goes
-  auto image = at::empty({colours, height, width}, at::kFloat);
-  image.copy_(pixels.narrow(/*dim=*/0, /*start=*/0, colours));
+  // [1, C, H, W] over the decoder's buffer, channels last.
+  auto pixels = at::from_blob(
+                    raw, {1, height, width, stored},
+                    at::TensorOptions(deep ? at::kShort : at::kByte))
+                    .permute({0, 3, 1, 2})
+                    .narrow(/*dim=*/1, /*start=*/0, colours);
+  if (deep) {  // LibTorch 1.13 has no unsigned 16-bit type
+    pixels = pixels.to(at::kInt).bitwise_and(0xFFFF).to(at::kFloat);
+  }
+  const auto& size = options.size();
+  if (!size.empty() && (size[0] != height || size[1] != width)) {
+    pixels = resize_pixels(pixels, size);
+  }
+  auto image = at::empty(pixels.sizes().slice(1), at::kFloat);
+  image.copy_(pixels[0]);
   image.div_(deep ? 65535 : 255);
   if (options.channels() == 1 && colours == 3) {
     image = (image[0] * 0.299 + image[1] * 0.587 + image[2] * 0.114)
@@ -148,6 +180,12 @@ inline at::Tensor read_image(
       options.channels() == 0 || options.channels() == 1 ||
           options.channels() == 3,
       kFunction, ": expected 0, 1 or 3 channels, got ", options.channels());
+  TORCH_CHECK_VALUE(
+      options.size().empty() ||
+          (options.size().size() == 2 && options.size()[0] > 0 &&
+           options.size()[1] > 0),
+      kFunction, ": expected size {H, W}, got ",
+      at::IntArrayRef(options.size()));
   TORCH_CHECK_VALUE(
       options.max_pixels() > 0, kFunction, ": expected max_pixels > 0, got ",
       options.max_pixels());

@@ -137,8 +137,8 @@ inline std::string png_problem(std::string_view bytes) {
       return "is truncated: it ends inside a PNG chunk";
     }
     uint32_t crc = 0xFFFFFFFFU;
-    for (size_t i = at + 4; i < at + 8 + length; ++i) {
-      crc = table[(crc ^ byte_at(bytes, i)) & 0xFFU] ^ (crc >> 8);
+    for (const char c : bytes.substr(at + 4, 4 + length)) {
+      crc = table[(crc ^ static_cast<unsigned char>(c)) & 0xFFU] ^ (crc >> 8);
     }
     if ((crc ^ 0xFFFFFFFFU) != big_endian_32(bytes, at + 8 + length)) {
       return "is damaged: a PNG chunk has a wrong checksum";
