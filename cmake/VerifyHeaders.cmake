@@ -5,5 +5,5 @@
 # else is made: what is set here reaches it and nothing else.
 
 get_target_property(_cyborg_options cyborg_warnings INTERFACE_COMPILE_OPTIONS)
-add_compile_options(${_cyborg_options})
+add_compile_options(${_cyborg_options} -O0 -g0)
 include_directories(SYSTEM "${CYBORG_STB_INCLUDE}")
