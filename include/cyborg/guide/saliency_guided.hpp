@@ -313,13 +313,22 @@ class SaliencyGuidedLoss {
         "change nothing. Compute the map in gradient mode from features that "
         "are neither detached nor frozen, or set alpha to 1");
 
-    const detail::NoAutocast no_autocast;
     const Normalizer normalizer =
         options_.map_normalizer().value_or(Distance::map_normalizer);
+    const Normalizer human_normalizer =
+        options_.human_normalizer().value_or(Distance::human_normalizer);
+    TORCH_CHECK_VALUE(
+        cam.numel() > cam.size(0) || (normalizer == Normalizer::kNone &&
+                                      human_normalizer == Normalizer::kNone),
+        kName, ": expected a map of the model of more than one position, got ",
+        cam.sizes(),
+        ", which is flat whatever it holds: take an earlier layer, or larger "
+        "pictures");
+
+    const detail::NoAutocast no_autocast;
     const torch::Tensor values = detail::to_compute_type(cam);
     const detail::NormalizedMaps human = detail::human_target(
-        kName, human_maps, values, annotated,
-        options_.human_normalizer().value_or(Distance::human_normalizer));
+        kName, human_maps, values, annotated, human_normalizer);
     const torch::Tensor flat = values.flatten(1);
     const torch::Tensor usable = human.usable.logical_and(
         detail::usable_maps(flat, normalizer, detail::kModelFloor));
