@@ -3,6 +3,8 @@
 #include <cyborg/cam/methods.hpp>
 #include <cyborg/guide/saliency_guided.hpp>
 
+#include <torch/nn/functional/loss.h>
+
 #include "catch.hpp"
 #include "support.hpp"
 
