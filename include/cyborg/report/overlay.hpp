@@ -3,6 +3,7 @@
 
 #include <cyborg/cam/normalize.hpp>
 
+#include <torch/arg.h>
 #include <torch/types.h>
 
 #include <cstddef>
