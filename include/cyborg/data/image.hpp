@@ -87,37 +87,20 @@ at::Tensor decode_picture(
   }
   const auto* data = reinterpret_cast<const stb::stbi_uc*>(bytes.data());
   const auto length = static_cast<int>(bytes.size());
-  // stb keeps its reason for each translation unit, so it is asked for here,
-  // in the function that called stb.
-  const auto stb_reason = [] {
-    const char* reason = stb::stbi_failure_reason();
-    return std::string(reason != nullptr ? reason : "unknown reason");
-  };
+  // Before stb sees the bytes: it trusts them too far (see detail::inspect).
+  const auto found = inspect(bytes, format);
+  if (found.width > 0 && found.height > options.max_pixels() / found.width) {
+    fail(
+        "is too large: " + std::to_string(found.width) + " x " +
+        std::to_string(found.height) + " pixels, the limit is " +
+        std::to_string(options.max_pixels()) + " (ImageOptions::max_pixels)");
+  }
+  if (!found.problem.empty()) {
+    fail(found.problem);
+  }
   int width = 0;
   int height = 0;
   int stored = 0;
-  const bool known =
-      stb::stbi_info_from_memory(data, length, &width, &height, &stored) != 0;
-  const auto known_reason = known ? "" : stb_reason();
-  // stb gives up on the header of a PNG beyond 2^30 values, without its size.
-  const bool png = format == PictureFormat::kPng && holds(bytes, 12, "IHDR");
-  const int64_t columns = png ? int64_t{big_endian_32(bytes, 16)} : width;
-  const int64_t rows = png ? int64_t{big_endian_32(bytes, 20)} : height;
-  if (columns > 0 && rows > options.max_pixels() / columns) {
-    fail(
-        "is too large: " + std::to_string(columns) + " x " +
-        std::to_string(rows) + " pixels, the limit is " +
-        std::to_string(options.max_pixels()) + " (ImageOptions::max_pixels)");
-  }
-  const auto problem = format == PictureFormat::kPng    ? png_problem(bytes)
-                       : format == PictureFormat::kJpeg ? jpeg_problem(bytes)
-                                                        : bmp_problem(bytes);
-  if (!problem.empty()) {
-    fail(problem);
-  }
-  if (!known) {
-    fail("cannot be decoded: " + known_reason);
-  }
   const bool deep = stb::stbi_is_16_bit_from_memory(data, length) != 0;
   void* raw = nullptr;
   if (deep) {
@@ -128,7 +111,12 @@ at::Tensor decode_picture(
         data, length, &width, &height, &stored, /*desired_channels=*/0);
   }
   if (raw == nullptr) {
-    fail("cannot be decoded: " + stb_reason());
+    // stb keeps its reason for each translation unit, so it is asked for here,
+    // in the function that called stb.
+    const char* reason = stb::stbi_failure_reason();
+    fail(
+        std::string("cannot be decoded: ") +
+        (reason != nullptr ? reason : "unknown reason"));
   }
   const auto free_raw = [](void* p) { stb::stbi_image_free(p); };
   const std::unique_ptr<void, decltype(free_raw)> owner(raw, free_raw);

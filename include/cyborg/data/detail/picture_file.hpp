@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 // What a picture file is and whether it is whole, read from its bytes. stb
 // decodes a JPEG or BMP that was cut off and leaves the rest grey or black,
@@ -113,9 +114,16 @@ inline std::string foreign_format(std::string_view bytes) {
   return "text";
 }
 
-/// "" or why these PNG bytes cannot be trusted: the chunks must be whole, their
-/// checksums right, and the last one IEND.
-inline std::string png_problem(std::string_view bytes) {
+/// What the bytes of a picture say before they are decoded.
+struct Inspection {
+  int64_t width = 0;
+  int64_t height = 0;
+  std::string problem;  ///< "" or why the file cannot be trusted
+};
+
+/// A PNG: its chunks must be whole, their checksums right, and the last one
+/// IEND.
+inline Inspection inspect_png(std::string_view bytes) {
   static const auto table = [] {
     std::array<uint32_t, 256> t{};
     for (uint32_t n = 0; n < 256; ++n) {
@@ -127,46 +135,83 @@ inline std::string png_problem(std::string_view bytes) {
     }
     return t;
   }();
+  Inspection found;
+  if (bytes.size() >= 24 && !holds(bytes, 12, "IHDR")) {
+    found.problem = "is damaged: the PNG does not begin with its header";
+    return found;
+  }
+  found.width = big_endian_32(bytes, 16);
+  found.height = big_endian_32(bytes, 20);
   size_t at = kPngSignature.size();
   while (true) {
     if (bytes.size() < at + 12) {
-      return "is truncated: it ends before the PNG's last chunk";
+      found.problem = "is truncated: it ends before the PNG's last chunk";
+      return found;
     }
     const size_t length = big_endian_32(bytes, at);
     if (bytes.size() - at - 12 < length) {
-      return "is truncated: it ends inside a PNG chunk";
+      found.problem = "is truncated: it ends inside a PNG chunk";
+      return found;
     }
     uint32_t crc = 0xFFFFFFFFU;
     for (const char c : bytes.substr(at + 4, 4 + length)) {
       crc = table[(crc ^ static_cast<unsigned char>(c)) & 0xFFU] ^ (crc >> 8);
     }
     if ((crc ^ 0xFFFFFFFFU) != big_endian_32(bytes, at + 8 + length)) {
-      return "is damaged: a PNG chunk has a wrong checksum";
+      found.problem = "is damaged: a PNG chunk has a wrong checksum";
+      return found;
     }
     if (holds(bytes, at + 4, "IEND")) {
-      return "";
+      return found;
     }
     at += 12 + length;
   }
 }
 
-/// "" or why these JPEG bytes cannot be trusted: the markers must lead to the
-/// end-of-image marker, and the frame must be 8-bit grey or three components.
-inline std::string jpeg_problem(std::string_view bytes) {
-  const std::string cut =
-      "is truncated: the JPEG's end-of-image marker is missing";
+/// Whether a JPEG segment of Huffman tables, its length at `at`, is whole and
+/// holds at most 256 codes a table. stb before 2.28 writes past its table
+/// otherwise.
+inline bool huffman_tables_fit(
+    std::string_view bytes, size_t at, size_t length) {
+  const size_t end = at + length;
+  at += 2;
+  while (at < end) {
+    size_t codes = 0;
+    for (size_t i = 1; i <= 16; ++i) {
+      codes += byte_at(bytes, at + i);
+    }
+    if (codes > 256 || end - at < 17 + codes) {
+      return false;
+    }
+    at += 17 + codes;
+  }
+  return true;
+}
+
+/// A JPEG: its markers must lead to the end-of-image marker, its one frame must
+/// be 8-bit, grey or of three components, and its Huffman tables must fit.
+inline Inspection inspect_jpeg(std::string_view bytes) {
+  Inspection found;
+  const auto fail = [&](std::string problem) {
+    found.problem = std::move(problem);
+    return found;
+  };
+  const auto cut = [&] {
+    return fail("is truncated: the JPEG's end-of-image marker is missing");
+  };
   size_t at = 2;
   bool in_scan = false;
   bool has_frame = false;
   while (at + 1 < bytes.size()) {
     if (byte_at(bytes, at) != 0xFF) {
       if (!in_scan) {
-        return "is damaged: a JPEG marker was expected at byte " +
-               std::to_string(at);
+        return fail(
+            "is damaged: a JPEG marker was expected at byte " +
+            std::to_string(at));
       }
       const auto next = bytes.find('\xFF', at);  // skip entropy-coded data
       if (next == std::string_view::npos) {
-        return cut;
+        return cut();
       }
       at = next;
       continue;
@@ -175,7 +220,7 @@ inline std::string jpeg_problem(std::string_view bytes) {
     if (marker == 0xFF) {  // fill byte
       ++at;
     } else if (marker == 0xD9) {
-      return has_frame ? "" : "is damaged: the JPEG holds no picture";
+      return has_frame ? found : fail("is damaged: the JPEG holds no picture");
     } else if (
         marker == 0x00 || marker == 0x01 ||
         (marker >= 0xD0 && marker <= 0xD8)) {
@@ -184,40 +229,51 @@ inline std::string jpeg_problem(std::string_view bytes) {
       const size_t length =
           byte_at(bytes, at + 2) << 8 | byte_at(bytes, at + 3);
       if (length < 2 || bytes.size() - at - 2 < length) {
-        return cut;
+        return cut();
       }
       const bool frame = marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 &&
                          marker != 0xC8 && marker != 0xCC;
       if (frame) {
+        if (has_frame) {
+          return fail("is damaged: the JPEG holds two frames");
+        }
         has_frame = true;
+        found.height = byte_at(bytes, at + 5) << 8 | byte_at(bytes, at + 6);
+        found.width = byte_at(bytes, at + 7) << 8 | byte_at(bytes, at + 8);
         const auto bits = byte_at(bytes, at + 4);
         const auto components = byte_at(bytes, at + 9);
         if (components == 4) {
-          return "is a CMYK JPEG (4 components); convert it to RGB";
+          return fail("is a CMYK JPEG (4 components); convert it to RGB");
         }
         if (components != 1 && components != 3) {
-          return "is a JPEG of " + std::to_string(components) +
-                 " components, expected 1 or 3";
+          return fail(
+              "is a JPEG of " + std::to_string(components) +
+              " components, expected 1 or 3");
         }
         if (bits != 8) {
-          return "is a JPEG of " + std::to_string(bits) +
-                 " bits, which cannot be decoded; expected 8";
+          return fail(
+              "is a JPEG of " + std::to_string(bits) +
+              " bits, which cannot be decoded; expected 8");
         }
         if (marker > 0xC2) {
-          return "is a lossless, hierarchical or arithmetic JPEG, which cannot "
-                 "be decoded; convert it to a baseline or progressive one";
+          return fail(
+              "is a lossless, hierarchical or arithmetic JPEG, which cannot "
+              "be decoded; convert it to a baseline or progressive one");
         }
+      }
+      if (marker == 0xC4 && !huffman_tables_fit(bytes, at + 2, length)) {
+        return fail(
+            "is damaged: a JPEG Huffman table does not fit its segment");
       }
       in_scan = marker == 0xDA || (in_scan && !frame);
       at += 2 + length;
     }
   }
-  return cut;
+  return cut();
 }
 
-/// "" or why these BMP bytes cannot be trusted: uncompressed rows must be
-/// whole.
-inline std::string bmp_problem(std::string_view bytes) {
+/// A BMP: its rows must be whole and not run-length coded.
+inline Inspection inspect_bmp(std::string_view bytes) {
   const bool old = little_endian_32(bytes, 14) == 12;
   const auto low = [&](size_t i) {
     return little_endian_32(bytes, i) & 0xFFFFU;
@@ -229,10 +285,14 @@ inline std::string bmp_problem(std::string_view bytes) {
   };
   const uint64_t width = old ? low(18) : magnitude(18);
   const uint64_t height = old ? low(20) : magnitude(22);  // negative: top down
+  Inspection found;
+  found.width = static_cast<int64_t>(width);
+  found.height = static_cast<int64_t>(height);
   const uint64_t bits = old ? low(24) : low(28);
   const auto compression = old ? 0U : little_endian_32(bytes, 30);
   if (compression == 1 || compression == 2) {
-    return "is a run-length coded BMP, which cannot be decoded";
+    found.problem = "is a run-length coded BMP, which cannot be decoded";
+    return found;
   }
   const uint64_t stride = (width * bits + 31) / 32 * 4;
   // The padding of the last row is often left out, and needed by nobody.
@@ -240,10 +300,24 @@ inline std::string bmp_problem(std::string_view bytes) {
                             (height > 0 ? stride * (height - 1) : 0) +
                             (width * bits + 7) / 8;
   if (bytes.size() < expected) {
-    return "is truncated: " + std::to_string(bytes.size()) + " of " +
-           std::to_string(expected) + " bytes";
+    found.problem = "is truncated: " + std::to_string(bytes.size()) + " of " +
+                    std::to_string(expected) + " bytes";
   }
-  return "";
+  return found;
+}
+
+inline Inspection inspect(std::string_view bytes, PictureFormat format) {
+  switch (format) {
+    case PictureFormat::kPng:
+      return inspect_png(bytes);
+    case PictureFormat::kJpeg:
+      return inspect_jpeg(bytes);
+    case PictureFormat::kBmp:
+      return inspect_bmp(bytes);
+    case PictureFormat::kNone:
+      break;
+  }
+  return {};
 }
 
 }  // namespace cyborg::data::detail
