@@ -31,6 +31,7 @@ set(CYBORG_HEADERS
     include/cyborg/detail/provenance.hpp
     include/cyborg/detail/result.hpp
     include/cyborg/detail/trace.hpp
+    include/cyborg/detail/unfrozen.hpp
     include/cyborg/guide/distances.hpp
     include/cyborg/guide/saliency_guided.hpp
     include/cyborg/human/annotations.hpp

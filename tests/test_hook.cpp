@@ -5,6 +5,7 @@
 
 #include <cyborg/cam/head.hpp>
 #include <cyborg/cam/hook.hpp>
+#include <cyborg/loss.hpp>
 
 #include <sstream>
 #include <thread>
@@ -115,6 +116,10 @@ std::vector<HeadCase> heads() {
          return torch::conv2d(x.mean({2, 3}, true), w, n.fc->bias).flatten(1);
        }),
        true, "aten::mean"},
+      {"a mean over channels of a map as wide", headed([](Headed& n, Tensor x) {
+         return n.fc(x.mean(1).mean(2));
+       }),
+       false, "aten::mean"},
       {"amax", headed([](Headed& n, Tensor x) {
          return n.fc(x.amax({2, 3}));
        }),
@@ -745,4 +750,122 @@ TEST_CASE("a GuidedHead is read like any head", "[hook]") {
   const auto seen = look(net, pictures());
   CHECK(seen.observation.source.is_same(net->truth));
   CHECK(seen.observation.exact);
+}
+
+namespace {
+
+/// An activation written as a function of its own, as memory-saving ones are.
+struct Swish : torch::autograd::Function<Swish> {
+  static Tensor forward(torch::autograd::AutogradContext* context, Tensor x) {
+    context->save_for_backward({x});
+    return x * torch::sigmoid(x);
+  }
+  static torch::autograd::tensor_list backward(
+      torch::autograd::AutogradContext* context,
+      torch::autograd::tensor_list gradients) {
+    const auto x = context->get_saved_variables()[0];
+    const auto s = torch::sigmoid(x);
+    return {gradients[0] * (s + x * s * (1 - s))};
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a custom function between map and pooling is refused", "[hook]") {
+  auto net = headed([](Headed& n, Tensor x) {
+    return n.fc(Swish::apply(x).mean({2, 3}));
+  });
+  CamHook hook(*net);
+  const auto x = pictures();
+  CHECK(contains(
+      error_of([&] { hook.forward([&] { return net->forward(x); }); }),
+      "the map that aten::mean read was made by the custom autograd function"));
+  // Further down it does no harm, and a layer before it can be named.
+  auto deep = headed([](Headed& n, Tensor y) {
+    return n.fc(n.see(torch::relu(n.b(Swish::apply(y)))).mean({2, 3}));
+  });
+  CHECK(look(deep, x).observation.source.is_same(deep->truth));
+  const auto named = look(net, x, CamHookOptions().layer("a"));
+  CHECK_FALSE(named.observation.exact);
+}
+
+TEST_CASE("whether a mean covers all positions is not learned from zeros",
+          "[hook]") {
+  auto net = headed([](Headed& n, Tensor x) {
+    return n.fc(torch::avg_pool2d(x, 7).flatten(1));
+  });
+  net->a->bias.data().zero_();
+  CamHook hook(*net);
+  hook.forward([&] { return net->forward(torch::zeros({2, 3, 8, 8})); });
+  hook.forward([&] { return net->forward(pictures()); });
+  CHECK_FALSE(hook.observation().exact);
+}
+
+TEST_CASE("the loss sees Grad-CAM in the unit of the logits", "[hook]") {
+  torch::manual_seed(7);
+  auto net = networks::plain();
+  auto through_relu = headed([](Headed& n, Tensor x) {
+    return n.fc(torch::relu(x.mean({2, 3})));  // the same, but not exact
+  });
+  torch::NoGradGuard off;
+  for (size_t i = 0; i < net->parameters().size(); ++i) {
+    through_relu->parameters()[i].copy_(net->parameters()[i]);
+  }
+  at::AutoGradMode on(true);
+  const auto x = pictures();
+  const auto exact = look(net, x), other = look(through_relu, x);
+  CHECK(exact.observation.logit_scale() == 1);
+  CHECK(other.observation.logit_scale() == 64);
+  const auto y = support::labels({0, 1});
+  CHECK(close(exact.observation.cam(exact.logits, y),
+              other.observation.cam(other.logits, y) * 64, 1e-5));
+  const cyborg::CyborgKLLoss criterion;
+  const auto maps = torch::rand({2, 8, 8});
+  CHECK(close(criterion(exact.logits, y, exact.observation, maps).saliency,
+              criterion(other.logits, y, other.observation, maps).saliency,
+              1e-5));
+}
+
+TEST_CASE("partly frozen networks are read where a gradient can go",
+          "[hook]") {
+  auto biases = networks::plain();
+  biases->a->weight.requires_grad_(false);
+  CHECK(look(biases, pictures()).observation.source.is_same(biases->truth));
+
+  auto frozen = networks::plain();
+  for (auto& p : frozen->parameters()) {
+    p.requires_grad_(false);
+  }
+  const auto seen = look(frozen, pictures().requires_grad_());
+  CHECK(seen.observation.source.is_same(frozen->truth));
+
+  auto plain = networks::plain();
+  CHECK(look(plain, pictures().requires_grad_()).observation.layer == "a");
+}
+
+TEST_CASE("threads may read one frozen network at a time", "[hook]") {
+  auto net = networks::plain();
+  for (auto& p : net->parameters()) {
+    p.requires_grad_(false);
+  }
+  torch::NoGradGuard off;
+  const auto x = pictures();
+  CamHook first(*net);
+  std::string wrong = "not run";
+  bool after = false;
+  first.forward([&] {
+    std::thread([&] {
+      torch::NoGradGuard off_here;
+      wrong = error_of([&] {
+        CamHook second(*net);
+        second.forward([&] { return net->forward(x); });
+      });
+    }).join();
+    after = net->a->weight.requires_grad();  // the first is not done yet
+    return net->forward(x);
+  });
+  CHECK(wrong.empty());
+  CHECK(after);
+  CHECK(first.observation().exact);
+  CHECK_FALSE(net->a->weight.requires_grad());
 }

@@ -85,6 +85,27 @@ TEST_CASE("several sources are listed, and one can be named",
   CHECK(hook.cam(logits, CamClass::kPredicted).dim() == 3);
 }
 
+TEST_CASE("the same layer twice asks for one forward each",
+          "[hook][error]") {
+  auto net = headed([](Headed& n, Tensor x) {
+    auto other = torch::relu(n.a(torch::ones({2, 3, 8, 8})));
+    return n.fc((x.mean({2, 3}) - other.mean({2, 3})).abs());
+  });
+  CHECK(contains(refusal(*net, pictures()),
+                 "the same layer ran several times, so observe the forwards "
+                 "one by one"));
+}
+
+TEST_CASE("logits of another head are refused", "[hook][error]") {
+  auto net = networks::plain();
+  CamHook hook(*net);
+  hook.forward([&] { return net->forward(pictures()); });
+  CHECK(contains(error_of([&] {
+          hook.cam(torch::zeros({2, 7}), CamClass::kPredicted);
+        }),
+        "expected the logits of the observed head, [2, 2], got [2, 7]"));
+}
+
 TEST_CASE("nothing on this thread is refused, half a batch too",
           "[hook][error]") {
   auto net = networks::plain();

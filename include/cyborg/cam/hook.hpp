@@ -6,6 +6,7 @@
 #include <cyborg/detail/observer.hpp>
 #include <cyborg/detail/provenance.hpp>
 #include <cyborg/detail/result.hpp>
+#include <cyborg/detail/unfrozen.hpp>
 
 #include <torch/arg.h>
 
@@ -126,7 +127,7 @@ class CamHook {
     const Running running(running_);
     auto result = [&] {
       const at::AutoGradMode graph_on(true);
-      const Unfrozen unfrozen(view_, /*wanted=*/!recording);
+      const detail::Unfrozen unfrozen(view_, /*wanted=*/!recording);
       trace.layer = layer_at_run();
       const auto scope =
           view_.enter ? view_.enter() : std::shared_ptr<void>();
@@ -197,6 +198,11 @@ class CamHook {
     return observation_.cam(logits, which);
   }
 
+  /// `Observation::logit_scale` of the last observation.
+  double logit_scale() const {
+    return observation_.logit_scale();
+  }
+
  private:
   /// Marks the hook as observing while it lives.
   struct Running {
@@ -209,35 +215,6 @@ class CamHook {
     Running(const Running&) = delete;
     Running& operator=(const Running&) = delete;
     bool& flag_;
-  };
-
-  /// Lets frozen parameters leave a graph to follow while it lives. Only
-  /// where the result is detached anyway, so that nothing reaches them.
-  class Unfrozen {
-   public:
-    Unfrozen(const detail::ModuleView& view, bool wanted) {
-      if (!wanted) {
-        return;
-      }
-      for (auto& item : view.parameters()) {
-        auto& parameter = item.second;
-        if (parameter.is_leaf() && parameter.is_floating_point() &&
-            !parameter.requires_grad()) {
-          parameter.requires_grad_(true);
-          frozen_.push_back(parameter);
-        }
-      }
-    }
-    ~Unfrozen() {
-      for (auto& parameter : frozen_) {
-        parameter.requires_grad_(false);
-      }
-    }
-    Unfrozen(const Unfrozen&) = delete;
-    Unfrozen& operator=(const Unfrozen&) = delete;
-
-   private:
-    std::vector<torch::Tensor> frozen_;
   };
 
   void find_layer();
@@ -258,7 +235,7 @@ class CamHook {
   CamHookOptions options_;
   detail::ModuleView view_;
   detail::NamedLayer layer_;
-  detail::PoolCheck pool_check_;
+  detail::MeanCheck mean_check_;
   std::unordered_map<const c10::TensorImpl*, std::string> names_;
   Observation observation_;
   bool running_ = false;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cyborg/cam/methods.hpp>
+#include <cyborg/detail/graph.hpp>
 #include <cyborg/detail/precision.hpp>
 
 #include <torch/types.h>
@@ -75,6 +76,13 @@ struct Observation {
   /// The same for the predicted class, [B, *S], or for all, [B, K, *S].
   torch::Tensor cam(const torch::Tensor& logits, CamClass which) const;
 
+  /// What brings the maps to the unit of the logits, so that for a linear
+  /// head all methods agree: 1 for CAM, whose mean over positions is the
+  /// logit; the number of positions for Grad-CAM and HiResCAM, which divide
+  /// by it. The guided loss multiplies by this: a softmax over Grad-CAM's own
+  /// values would be flat.
+  double logit_scale() const;
+
  private:
   torch::Tensor scored(const torch::Tensor& logits,
                        const torch::Tensor& labels,
@@ -109,6 +117,11 @@ inline void check_logits(const Observation& seen,
       ", K] (as many samples as the observed features ",
       seen.features.sizes(), "), got ",
       logits.defined() ? c10::str(logits.sizes()) : std::string("undefined"));
+  TORCH_CHECK_VALUE(
+      !seen.exact || !seen.weight.defined() ||
+          logit_count(logits) == seen.weight.size(0),
+      "cyborg::Observation::cam: expected the logits of the observed head, [",
+      logits.size(0), ", ", seen.weight.size(0), "], got ", logits.sizes());
 }
 
 }  // namespace detail
@@ -138,6 +151,12 @@ inline torch::Tensor Observation::scored(const torch::Tensor& logits,
   return method == CamMethod::kHiResCam
       ? functional::hires_cam(source, score, GradCamOptions(), channel_dim)
       : functional::grad_cam(source, score, GradCamOptions(), channel_dim);
+}
+
+inline double Observation::logit_scale() const {
+  return detail::settled(*this) == CamMethod::kCam || !features.defined()
+      ? 1.0
+      : static_cast<double>(detail::positions(features, /*channel=*/1));
 }
 
 inline torch::Tensor Observation::cam(const torch::Tensor& logits,

@@ -114,6 +114,17 @@ inline bool is_convolution(std::string_view node_name) {
   return contains(node_name, "Conv") && !contains(node_name, "Convert");
 }
 
+/// Whether a node is a user's own autograd function.
+inline bool is_custom(std::string_view node_name) {
+  return contains(node_name, "CppNode");
+}
+
+/// Whether it returns a map: no operator's output, and so never seen.
+inline bool makes_hidden_map(Node* node, std::string_view node_name) {
+  return is_custom(node_name) && node->num_inputs() > 0 &&
+      node->input_metadata(0).shape_as_dim_vector().size() >= 3;
+}
+
 /// Entries of the dimensions that are neither batch nor channel.
 inline int64_t positions(const at::Tensor& map, int64_t channel) {
   int64_t count = 1;

@@ -163,22 +163,33 @@ inline detail::Source CamHook::pick(detail::Trace& trace,
       "layer works between the last map and the head): there is no map "
       "[B, C, *S] to read. Name a convolutional layer with "
       "CamHookOptions().layer(name), or use capture(features)");
+  TORCH_CHECK_VALUE(
+      origin.hidden.empty(), kFunction, "the map that ", origin.op,
+      " read was made by the custom autograd function ", origin.hidden,
+      ", which no observer sees into; use capture(features, weight), or name "
+      "a layer before it with CamHookOptions().layer(name)");
   TORCH_CHECK_VALUE(!origin.sources.empty(), kFunction,
                     detail::why_nothing(trace, logits));
   if (origin.sources.size() > 1) {
     std::ostringstream list;
+    std::set<std::string> names;
     for (const int id : origin.sources) {
       const auto& source = trace.sources[static_cast<size_t>(id)];
-      list << "\n  layer '" << layer_name(trace, logits, source.key) << "' ";
+      const std::string name = layer_name(trace, logits, source.key);
+      names.insert(name);
+      list << "\n  layer '" << name << "' ";
       if (source.tensor.defined()) {
         list << source.tensor.sizes();
       }
       list << " through " << source.op;
     }
     TORCH_CHECK_VALUE(false, kFunction, "the logits come from ",
-                      origin.sources.size(),
-                      " maps; name one with CamHookOptions().layer(name), or "
-                      "observe the forwards one by one:",
+                      origin.sources.size(), " maps; ",
+                      names.size() == 1
+                          ? "the same layer ran several times, so observe the "
+                            "forwards one by one, a hook.forward each:"
+                          : "name one with CamHookOptions().layer(name), or "
+                            "observe the forwards one by one:",
                       list.str());
   }
   return trace.sources[static_cast<size_t>(origin.sources.front())];
@@ -205,7 +216,7 @@ inline void CamHook::read_head(const detail::Trace& trace,
     return;
   }
   const std::string why =
-      detail::inexact(head, collapsed, source, classes, pool_check_);
+      detail::inexact(head, collapsed, source, classes, mean_check_);
   seen.exact = why.empty();
   seen.reason = !seen.exact ? why
       : head.weight.defined()
@@ -299,7 +310,8 @@ inline Observation CamHook::observe(detail::Trace& trace,
       "the features found ", seen.features.sizes(), " hold ",
       seen.features.size(0), " samples, the logits ", logits.sizes(), " ",
       logits.size(0),
-      ". Did part of the batch run on another thread (data_parallel)?");
+      ". Did part of the batch run on another thread (data_parallel), or does "
+      "the network fold frames or crops into its batch?");
   seen.method = options_.method();
   TORCH_CHECK_VALUE(
       seen.method != CamMethod::kCam || seen.weight.defined() || seen.exact,

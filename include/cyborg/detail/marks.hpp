@@ -21,7 +21,7 @@ struct Mark {
   };
   Kind kind = Kind::kOther;
   NodePtr node;               // held, so that its address stays its own
-  at::Tensor value;           // kParameter, and kLeft of a plain pool
+  at::Tensor value;           // kParameter; of kLeft the mean, [B, C]
   // kSpatial
   WeakImpl map{c10::intrusive_ptr<c10::TensorImpl,
                                   c10::UndefinedTensorImpl>()};
@@ -38,7 +38,7 @@ struct Mark {
   bool tokens = false;        // parameters worked on open positions
   bool linear = false;        // nothing but means, views, dropout, casts
   bool averaged = false;      // a mean was among them
-  bool plain_pool = false;    // a mean over a window of fixed size
+  std::string hidden;         // a custom function whose map was read
   // One of the parameters it was made with; of kParameter, made of.
   const c10::TensorImpl* parameter = nullptr;
   // kParameter

@@ -42,7 +42,8 @@ inline void check_labels(
       ": expected labels [", batch, "], got ", labels.sizes());
   TORCH_CHECK_VALUE(
       at::isIntegralType(labels.scalar_type(), /*includeBool=*/true), function,
-      ": expected labels of integers, got ", labels.scalar_type());
+      ": expected labels of integers, got ", labels.scalar_type(),
+      " (labels.to(torch::kLong) makes them)");
   if (!labels.is_cpu()) {
     return;
   }

@@ -18,11 +18,11 @@ struct Head {
   const Mark* input = nullptr;
 };
 
-/// Whether a plain pooling covered every position, by input size: looked at
-/// once, since it needs the values.
-struct PoolCheck {
+/// Whether a mean was over all positions and nothing else, by size of the
+/// map: looked at once, since it needs the values.
+struct MeanCheck {
   std::vector<int64_t> sizes;
-  bool whole = false;
+  bool holds = false;
 };
 
 /// Nodes that only look at, or cast, what they are given.
@@ -147,6 +147,7 @@ struct Origin {
   std::vector<int> sources;
   bool tokens = false;
   bool map = false;  // the logits themselves have positions
+  std::string hidden;  // a custom function that made the map
   std::string op;    // the operators that took them
 };
 
@@ -163,6 +164,9 @@ inline Origin origin_of(Trace& trace, const at::Tensor& logits) {
                             mark->sources.end());
       origin.tokens |= mark->tokens;
       origin.op = mark->op;
+      if (!mark->hidden.empty()) {
+        origin.hidden = mark->hidden;
+      }
     } else if (mark != nullptr && mark->kind == Mark::Kind::kSpatial) {
       // Read by something that is no operator: a custom function.
       origin.map = key == node_output(logits);
@@ -170,6 +174,10 @@ inline Origin origin_of(Trace& trace, const at::Tensor& logits) {
       origin.sources.push_back(trace.source_of(key, origin.op));
     } else if (mark == nullptr || mark->kind == Mark::Kind::kOther) {
       if (seen.insert(key.node).second) {
+        const std::string name = key.node->name();
+        if (makes_hidden_map(key.node, name)) {
+          origin.hidden = name;
+        }
         for (const auto& edge : key.node->next_edges()) {
           if (edge.function) {
             stack.push_back(edge_output(edge));
@@ -201,21 +209,36 @@ inline void drop_gates(const Trace& trace, std::vector<int>& ids) {
   }
 }
 
-/// Whether a plain pooling averaged every position.
-inline bool pooled_whole(const Mark& mark,
-                         const Source& source,
-                         PoolCheck& check) {
+/// Whether what was averaged is the mean over positions: operators do not
+/// report their dimensions, nor a pooling its window.
+inline bool is_mean(const Mark& mark,
+                    const Source& source,
+                    MeanCheck& check) {
   const auto sizes = source.tensor.sizes().vec();
-  if (check.sizes != sizes) {
-    at::NoGradGuard no_graph;
-    check.sizes = sizes;
-    check.whole = mark.value.numel() == sizes[0] * sizes[1] &&
-        at::allclose(
-            mark.value.reshape({sizes[0], sizes[1]}).to(at::kFloat),
-            source.tensor.flatten(2).to(at::kFloat).mean(2),
-            /*rtol=*/1e-2, /*atol=*/1e-4);
+  if (check.sizes == sizes) {
+    return check.holds;
   }
-  return check.whole;
+  const at::NoGradGuard no_graph;
+  const auto map = source.tensor.movedim(source.channel, 1)
+                       .flatten(2).to(at::kDouble);
+  if (mark.value.numel() != map.size(0) * map.size(1)) {
+    return false;
+  }
+  const auto mean = map.mean(2);
+  const auto found = mark.value.reshape(mean.sizes()).to(at::kDouble);
+  const double spread = (map.max() - map.min()).item<double>();
+  const auto type = mark.value.scalar_type();
+  const bool coarse = type != at::kFloat && type != at::kDouble;
+  const double tolerance =
+      spread * (coarse ? 2e-2 : 1e-4) + map.abs().max().item<double>() *
+          (coarse ? 1e-2 : 1e-6);
+  const bool holds =
+      (found - mean).abs().max().item<double>() <= tolerance;
+  if (spread > 0) {  // a constant map tells nothing for the next ones
+    check.sizes = sizes;
+    check.holds = holds;
+  }
+  return holds;
 }
 
 /// Why CAM is not exact for these logits; empty where it is.
@@ -223,7 +246,7 @@ inline std::string inexact(const Head& head,
                            const Mark* collapsed,
                            const Source& source,
                            int64_t logit_count,
-                           PoolCheck& check) {
+                           MeanCheck& check) {
   if (collapsed == nullptr || collapsed->kind != Mark::Kind::kLeft) {
     return "no single linear operator reads the collapsed features";
   }
@@ -237,8 +260,8 @@ inline std::string inexact(const Head& head,
   if (collapsed->open || read != channels) {
     return "the mean leaves more than one value per channel";
   }
-  if (collapsed->plain_pool && !pooled_whole(*collapsed, source, check)) {
-    return "the pooling window does not cover the map evenly";
+  if (!is_mean(*collapsed, source, check)) {
+    return "what " + collapsed->op + " averaged is not every position once";
   }
   return "";
 }

@@ -93,6 +93,8 @@ class Trace {
     bool of_layer = false;
     bool of_others = false;
     bool other = false;
+    bool custom = false;  // a custom function stands between
+    std::string hidden;   // ... that made a map
     const c10::TensorImpl* parameter = nullptr;
 
     bool parameters() const {
@@ -114,17 +116,23 @@ class Trace {
         (own ? from.of_layer : from.of_others) = true;
         continue;
       }
-      const auto& edges = node->next_edges();
-      if (edges.size() > 1 && edges[1].function &&
-          is_convolution(node->name())) {
-        from.convolution = true;
+      const std::string name = node->name();
+      const bool convolves = is_convolution(name);
+      from.convolution |= convolves;
+      from.custom |= is_custom(name);
+      if (makes_hidden_map(node, name)) {
+        from.hidden = name;
       }
-      for (const auto& edge : edges) {
-        if (!edge.function) {
+      const auto& edges = node->next_edges();
+      for (size_t i = 0; i < edges.size(); ++i) {
+        if (!edges[i].function) {
           continue;
         }
-        const NodeOutput key{edge.function.get(), edge.input_nr};
-        if (const Mark* mark = find(key)) {
+        const NodeOutput key{edges[i].function.get(), edges[i].input_nr};
+        const Mark* mark = find(key);
+        if (convolves && i == 0 && is_input(key, mark)) {
+          from.other = true;  // a picture that requires a gradient
+        } else if (mark != nullptr) {
           take(from, key, *mark);
         } else if (seen.insert(key.node).second) {
           stack.push_back(key.node);
@@ -132,6 +140,14 @@ class Trace {
       }
     }
     return from;
+  }
+
+  /// Whether what a convolution reads is no map but a leaf, or made of one.
+  static bool is_input(const NodeOutput& key, const Mark* mark) {
+    return mark != nullptr
+        ? mark->kind == Mark::Kind::kParameter
+        : dynamic_cast<const torch::autograd::AccumulateGrad*>(key.node) !=
+            nullptr;
   }
 
   static void take(Parents& from, const NodeOutput& key, const Mark& mark) {
@@ -229,8 +245,9 @@ class Trace {
     mark.kind = Mark::Kind::kLeft;
     mark.rank = 0;
     mark.dims = out.dim();
+    mark.hidden = from.hidden;
     mark.linear = from.maps.size() + from.left.size() == 1 &&
-        !from.parameters() && !from.other &&
+        !from.parameters() && !from.other && !from.custom &&
         (averages(op) || rearranges(op) || passes(op));
     int64_t wide = 0;
     for (int64_t d = 1; d < out.dim(); ++d) {
@@ -250,9 +267,9 @@ class Trace {
       mark.tokens |= left->tokens || (left->open && from.parameters());
       mark.linear = mark.linear && left->linear;
       averaged |= left->averaged;
-      mark.plain_pool |= left->plain_pool;
-      if (mark.plain_pool) {
-        mark.value = left->value;
+      mark.value = left->value;
+      if (mark.hidden.empty()) {
+        mark.hidden = left->hidden;
       }
       if (mark.op.empty()) {
         mark.op = left->open ? left->op + ", " + std::string(op) : left->op;
@@ -263,8 +280,9 @@ class Trace {
         std::unique(mark.sources.begin(), mark.sources.end()),
         mark.sources.end());
     mark.averaged = mark.linear && averaged;
-    if (mark.linear && starts_with(op, "aten::avg_pool")) {
-      mark.plain_pool = true;
+    if (!mark.averaged) {
+      mark.value = at::Tensor();
+    } else if (!mark.open && !mark.value.defined()) {
       mark.value = out;
     }
   }

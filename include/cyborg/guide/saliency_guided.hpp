@@ -265,9 +265,12 @@ class SaliencyGuidedLoss {
     if constexpr (std::is_convertible_v<const Source&, torch::Tensor>) {
       return source;
     } else {
-      return options_.cam_class() == CamClass::kPredicted
-                 ? source.cam(logits, CamClass::kPredicted)
-                 : source.cam(logits, labels);
+      const torch::Tensor maps =
+          options_.cam_class() == CamClass::kPredicted
+              ? source.cam(logits, CamClass::kPredicted)
+              : source.cam(logits, labels);
+      const double scale = source.logit_scale();
+      return scale == 1 ? maps : maps * scale;
     }
   }
 
