@@ -82,9 +82,11 @@ void develop_difficulty(
   const auto ce = protocol_rows(Sizes()).front();
   const std::vector<std::string> tested(  // all but the validation generator
       generators().begin(), generators().end() - 1);
-  const std::vector<double> fingerprints = {0.06, 0.08, 0.1, 0.12, 0.15, 0.2};
-  const std::vector<double> noises = {0.08, 0.1, 0.12, 0.14, 0.16};
-  std::string table = "fingerprint  noise  seen    unseen\n";
+  const std::vector<double> fingerprints = {0, 0.005, 0.01, 0.015, 0.02, 0.03};
+  const std::vector<double> noises = {0.04, 0.06, 0.08};
+  std::string table =
+      "fingerprint  noise  seen    shifted  unseen  shifted  unseen, one by "
+      "one\n";
   Progress progress(
       "ce",
       static_cast<int64_t>(
@@ -95,14 +97,19 @@ void develop_difficulty(
           make(digits, folder, {fingerprint, noise}, sizes, threads);
       const auto runs =
           run_all({ce}, repetitions, sizes, tested, threads, progress);
-      table += number(fingerprint, 2) + "         " + number(noise, 2) + "   " +
-               number(mean_over_seeds(runs[0], &Run::clean, 0, 1), 4) + "  " +
-               number(
-                   mean_over_seeds(
-                       runs[0], &Run::clean, kFirstUnseen,
-                       static_cast<size_t>(kUnseenCount)),
-                   4) +
-               "\n";
+      const auto cell = [&](const std::vector<double> Run::*which, size_t first,
+                            size_t count) {
+        return number(mean_over_seeds(runs[0], which, first, count), 4);
+      };
+      const auto unseen = static_cast<size_t>(kUnseenCount);
+      table += number(fingerprint, 3) + "        " + number(noise, 2) + "   " +
+               cell(&Run::clean, 0, 1) + "  " + cell(&Run::shifted, 0, 1) +
+               "   " + cell(&Run::clean, kFirstUnseen, unseen) + "  " +
+               cell(&Run::shifted, kFirstUnseen, unseen) + "  ";
+      for (size_t g = kFirstUnseen; g < tested.size(); ++g) {
+        table += " " + cell(&Run::clean, g, 1).substr(0, 5);
+      }
+      table += "\n";
     }
   }
   std::printf(

@@ -93,6 +93,9 @@ int main(int argc, char** argv) {
     } else {
       experiment(arguments, digits);
     }
+  } catch (const c10::Error& error) {
+    std::fprintf(stderr, "demo: %s\n", error.what_without_backtrace());
+    return 1;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "demo: %s\n", error.what());
     return 1;

@@ -179,9 +179,12 @@ class Studio {
       picture =
           picture + difficulty_.fingerprint * fingerprint(generator, n, random);
     }
-    picture =
-        picture + difficulty_.noise *
-                      torch::randn({n, kSide, kSide}, random, torch::kFloat);
+    // Cameras differ: were all pictures equally noisy, more of anything over
+    // the whole picture would give every generator away, known or not.
+    const auto level = difficulty_.noise *
+                       (0.5 + torch::rand({n, 1, 1}, random, torch::kFloat));
+    picture = picture +
+              level * torch::randn({n, kSide, kSide}, random, torch::kFloat);
     const auto pixels = to_pixels(picture);
     for (int64_t i = 0; i < n; ++i) {
       auto sample = like;
