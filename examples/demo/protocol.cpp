@@ -13,14 +13,18 @@ namespace demo {
 
 namespace {
 
-// The first clean real, and the first synthetic picture of every generator:
-// not chosen by what the maps look like.
+// Two clean reals, and a synthetic picture of every generator, each of another
+// digit: by their place in the test set, not by what the maps look like.
+constexpr int64_t kRealsShown = 2;
+
 torch::Tensor shown_indices(
     const Repetition& repetition, const std::vector<std::string>& tested) {
   std::vector<torch::Tensor> out = {
-      repetition.real.slice(/*dim=*/0, 0, kShown)};
-  for (const auto& generator : tested) {
-    out.push_back(repetition.synthetic.at(generator).slice(/*dim=*/0, 0, 1));
+      repetition.real.slice(/*dim=*/0, 0, kRealsShown)};
+  for (size_t g = 0; g < tested.size(); ++g) {
+    const auto place = static_cast<int64_t>(g) % kShown;
+    out.push_back(repetition.synthetic.at(tested[g]).slice(
+        /*dim=*/0, place, place + 1));
   }
   return torch::cat(out);
 }
@@ -32,7 +36,7 @@ std::vector<ShownPicture> shown_pictures(
   std::vector<ShownPicture> out;
   for (int64_t i = 0; i < shown.size(0); ++i) {
     const auto index = shown[i].item<int64_t>();
-    const auto generator = i - kShown;
+    const auto generator = i - kRealsShown;
     const auto label = generator < 0
                            ? std::string("real")
                            : "synthetic, " +

@@ -33,9 +33,9 @@ int colour_of(const std::string& row) {
   return found == colours.end() ? -1 : found->second;
 }
 
-std::string mean_text(const std::vector<double>& values) {
+std::string mean_text(const std::vector<double>& values, int digits) {
   const auto [mean, std] = mean_std(values);
-  return number(mean, 3) + " ± " + number(std, 3);
+  return number(mean, digits) + " ± " + number(std, digits);
 }
 
 std::vector<double> per_seed_means(
@@ -50,26 +50,25 @@ std::vector<double> per_seed_means(
 void add_table(report::HtmlPage& page, const Outcome& outcome) {
   const auto& results = outcome.results;
   report::HtmlTable table;
-  table.head = {"row",         "pictures",      "steps",  "α",
-                "seen",        "seen, shifted", "unseen", "unseen, shifted",
-                "error ÷ ce's"};
+  table.head = {"row",  "unseen",        "error ÷ ce's", "unseen, shifted",
+                "seen", "seen, shifted", "pictures",     "steps",
+                "α"};
   for (size_t i = 0; i < results.rows.size(); ++i) {
     const auto& r = results.rows[i];
     if (r.row.name == "cyborg_kl") {
       table.marked.push_back(i);
     }
+    const bool is_ce = r.row.name == "ce";
     table.rows.push_back(
-        {r.row.name, std::to_string(r.row.train_images),
-         std::to_string(r.row.steps),
-         r.row.distance == Distance::kNone ? "–" : number(r.row.alpha, 2),
-         mean_text(r.seen), mean_text(r.seen_shifted),
-         mean_text(r.unseen_of_seed),
-         mean_text(per_seed_means(r.unseen_shifted)),
-         r.row.name == "ce"
+        {r.row.name, mean_text(r.unseen_of_seed, 4),
+         is_ce
              ? "1"
              : number(
-                   results.comparison(r.row.name, "ce").error_ratio_median,
-                   2)});
+                   results.comparison(r.row.name, "ce").error_ratio_median, 2),
+         mean_text(per_seed_means(r.unseen_shifted), 3), mean_text(r.seen, 3),
+         mean_text(r.seen_shifted, 3), std::to_string(r.row.train_images),
+         std::to_string(r.row.steps),
+         r.row.distance == Distance::kNone ? "–" : number(r.row.alpha, 2)});
   }
   const auto count = results.rows.front().seeds.size();
   table.caption =
@@ -78,8 +77,8 @@ void add_table(report::HtmlPage& page, const Outcome& outcome) {
       " seeds. Unseen: mean over six generators that no training saw; this, "
       "with clean reals, is the primary measure. Shifted: half of the reals "
       "carry the tested generator's fingerprint, so that it is no evidence. "
-      "Last column: 1 − AUC on unseen generators, divided by that of ce, "
-      "median over the seeds. The marked row was named before any result.";
+      "Error: 1 − AUC on unseen generators, divided by that of ce, median "
+      "over the seeds. The marked row was named before any result.";
   page.table(table);
 }
 
@@ -194,10 +193,10 @@ void add_pictures(report::HtmlPage& page, const Outcome& outcome) {
           with(shown.guided)}});
   }
   grid.caption =
-      "Test pictures of the first seed: the first two reals and each "
-      "generator's first synthetic one, not chosen by their maps. Red is "
-      "high, blue is low, each map on its own scale. The networks' maps are "
-      "class activation maps of the true class.";
+      "Test pictures of the first seed: two reals and one picture of each "
+      "generator, taken by their place in the test set and not by their maps. "
+      "Red is high, blue is low, each map on its own scale. The networks' "
+      "maps are class activation maps of the true class.";
   page.pictures(grid);
 }
 
@@ -222,14 +221,14 @@ void write_report(const Outcome& outcome, const std::filesystem::path& path) {
   add_table(page, outcome);
   add_comparisons(page, results);
   page.paragraph(
-      "Rows: ce is plain training (cross entropy). ce_long takes as many "
-      "steps as ce_7x, which has seven times the pictures. cyborg_l1, "
-      "cyborg_l2 and cyborg_kl add the distance between the network's class "
-      "activation map and the human map to the loss. cyborg_segmentation is "
-      "cyborg_kl with the digit's strokes as the map of every picture: where "
-      "the object is, and not what gives it away. The controls are cyborg_kl "
-      "with maps that say nothing: those of another picture of the class, "
-      "inverted, random.");
+      "Rows: ce is plain training (cross entropy). ce_long takes as many steps "
+      "as ce_7x, which has seven times the pictures. cyborg_l1, cyborg_l2 and "
+      "cyborg_kl add the distance between the network's class activation map "
+      "and the human map to the loss. cyborg_segmentation is cyborg_kl with "
+      "the digit's strokes as the map of every picture: where the object is, "
+      "and not what gives it away. The controls are cyborg_kl with wrong maps: "
+      "those of another picture of the class (shuffled), the right ones turned "
+      "into their opposite (inverted), random ones.");
 
   page.section("Generator by generator");
   add_generators(
@@ -241,7 +240,7 @@ void write_report(const Outcome& outcome, const std::filesystem::path& path) {
       page, outcome,
       {"ce", "cyborg_kl", "cyborg_segmentation", "control_shuffled",
        "control_inverted", "control_random"},
-      "The same for segmentation masks and for maps that say nothing.");
+      "The same for segmentation masks and for wrong maps.");
 
   page.section("Where the networks look");
   add_pictures(page, outcome);
@@ -269,9 +268,12 @@ void write_report(const Outcome& outcome, const std::filesystem::path& path) {
       "to 32 × 32 pixels. A synthetic one carries a splice, a disc replaced "
       "by a turned patch of another digit, and over the whole picture the "
       "fingerprint of its generator, with a root mean square of " +
-      number(outcome.difficulty.fingerprint, 2) +
-      " strokes. All carry noise of " + number(outcome.difficulty.noise, 2) +
-      ". Human maps are those of a perfect annotator: the splice, and on "
+      number(outcome.difficulty.fingerprint, 3) +
+      " (a stroke's brightness is 1). All carry noise, of a standard deviation "
+      "around " +
+      number(outcome.difficulty.noise, 2) +
+      " that differs from picture to picture. Human maps are those of a "
+      "perfect annotator: the splice, and on "
       "reals the strokes. This is an analogue made for the purpose, not a "
       "benchmark: it shows the mechanism where the ground truth is known.");
   page.paragraph(
@@ -287,7 +289,9 @@ void write_report(const Outcome& outcome, const std::filesystem::path& path) {
       "on a further generator, both with seeds 100 to 102; then seeds " +
       std::to_string(results.rows.front().seeds.front()) + " to " +
       std::to_string(results.rows.front().seeds.back()) +
-      " ran once. `demo --develop` prints the tables behind these choices.");
+      " ran once. `demo --develop` prints the tables behind these choices. "
+      "They "
+      "share the 1,797 digits, shuffled anew.");
   page.paragraph(
       "This run: " + std::to_string(count) + " seeds, " +
       std::to_string(outcome.pictures) +

@@ -137,9 +137,11 @@ std::vector<Finding> findings(const Results& results) {
     const double error = spread / std::sqrt(static_cast<double>(gain.size()));
     out.push_back(
         {!(difference > error),
-         row.row.name + ": its mean error is " + number(-difference, 4) +
-             " above ce's, standard error " + number(error, 4) +
-             " (asked for beforehand: not below by more than one standard "
+         row.row.name + " errs " + number(std::abs(difference), 4) +
+             (difference > 0 ? " less" : " more") +
+             " than ce on average, standard error of the paired difference " +
+             number(error, 4) +
+             " (asked for beforehand: not less by more than one standard "
              "error)."});
   }
   return out;

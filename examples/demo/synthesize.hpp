@@ -19,7 +19,7 @@
 namespace demo {
 
 constexpr int64_t kSide = 32;  // pixels
-constexpr int64_t kShown = 2;  // test pictures of a kind that have a map too
+constexpr int64_t kShown = 8;  // test pictures of a kind that have a map too
 
 /// The generators: the one that is trained on, the six that no training saw,
 /// and one more that alpha is chosen on.

@@ -21,13 +21,13 @@ inline std::string page_style() {
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);
 font:16px/1.55 system-ui,sans-serif}
-main{max-width:960px;margin:0 auto;padding:32px 20px 64px}
+main{max-width:1080px;margin:0 auto;padding:32px 20px 64px}
 h1{font-size:28px;line-height:1.25;margin:0 0 12px}
 h2{font-size:20px;margin:44px 0 8px}
 p{max-width:72ch;margin:10px 0}
 .lead{font-size:18px;color:var(--soft)}
 .note{border-left:4px solid var(--grid);background:var(--panel);
-padding:10px 14px;border-radius:0 6px 6px 0}
+padding:7px 14px;margin:6px 0;font-size:15px;border-radius:0 6px 6px 0}
 .note.good{border-color:var(--good)}.note.bad{border-color:var(--bad)}
 figure{margin:18px 0}
 figcaption{color:var(--soft);font-size:14px;margin-top:8px;max-width:80ch}
@@ -40,14 +40,13 @@ th,td{padding:6px 12px;text-align:right;white-space:nowrap}
 thead th{border-bottom:2px solid var(--grid);color:var(--soft);
 font-weight:600;vertical-align:bottom}
 tbody th,tbody td{border-bottom:1px solid var(--grid)}
-th:first-child{text-align:left;padding-left:0;font-weight:600;
+th:first-child{text-align:left;padding-left:6px;font-weight:600;
 position:sticky;left:0;background:var(--paper)}
 tr.marked th,tr.marked td{background:var(--mark)}
-tr.marked th:first-child{padding-left:6px}
 .pictures th,.pictures td{border:0;padding:4px;text-align:center;
 white-space:normal}
 .pictures th:first-child{text-align:left;max-width:120px;font-weight:400}
-.pictures img{display:block;margin:0 auto;max-width:100%;
+.pictures img{display:block;margin:0 auto;max-width:17vw;
 image-rendering:pixelated;border-radius:3px}
 @media (max-width:760px){main{padding:20px 14px 48px}h1{font-size:23px}
 .wide{display:none}.narrow{display:block}
