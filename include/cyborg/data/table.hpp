@@ -49,6 +49,7 @@ inline Table read_table(
   table.name = csv.string();
 
   std::vector<std::string> columns;
+  columns.reserve(records[0].fields.size());
   const auto& first = records[0].fields;
   for (const auto& field : first) {
     columns.push_back(detail::lower_case(field));

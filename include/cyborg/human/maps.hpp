@@ -67,7 +67,7 @@ inline at::Tensor keep_missing(
 
 /// The [n, n] matrix that blurs a line of n values, its borders folded in.
 inline at::Tensor blur_matrix(int64_t n, double sigma, Border border) {
-  const auto radius = static_cast<int64_t>(4.0 * sigma + 0.5);
+  const auto radius = static_cast<int64_t>(std::lround(4.0 * sigma));
   auto matrix = at::zeros({n, n}, at::kDouble);
   auto* entry = matrix.data_ptr<double>();
   double sum = 0;

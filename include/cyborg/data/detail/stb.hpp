@@ -97,7 +97,6 @@
 #undef STBI_WRITE_NO_STDIO
 
 #define STB_IMAGE_IMPLEMENTATION
-#define STB_IMAGE_STATIC
 #define STBI_NO_STDIO  // files are read by cyborg, which says what is wrong
 #define STBI_FAILURE_USERMSG
 #define STBI_NO_PSD
@@ -111,7 +110,22 @@
 #define STB_IMAGE_WRITE_STATIC
 #define STBI_WRITE_NO_STDIO
 
+// The declarations of stb_image.h stand in an extern "C" block, so that two of
+// the same name in one file would be one symbol even in two namespaces. They
+// are left out; the implementation alone needs these few names of them.
+#define STBI_INCLUDE_STB_IMAGE_H
+#define STBIDEF static
+
 namespace cyborg::data::detail::stb {
+using stbi_uc = unsigned char;
+using stbi_us = unsigned short;
+struct stbi_io_callbacks {
+  int (*read)(void* user, char* data, int size);
+  void (*skip)(void* user, int n);
+  int (*eof)(void* user);
+};
+enum { STBI_default, STBI_grey, STBI_grey_alpha, STBI_rgb, STBI_rgb_alpha };
+
 #include <stb/stb_image.h>
 #include <stb/stb_image_write.h>
 }  // namespace cyborg::data::detail::stb

@@ -46,7 +46,7 @@ std::vector<std::string> order_classes(
           "\" differ only in case");
     }
   }
-  const std::vector<std::string> names(found.begin(), found.end());
+  std::vector<std::string> names(found.begin(), found.end());
   if (!options.positive().empty()) {
     if (names.size() != 2 || found.count(options.positive()) == 0) {
       std::string list;
