@@ -78,6 +78,23 @@ struct CompareScores<
   static constexpr bool available = true;
 };
 
+// What brings the maps of a source into the unit of the logits: a source that
+// does not say is in that unit.
+template <class Source, class = void>
+struct LogitScale {
+  static double of(const Source&) {
+    return 1;
+  }
+};
+template <class Source>
+struct LogitScale<
+    Source,
+    std::void_t<decltype(std::declval<const Source&>().logit_scale())>> {
+  static double of(const Source& source) {
+    return source.logit_scale();
+  }
+};
+
 }  // namespace detail
 
 /// The task's loss and the distance between where the model looks and where
@@ -269,7 +286,7 @@ class SaliencyGuidedLoss {
           options_.cam_class() == CamClass::kPredicted
               ? source.cam(logits, CamClass::kPredicted)
               : source.cam(logits, labels);
-      const double scale = source.logit_scale();
+      const double scale = detail::LogitScale<Source>::of(source);
       return scale == 1 ? maps : maps * scale;
     }
   }
