@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "catch.hpp"
+#include "pictures.hpp"
 #include "support.hpp"
 
 #include <demo/experiment.hpp>
@@ -8,7 +9,7 @@
 #include <cyborg/data/table.hpp>
 
 #include <cmath>
-#include <filesystem>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -242,9 +243,8 @@ TEST_CASE("Too few digits for the parts are an error", "[demo]") {
 }
 
 TEST_CASE("What is read from the disk is what was made", "[demo]") {
-  namespace fs = std::filesystem;
-  const auto folder = fs::temp_directory_path() / "cyborg-test-demo-pictures";
-  fs::remove_all(folder);
+  const pictures::Folder scratch;
+  const auto& folder = scratch.path();
   const auto made = samples(9);
   demo::write_samples(made, folder);
   const auto read = demo::read_repetition(folder, 9);
@@ -285,5 +285,4 @@ TEST_CASE("What is read from the disk is what was made", "[demo]") {
   for (const auto& warning : table.warnings) {
     CHECK_FALSE(support::contains(warning, "subject"));
   }
-  fs::remove_all(folder);
 }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "catch.hpp"
+#include "pictures.hpp"
 #include "support.hpp"
 
 #include <demo/network.hpp>
@@ -14,7 +15,6 @@
 #include <cyborg/data/file.hpp>
 
 #include <atomic>
-#include <filesystem>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -26,8 +26,6 @@ using support::contains;
 using support::error_of;
 
 namespace {
-
-namespace fs = std::filesystem;
 
 const std::vector<std::string> kRows = {
     "ce",
@@ -56,11 +54,9 @@ Sizes tiny() {
 demo::Outcome outcome(const std::vector<int64_t>& seeds, int64_t threads) {
   const auto digits =
       demo::read_digits(CYBORG_SOURCE_DIR "/examples/data/digits.png");
-  const auto folder = fs::temp_directory_path() / "cyborg-test-demo-protocol";
-  auto out = demo::run_protocol(
-      digits, folder, seeds, tiny(), {}, threads, /*quiet=*/true);
-  fs::remove_all(folder);
-  return out;
+  const pictures::Folder folder;
+  return demo::run_protocol(
+      digits, folder.path(), seeds, tiny(), {}, threads, /*quiet=*/true);
 }
 
 // A run that scored `seen` on the seen generator and these on two unseen ones.
@@ -201,7 +197,10 @@ TEST_CASE("Results are summarised over seeds and generators", "[demo]") {
   CHECK(kl.difference.high == .25);
   // .125 / .375 and .0625 / .25.
   CHECK(kl.error_ratio_median == Approx((1.0 / 3 + 1.0 / 4) / 2));
-  CHECK(results.paired.size() == 3 * 5 - 3);
+  // Each row against three baselines, and the named one against the control.
+  CHECK(results.paired.size() == 3 * 5 - 3 + 1);
+  const auto& maps = results.comparison("cyborg_kl", "control_random");
+  CHECK(maps.difference.difference == (.125 + .1875) / 2);
   CHECK(error_of([&] { results.row("x"); }) == "demo: no row is called 'x'");
   CHECK(error_of([&] {
           results.comparison("ce", "ce");
@@ -272,7 +271,7 @@ TEST_CASE("A small run gives results of the published form", "[demo]") {
     CHECK(row["unseen_mean"].get<double>() == Approx(sum));
     CHECK(row["unseen_std"].is_number());
   }
-  CHECK(json["paired"].size() == 3 * kRows.size() - 3);
+  CHECK(json["paired"].size() == 3 * kRows.size() - 3 + 4);
   for (const auto& pair : json["paired"]) {
     CHECK(pair.size() == 6);
     for (const auto* key :
@@ -282,10 +281,10 @@ TEST_CASE("A small run gives results of the published form", "[demo]") {
     }
   }
 
-  const auto file = fs::temp_directory_path() / "cyborg-test-demo-report.html";
+  const pictures::Folder folder;
+  const auto file = folder / "report.html";
   demo::write_report(done, file);
   const auto html = cyborg::data::read_file(file);
-  fs::remove(file);
   for (const auto& name : kRows) {
     CHECK(contains(html, ">" + name + "<"));
   }

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "catch.hpp"
+#include "pictures.hpp"
 #include "support.hpp"
 
 #include <cyborg/data/file.hpp>
@@ -7,7 +8,6 @@
 
 #include <clocale>
 #include <cmath>
-#include <filesystem>
 #include <string>
 
 using cyborg::report::base64;
@@ -112,14 +112,11 @@ TEST_CASE("A page refuses rows that do not fit their head", "[report]") {
 }
 
 TEST_CASE("A page is written whole, or an error names the file", "[report]") {
-  namespace fs = std::filesystem;
-  const auto folder = fs::temp_directory_path() / "cyborg-test-html";
-  fs::create_directories(folder);
+  const pictures::Folder folder;
   const HtmlPage page("written");
   page.write(folder / "page.html");
   CHECK(cyborg::data::read_file(folder / "page.html") == page.str());
   CHECK(contains(
-      error_of([&] { page.write(folder / "no" / "page.html"); }),
+      error_of([&] { page.write(folder / "no/page.html"); }),
       "cyborg::report::HtmlPage::write: "));
-  fs::remove_all(folder);
 }

@@ -82,6 +82,11 @@ void add_table(report::HtmlPage& page, const Outcome& outcome) {
   page.table(table);
 }
 
+std::string difference_text(const cyborg::measure::PairedDifference& d) {
+  return number(d.difference, 4) + " [" + number(d.low, 4) + ", " +
+         number(d.high, 4) + "]";
+}
+
 void add_comparisons(report::HtmlPage& page, const Results& results) {
   report::HtmlTable table;
   table.head = {"row", "− ce", "− ce_long", "− ce_7x"};
@@ -91,9 +96,7 @@ void add_comparisons(report::HtmlPage& page, const Results& results) {
       std::string cell = "–";
       for (const auto& c : results.paired) {
         if (c.row == r.row.name && c.against == against) {
-          cell = number(c.difference.difference, 4) + " [" +
-                 number(c.difference.low, 4) + ", " +
-                 number(c.difference.high, 4) + "]";
+          cell = difference_text(c.difference);
         }
       }
       cells.push_back(cell);
@@ -108,6 +111,21 @@ void add_comparisons(report::HtmlPage& page, const Results& results) {
       "initial weights, pictures and tests), with 95 % bootstrap intervals "
       "over the seeds. An interval without 0 is a difference.";
   page.table(table);
+
+  report::HtmlTable maps;
+  maps.head = {"cyborg_kl −", "difference", "error ratio"};
+  for (const auto& c : results.paired) {
+    if (c.row == "cyborg_kl" &&
+        results.row(c.against).row.maps != Maps::kHuman) {
+      maps.rows.push_back(
+          {c.against, difference_text(c.difference),
+           number(c.error_ratio_median, 2)});
+    }
+  }
+  maps.caption =
+      "The same training with other maps: what of the gain is due to what the "
+      "human maps say, and not to having any map.";
+  page.table(maps);
 }
 
 // One chart of AUC per generator for the rows named, drawn twice: for wide

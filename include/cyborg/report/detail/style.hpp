@@ -36,7 +36,7 @@ figcaption{color:var(--soft);font-size:14px;margin-top:8px;max-width:80ch}
 .narrow{display:none}
 table{border-collapse:collapse;font-size:14px;
 font-variant-numeric:tabular-nums}
-th,td{padding:6px 12px;text-align:right;white-space:nowrap}
+th,td{padding:6px 10px;text-align:right;white-space:nowrap}
 thead th{border-bottom:2px solid var(--grid);color:var(--soft);
 font-weight:600;vertical-align:bottom}
 tbody th,tbody td{border-bottom:1px solid var(--grid)}
@@ -50,7 +50,8 @@ white-space:normal}
 image-rendering:pixelated;border-radius:3px}
 @media (max-width:760px){main{padding:20px 14px 48px}h1{font-size:23px}
 .wide{display:none}.narrow{display:block}
-th,td{padding:6px 8px}.pictures th,.pictures td{padding:2px;font-size:12px}}
+th,td{padding:6px 8px}.pictures th,.pictures td{padding:2px;font-size:12px}
+.pictures th:first-child{max-width:84px}}
 @media print{body{font-size:12px}figure{break-inside:avoid}}
 )css";
 }
