@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+// Pooling and class activation maps in one pass over the features, and their
+// gradients in another: which rows, on which thread, with which vectors.
+
+#include <cyborg/detail/parallel.hpp>
+#include <cyborg/detail/row_kernels.hpp>
+#include <cyborg/detail/vectors.hpp>
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+namespace cyborg::detail {
+
+/// One pass over contiguous features [B, C, P]. Each sample has `maps` maps,
+/// made with the first `maps` rows of the weights or, where `index` [B] is
+/// given, one map made with the row that it names. Without maps there are
+/// means alone.
+template <class T>
+struct HeadPass {
+  int64_t batch = 0, channels = 0, positions = 0, maps = 1;
+  const T* features = nullptr;
+  const T* weight = nullptr;       // [K, C]
+  const int64_t* index = nullptr;  // [B], for one map a sample
+  // Forward writes:
+  T* cam = nullptr;     // [B, maps, P], zeros before
+  T* pooled = nullptr;  // [B, C], means over positions; may be null
+  // Backward reads the gradients of those, and writes:
+  const T* cam_grad = nullptr;
+  const T* pooled_grad = nullptr;  // may be null
+  T* features_grad = nullptr;      // [B, C, P]; may be null
+  T* weight_grad = nullptr;        // [B, maps, C], a sample's share, zeros
+
+  T scale() const { return T(1) / static_cast<T>(positions); }
+
+  const T* row(int64_t sample, int64_t map) const {
+    return weight + (index != nullptr ? index[sample] : map) * channels;
+  }
+};
+
+#if CYBORG_KERNELS
+
+/// Channels [begin, end) of one sample; the maps are added to `cam`.
+template <class L>
+CYBORG_INLINE void forward_slice(
+    const HeadPass<typename L::Scalar>& pass, int64_t sample, int64_t begin,
+    int64_t end, typename L::Scalar* cam) {
+  const int64_t positions = pass.positions;
+  std::vector<typename L::Scalar> unwanted;
+  if (pass.maps == 0) {  // means by the same sums as beside a map
+    unwanted.resize(static_cast<size_t>(positions));
+    forward_rows<L, true>(
+        pass.features + (sample * pass.channels + begin) * positions,
+        pass.weight + begin, end - begin, positions, unwanted.data(),
+        pass.scale(), pass.pooled + sample * pass.channels + begin);
+    return;
+  }
+  // Several maps read the same rows: few enough to stay in the cache.
+  const int64_t rows =
+      pass.maps == 1 ? end - begin
+                     : std::max<int64_t>(
+                           L::kWidth, 4096 / positions / L::kWidth * L::kWidth);
+  for (int64_t c = begin; c < end; c += rows) {
+    const int64_t count = std::min(rows, end - c);
+    const auto* values =
+        pass.features + (sample * pass.channels + c) * positions;
+    for (int64_t m = 0; m < pass.maps; ++m) {
+      const auto* weight = pass.row(sample, m) + c;
+      if (m == 0 && pass.pooled != nullptr) {
+        forward_rows<L, true>(
+            values, weight, count, positions, cam, pass.scale(),
+            pass.pooled + sample * pass.channels + c);
+      } else {
+        forward_rows<L, false>(
+            values, weight, count, positions, cam + m * positions, pass.scale(),
+            nullptr);
+      }
+    }
+  }
+}
+
+/// Channels [begin, end) of one sample.
+template <class L>
+CYBORG_INLINE void backward_slice(
+    const HeadPass<typename L::Scalar>& pass, int64_t sample, int64_t begin,
+    int64_t end) {
+  using Scalar = typename L::Scalar;
+  const int64_t positions = pass.positions;
+  const int64_t first = sample * pass.channels + begin;
+  const auto* rows = pass.features + first * positions;
+  auto* grad = pass.features_grad != nullptr
+                   ? pass.features_grad + first * positions
+                   : nullptr;
+  const auto* shift =
+      pass.pooled_grad != nullptr ? pass.pooled_grad + first : nullptr;
+  bool written = false;
+  for (int64_t m = 0; m < pass.maps; ++m) {
+    const int64_t map = sample * pass.maps + m;
+    const auto* cam_grad = pass.cam_grad + map * positions;
+    // Classes that nobody asked for, and samples that are not guided.
+    if (std::all_of(cam_grad, cam_grad + positions, [](Scalar value) {
+          return value == 0;
+        })) {
+      continue;
+    }
+    backward_rows<L>(
+        rows, pass.row(sample, m) + begin, end - begin, positions, cam_grad,
+        pass.scale(), shift, grad,
+        pass.weight_grad + map * pass.channels + begin, written);
+    written = true;
+  }
+  if (!written && grad != nullptr) {
+    for (int64_t r = 0; r < end - begin; ++r) {
+      std::fill_n(
+          grad + r * positions, positions,
+          shift != nullptr ? pass.scale() * shift[r] : 0);
+    }
+  }
+}
+
+template <class T>
+void portable_forward(
+    const HeadPass<T>& pass, int64_t sample, int64_t begin, int64_t end,
+    T* cam) {
+  forward_slice<Lanes<T, 16>>(pass, sample, begin, end, cam);
+}
+template <class T>
+void portable_backward(
+    const HeadPass<T>& pass, int64_t sample, int64_t begin, int64_t end) {
+  backward_slice<Lanes<T, 16>>(pass, sample, begin, end);
+}
+
+#if CYBORG_AVX
+template <class T>
+CYBORG_TARGET_AVX2 void avx2_forward(
+    const HeadPass<T>& pass, int64_t sample, int64_t begin, int64_t end,
+    T* cam) {
+  forward_slice<Lanes<T, 32>>(pass, sample, begin, end, cam);
+}
+template <class T>
+CYBORG_TARGET_AVX2 void avx2_backward(
+    const HeadPass<T>& pass, int64_t sample, int64_t begin, int64_t end) {
+  backward_slice<Lanes<T, 32>>(pass, sample, begin, end);
+}
+#endif
+
+template <class T>
+auto forward_kernel(Kernels kernels) {
+#if CYBORG_AVX
+  if (kernels == Kernels::kAvx2) {
+    return &avx2_forward<T>;
+  }
+#endif
+  (void)kernels;
+  return &portable_forward<T>;
+}
+
+template <class T>
+auto backward_kernel(Kernels kernels) {
+#if CYBORG_AVX
+  if (kernels == Kernels::kAvx2) {
+    return &avx2_backward<T>;
+  }
+#endif
+  (void)kernels;
+  return &portable_backward<T>;
+}
+
+/// Pooling and maps, threads over samples and, where those are too few, over
+/// channels as well, whose maps are then added up in a fixed order.
+template <class T>
+void head_forward(const HeadPass<T>& pass) {
+  const auto kernel = forward_kernel<T>(kernels());
+  const Slices slices(pass.batch, pass.channels, pass.positions);
+  const int64_t size = pass.maps * pass.positions;
+  std::vector<T> parts;
+  if (slices.per_sample > 1) {
+    parts.assign(static_cast<size_t>(slices.count() * size), T(0));
+  }
+  slices.run([&](int64_t slice, int64_t sample, int64_t begin, int64_t end) {
+    kernel(
+        pass, sample, begin, end,
+        parts.empty() ? pass.cam + sample * size : parts.data() + slice * size);
+  });
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const auto at = static_cast<int64_t>(i);
+    pass.cam[at / size / slices.per_sample * size + at % size] += parts[i];
+  }
+}
+
+template <class T>
+void head_backward(const HeadPass<T>& pass) {
+  const auto kernel = backward_kernel<T>(kernels());
+  const Slices slices(pass.batch, pass.channels, pass.positions);
+  slices.run([&](int64_t, int64_t sample, int64_t begin, int64_t end) {
+    kernel(pass, sample, begin, end);
+  });
+}
+
+#endif  // CYBORG_KERNELS
+
+}  // namespace cyborg::detail

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <ATen/Parallel.h>
+#include <ATen/TensorIterator.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+
+#include <algorithm>
+#include <cstdint>
+
+namespace cyborg::detail {
+
+/// Numbers to work on from which threads are worth it, as in ATen's operators.
+constexpr int64_t kWorthThreads = 1 << 15;
+
+/// Calls `f(begin, end)` for parts of [0, count), on LibTorch's threads.
+///
+/// `at::parallel_for` is a template that a user without -fopenmp compiles to
+/// a plain loop; TensorIterator's is compiled into LibTorch.
+template <class F>
+void parallel(int64_t count, const F& f) {
+  if (count <= 1 || at::get_num_threads() == 1 || at::in_parallel_region()) {
+    f(0, count);
+    return;
+  }
+  const at::Tensor tasks =
+      at::empty({count}, at::TensorOptions().dtype(at::kByte));
+  const auto* base = static_cast<const char*>(tasks.data_ptr());
+  at::TensorBase output = tasks;
+  auto iterator = at::TensorIterator::nullary_op(output);
+  // One dimension of bytes: each call has one row.
+  iterator.for_each(
+      [&](char** data, const int64_t* /*strides*/, int64_t n,
+          int64_t /*rows*/) {
+        const int64_t begin = data[0] - base;
+        f(begin, begin + n);
+      },
+      /*grain_size=*/1);
+}
+
+/// How work on [B, C, P] is cut: by sample, and by channel as well where
+/// there are fewer samples than threads.
+struct Slices {
+  int64_t batch, channels, per_sample;
+  bool threads;
+
+  Slices(int64_t batch_, int64_t channels_, int64_t positions)
+      : batch(batch_), channels(channels_), per_sample(1) {
+    const int64_t all = at::in_parallel_region() ? 1 : at::get_num_threads();
+    threads = all > 1 && batch * channels * positions > kWorthThreads;
+    if (threads && batch > 0 && batch < all) {
+      per_sample = std::clamp<int64_t>(
+          (all + batch - 1) / batch, 1, std::max<int64_t>(1, channels / 64));
+    }
+  }
+
+  int64_t count() const { return batch * per_sample; }
+
+  /// Calls `f(slice, sample, first channel, end of channels)`.
+  template <class F>
+  void run(const F& f) const {
+    // Multiples of 16, so that vectors stay whole.
+    const int64_t step = (channels / per_sample + 15) / 16 * 16;
+    const auto some = [&](int64_t from, int64_t to) {
+      for (int64_t i = from; i < to; ++i) {
+        const int64_t part = i % per_sample;
+        const int64_t begin = std::min(part * step, channels);
+        const int64_t end = part + 1 == per_sample
+                                ? channels
+                                : std::min(begin + step, channels);
+        f(i, i / per_sample, begin, end);
+      }
+    };
+    if (threads) {
+      parallel(count(), some);
+    } else {
+      some(0, count());
+    }
+  }
+};
+
+}  // namespace cyborg::detail

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+// The loops that read features row by row: a row is one channel of one sample,
+// its positions one after the other. Written once on vectors of any width.
+
+#include <cyborg/detail/vectors.hpp>
+
+#include <cstdint>
+#include <type_traits>
+
+#if CYBORG_KERNELS
+
+namespace cyborg::detail {
+
+/// Lanes of the last vector of a row that no other vector covers: rows end in
+/// a vector that overlaps the one before.
+template <class L>
+CYBORG_INLINE void tail_mask(typename L::Mask& mask, int64_t positions) {
+  const auto left = static_cast<int>(positions % L::kWidth);
+  for (int i = 0; i < L::kWidth; ++i) {
+    mask[i] = left == 0 || i >= L::kWidth - left ? -1 : 0;
+  }
+}
+
+template <class L>
+CYBORG_INLINE void apply_mask(
+    typename L::Vector& x, const typename L::Mask& mask) {
+  typename L::Mask bits;
+  __builtin_memcpy(&bits, &x, sizeof(x));
+  bits &= mask;
+  __builtin_memcpy(&x, &bits, sizeof(x));
+}
+
+/// Scaled sums of one vector a row, as many rows at once as it has lanes:
+/// `row(r, sum)` fills the vector.
+template <class L, class F>
+CYBORG_INLINE void summed_rows(
+    int64_t count, typename L::Scalar scale, typename L::Scalar* sums,
+    const F& row) {
+  constexpr int kWidth = L::kWidth;
+  typename L::Vector parts[kWidth];
+  int64_t r = 0;
+  for (; r + kWidth <= count; r += kWidth) {
+    for (int i = 0; i < kWidth; ++i) {
+      row(r + i, parts[i]);
+    }
+    sum_rows<L>(parts);
+    parts[0] *= scale;
+    store(sums + r, parts[0]);
+  }
+  for (; r < count; ++r) {
+    Sum<L> sum;
+    row(r, sum.vector);
+    sums[r] = scale * sum.total();
+  }
+}
+
+/// cam += sum over rows of weight[r] row[r], and pooled[r] = scale times the
+/// sum of row[r], for rows of kVectors vectors, the map in registers.
+template <class L, int kVectors, bool kPool>
+CYBORG_INLINE void short_forward(
+    const typename L::Scalar* rows, const typename L::Scalar* weight,
+    int64_t count, int64_t positions, typename L::Scalar* cam,
+    typename L::Scalar scale, typename L::Scalar* pooled) {
+  using Vector = typename L::Vector;
+  const int64_t last = positions - L::kWidth;
+  const auto at = [&](int i) CYBORG_INLINE_LAMBDA {
+    return i == kVectors - 1 ? last : int64_t{i} * L::kWidth;
+  };
+  typename L::Mask mask{};
+  tail_mask<L>(mask, positions);
+  Vector map[kVectors];
+  unrolled<kVectors>([&](auto i)
+                         CYBORG_INLINE_LAMBDA { load(map[i], cam + at(i)); });
+  const auto row = [&](int64_t r, Vector& sum) CYBORG_INLINE_LAMBDA {
+    const auto* values = rows + r * positions;
+    const auto factor = weight[r];
+    sum = Vector{};
+    unrolled<kVectors>([&](auto i) CYBORG_INLINE_LAMBDA {
+      Vector x;
+      load(x, values + at(i));
+      map[i] += factor * x;
+      if constexpr (kPool) {
+        if constexpr (i == kVectors - 1) {
+          apply_mask<L>(x, mask);
+        }
+        sum += x;
+      }
+    });
+  };
+  if constexpr (kPool) {
+    summed_rows<L>(count, scale, pooled, row);
+  } else {
+    Vector unused;
+    for (int64_t r = 0; r < count; ++r) {
+      row(r, unused);
+    }
+  }
+  unrolled<kVectors>([&](auto i)
+                         CYBORG_INLINE_LAMBDA { store(cam + at(i), map[i]); });
+}
+
+/// The same for rows of any length, kRows at once, the map in memory.
+template <class L, int kRows, bool kPool>
+CYBORG_INLINE void long_forward(
+    const typename L::Scalar* rows, const typename L::Scalar* weight,
+    int64_t positions, typename L::Scalar* cam, typename L::Scalar scale,
+    typename L::Scalar* pooled) {
+  using Scalar = typename L::Scalar;
+  Sum<L> sums[kRows];
+  each<L>(positions, [&](int64_t p, auto& map) CYBORG_INLINE_LAMBDA {
+    load(map, cam + p);
+    unrolled<kRows>([&](auto r) CYBORG_INLINE_LAMBDA {
+      std::decay_t<decltype(map)> x;
+      load(x, rows + r * positions + p);
+      const Scalar factor = weight[r];
+      map += factor * x;
+      if constexpr (kPool) {
+        sums[r].add(x);
+      }
+    });
+    store(cam + p, map);
+  });
+  if constexpr (kPool) {
+    unrolled<kRows>([&](auto r) CYBORG_INLINE_LAMBDA {
+      pooled[r] = scale * sums[r].total();
+    });
+  }
+}
+
+template <class L, bool kPool, int kVectors = L::kRegisters>
+CYBORG_INLINE void forward_rows(
+    const typename L::Scalar* rows, const typename L::Scalar* weight,
+    int64_t count, int64_t positions, typename L::Scalar* cam,
+    typename L::Scalar scale, typename L::Scalar* pooled) {
+  if constexpr (kVectors > 0) {
+    const int64_t vectors = (positions + L::kWidth - 1) / L::kWidth;
+    if (vectors == kVectors && positions >= L::kWidth) {
+      short_forward<L, kVectors, kPool>(
+          rows, weight, count, positions, cam, scale, pooled);
+    } else {
+      forward_rows<L, kPool, kVectors - 1>(
+          rows, weight, count, positions, cam, scale, pooled);
+    }
+  } else {
+    int64_t r = 0;
+    for (; r + 4 <= count; r += 4) {
+      long_forward<L, 4, kPool>(
+          rows + r * positions, weight + r, positions, cam, scale, pooled + r);
+    }
+    for (; r < count; ++r) {
+      long_forward<L, 1, kPool>(
+          rows + r * positions, weight + r, positions, cam, scale, pooled + r);
+    }
+  }
+}
+
+/// grad[r] = weight[r] cam_grad + scale pooled_grad[r], and weight_grad[r] =
+/// <row[r], cam_grad>, for rows of kVectors vectors.
+template <class L, int kVectors>
+CYBORG_INLINE void short_backward(
+    const typename L::Scalar* rows, const typename L::Scalar* weight,
+    int64_t count, int64_t positions, const typename L::Scalar* cam_grad,
+    typename L::Scalar scale, const typename L::Scalar* pooled_grad,
+    typename L::Scalar* grad, typename L::Scalar* weight_grad) {
+  using Vector = typename L::Vector;
+  const int64_t last = positions - L::kWidth;
+  const auto at = [&](int i) CYBORG_INLINE_LAMBDA {
+    return i == kVectors - 1 ? last : int64_t{i} * L::kWidth;
+  };
+  typename L::Mask mask{};
+  tail_mask<L>(mask, positions);
+  Vector map[kVectors];
+  unrolled<kVectors>(
+      [&](auto i) CYBORG_INLINE_LAMBDA { load(map[i], cam_grad + at(i)); });
+  Vector tail = map[kVectors - 1];
+  apply_mask<L>(tail, mask);
+  summed_rows<L>(
+      count, /*scale=*/1, weight_grad,
+      [&](int64_t r, Vector& sum) CYBORG_INLINE_LAMBDA {
+        const auto* values = rows + r * positions;
+        auto* out = grad + r * positions;
+        const auto factor = weight[r];
+        const auto shift = pooled_grad != nullptr ? scale * pooled_grad[r] : 0;
+        sum = Vector{};
+        unrolled<kVectors>([&](auto i) CYBORG_INLINE_LAMBDA {
+          Vector x;
+          load(x, values + at(i));
+          if constexpr (i == kVectors - 1) {
+            sum += x * tail;
+          } else {
+            sum += x * map[i];
+          }
+          const Vector y = factor * map[i] + shift;
+          store(out + at(i), y);
+        });
+      });
+}
+
+/// The same for one row of any length; kAdd adds to the gradient there is.
+template <class L, bool kAdd>
+CYBORG_INLINE void long_backward(
+    const typename L::Scalar* row, typename L::Scalar factor,
+    typename L::Scalar shift, int64_t positions,
+    const typename L::Scalar* cam_grad, typename L::Scalar* grad,
+    typename L::Scalar* weight_grad) {
+  Sum<L> sum;
+  each<L>(positions, [&](int64_t p, auto& map) CYBORG_INLINE_LAMBDA {
+    using X = std::decay_t<decltype(map)>;
+    load(map, cam_grad + p);
+    X x;
+    load(x, row + p);
+    sum.add(x * map);
+    if (grad != nullptr) {
+      X y = factor * map + shift;
+      if constexpr (kAdd) {
+        X before;
+        load(before, grad + p);
+        y += before;
+      }
+      store(grad + p, y);
+    }
+  });
+  *weight_grad = sum.total();
+}
+
+template <class L, int kVectors = L::kRegisters>
+CYBORG_INLINE void backward_rows(
+    const typename L::Scalar* rows, const typename L::Scalar* weight,
+    int64_t count, int64_t positions, const typename L::Scalar* cam_grad,
+    typename L::Scalar scale, const typename L::Scalar* pooled_grad,
+    typename L::Scalar* grad, typename L::Scalar* weight_grad, bool add) {
+  if constexpr (kVectors > 0) {
+    const int64_t vectors = (positions + L::kWidth - 1) / L::kWidth;
+    if (vectors == kVectors && positions >= L::kWidth && !add &&
+        grad != nullptr) {
+      short_backward<L, kVectors>(
+          rows, weight, count, positions, cam_grad, scale, pooled_grad, grad,
+          weight_grad);
+    } else {
+      backward_rows<L, kVectors - 1>(
+          rows, weight, count, positions, cam_grad, scale, pooled_grad, grad,
+          weight_grad, add);
+    }
+  } else {
+    for (int64_t r = 0; r < count; ++r) {
+      const auto* row = rows + r * positions;
+      auto* out = grad != nullptr ? grad + r * positions : nullptr;
+      const auto shift = pooled_grad != nullptr ? scale * pooled_grad[r] : 0;
+      if (add) {
+        long_backward<L, true>(
+            row, weight[r], 0, positions, cam_grad, out, weight_grad + r);
+      } else {
+        long_backward<L, false>(
+            row, weight[r], shift, positions, cam_grad, out, weight_grad + r);
+      }
+    }
+  }
+}
+
+}  // namespace cyborg::detail
+
+#endif  // CYBORG_KERNELS

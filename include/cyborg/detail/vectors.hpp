@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+// Vectors of a fixed width, for kernels that a header brings along: a user
+// compiles them with whatever flags there are, so each kernel is written once,
+// as a template on its vectors, and inlined into one function per instruction
+// set, which says what it may use. The processor is asked at run time.
+
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+
+#if defined(__GNUC__)  // GCC and Clang, whose vector types these are
+#define CYBORG_KERNELS 1
+#define CYBORG_INLINE inline __attribute__((always_inline))
+#define CYBORG_INLINE_LAMBDA __attribute__((always_inline))
+#else
+#define CYBORG_KERNELS 0
+#define CYBORG_INLINE inline
+#define CYBORG_INLINE_LAMBDA
+#endif
+
+#if CYBORG_KERNELS && defined(__x86_64__)
+#define CYBORG_AVX 1
+#define CYBORG_TARGET_AVX2 __attribute__((target("avx2,fma")))
+#else
+#define CYBORG_AVX 0
+#endif
+
+namespace cyborg::detail {
+
+/// What the kernels may use, from least to most.
+enum class Kernels { kNone, kPortable, kAvx2 };
+
+inline Kernels best_kernels() {
+#if CYBORG_AVX
+  static const Kernels best =
+      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
+          ? Kernels::kAvx2
+          : Kernels::kPortable;
+  return best;
+#else
+  return CYBORG_KERNELS ? Kernels::kPortable : Kernels::kNone;
+#endif
+}
+
+/// The most that this thread's calls may use.
+inline Kernels& kernel_limit() {
+  static thread_local Kernels limit = Kernels::kAvx2;
+  return limit;
+}
+
+/// What this thread's calls use.
+inline Kernels kernels() {
+  return kernel_limit() < best_kernels() ? kernel_limit() : best_kernels();
+}
+
+/// While it lives, calls of this thread use no more than `limit`; with kNone
+/// ATen's operators alone. For tests, and for who suspects a kernel.
+class KernelGuard {
+ public:
+  explicit KernelGuard(Kernels limit) : before_(kernel_limit()) {
+    kernel_limit() = limit;
+  }
+  ~KernelGuard() { kernel_limit() = before_; }
+  KernelGuard(const KernelGuard&) = delete;
+  KernelGuard& operator=(const KernelGuard&) = delete;
+
+ private:
+  Kernels before_;
+};
+
+#if CYBORG_KERNELS
+
+/// Vectors of `kBytes` that hold `T`. Nothing here takes or returns one by
+/// value: how that is done differs between instruction sets.
+template <class T, int kBytes>
+struct Lanes {
+  using Scalar = T;
+  using Bits = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
+  typedef T Vector __attribute__((vector_size(kBytes)));
+  typedef Bits Mask __attribute__((vector_size(kBytes)));
+  static constexpr int kWidth = kBytes / static_cast<int>(sizeof(T));
+  /// Rows up to this many vectors stay in registers; 16 bytes have too few.
+  static constexpr int kRegisters = kBytes >= 32 ? 8 : 0;
+};
+
+template <class X, class T>
+CYBORG_INLINE void load(X& to, const T* from) {
+  __builtin_memcpy(&to, from, sizeof(X));
+}
+
+template <class X, class T>
+CYBORG_INLINE void store(T* to, const X& from) {
+  __builtin_memcpy(to, &from, sizeof(X));
+}
+
+/// Calls `f` with 0, 1, ... N - 1 as types, so that arrays stay registers.
+template <int N, class F>
+CYBORG_INLINE void unrolled(const F& f) {
+  if constexpr (N > 0) {
+    unrolled<N - 1>(f);
+    f(std::integral_constant<int, N - 1>());
+  }
+}
+
+/// Calls `f(p, x)` for p up to n: x a vector for as long as whole ones are
+/// left, then a scalar. What x holds does not matter, its type does.
+template <class L, class F>
+CYBORG_INLINE void each(int64_t n, const F& f) {
+  int64_t p = 0;
+  for (; p + L::kWidth <= n; p += L::kWidth) {
+    typename L::Vector x{};
+    f(p, x);
+  }
+  for (; p < n; ++p) {
+    typename L::Scalar x{};
+    f(p, x);
+  }
+}
+
+/// A sum over what `each` visits.
+template <class L>
+struct Sum {
+  typename L::Vector vector{};
+  typename L::Scalar scalar{};
+
+  CYBORG_INLINE void add(const typename L::Vector& x) { vector += x; }
+  CYBORG_INLINE void add(const typename L::Scalar& x) { scalar += x; }
+  CYBORG_INLINE typename L::Scalar total() const {
+    typename L::Scalar sum = scalar;
+    for (int i = 0; i < L::kWidth; ++i) {
+      sum += vector[i];
+    }
+    return sum;
+  }
+};
+
+/// Lane i of a + b, where a holds the lower halves of blocks of `kBlock` of
+/// `first` and `second`, one after the other, and b the upper ones.
+template <class L, int kBlock, int... kLane>
+CYBORG_INLINE void fold_halves(
+    typename L::Vector& out, const typename L::Vector& first,
+    const typename L::Vector& second, std::integer_sequence<int, kLane...>) {
+#define CYBORG_LOWER \
+  (kLane % kBlock < kBlock / 2 ? kLane : L::kWidth + kLane - kBlock / 2)
+#define CYBORG_UPPER \
+  (kLane % kBlock < kBlock / 2 ? kLane + kBlock / 2 : L::kWidth + kLane)
+#if defined(__clang__) || __GNUC__ >= 12
+  out = __builtin_shufflevector(first, second, CYBORG_LOWER...) +
+        __builtin_shufflevector(first, second, CYBORG_UPPER...);
+#else
+  out = __builtin_shuffle(first, second, typename L::Mask{CYBORG_LOWER...}) +
+        __builtin_shuffle(first, second, typename L::Mask{CYBORG_UPPER...});
+#endif
+#undef CYBORG_LOWER
+#undef CYBORG_UPPER
+}
+
+/// rows[0][i] = the sum of rows[i], for as many rows as there are lanes.
+template <class L, int kBlock = L::kWidth>
+CYBORG_INLINE void sum_rows(typename L::Vector* rows) {
+  if constexpr (kBlock > 1) {
+    unrolled<kBlock / 2>([&](auto i) CYBORG_INLINE_LAMBDA {
+      fold_halves<L, kBlock>(
+          rows[i], rows[i], rows[i + kBlock / 2],
+          std::make_integer_sequence<int, L::kWidth>());
+    });
+    sum_rows<L, kBlock / 2>(rows);
+  }
+}
+
+#endif  // CYBORG_KERNELS
+
+}  // namespace cyborg::detail
