@@ -21,17 +21,25 @@ set(CYBORG_HEADERS
     include/cyborg/data/table.hpp
     include/cyborg/data/table_types.hpp
     include/cyborg/data/with_maps.hpp
+    include/cyborg/detail/derivatives.hpp
+    include/cyborg/detail/feature_pass.hpp
     include/cyborg/detail/graph.hpp
+    include/cyborg/detail/guidance.hpp
+    include/cyborg/detail/head_pass.hpp
     include/cyborg/detail/hook_impl.hpp
     include/cyborg/detail/human_target.hpp
+    include/cyborg/detail/map_kernels.hpp
     include/cyborg/detail/marks.hpp
     include/cyborg/detail/module_view.hpp
     include/cyborg/detail/observer.hpp
+    include/cyborg/detail/parallel.hpp
     include/cyborg/detail/precision.hpp
     include/cyborg/detail/provenance.hpp
     include/cyborg/detail/result.hpp
+    include/cyborg/detail/row_kernels.hpp
     include/cyborg/detail/trace.hpp
     include/cyborg/detail/unfrozen.hpp
+    include/cyborg/detail/vectors.hpp
     include/cyborg/guide/distances.hpp
     include/cyborg/guide/saliency_guided.hpp
     include/cyborg/human/annotations.hpp

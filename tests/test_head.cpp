@@ -158,7 +158,8 @@ TEST_CASE("A guided head says what it expected", "[head][error]") {
       "[2, 5, 3]");
   CHECK(error_of([&] {
           head->guided(torch::rand({2, 6, 3}), labels({0, 4}));
-        }) == "cyborg::cam: expected labels in [0, 3], got 4 at position 1");
+        }) == "cyborg::GuidedHead::guided: expected labels in [0, 3], got 4 at "
+           "position 1");
   CHECK(
       error_of([&] { head->from_linear(torch::nn::Linear(6, 3)); }) ==
       "cyborg::GuidedHead::from_linear: expected weight [4, 6] and a bias, "

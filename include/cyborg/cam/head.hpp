@@ -2,6 +2,9 @@
 #pragma once
 
 #include <cyborg/cam/methods.hpp>
+#include <cyborg/detail/feature_pass.hpp>
+#include <cyborg/detail/observer.hpp>
+#include <cyborg/detail/precision.hpp>
 
 #include <torch/nn/cloneable.h>
 #include <torch/nn/init.h>
@@ -11,7 +14,6 @@
 
 #include <cmath>
 #include <cstdint>
-#include <numeric>
 #include <ostream>
 #include <vector>
 
@@ -34,7 +36,7 @@ struct GuidedHeadOptions {
 /// The logits of a batch and the maps of its labels.
 struct GuidedHeadOutput {
   torch::Tensor logits;  ///< [B, K]
-  torch::Tensor cam;     ///< [B, *S]
+  torch::Tensor cam;     ///< [B, *S], or [B, K, *S] of all classes
 };
 
 /// The end of a classifier: the mean over the positions, and a linear layer
@@ -85,25 +87,58 @@ class GuidedHeadImpl : public torch::nn::Cloneable<GuidedHeadImpl> {
     }
   }
 
+  /// Under an armed `CamHook` and with up to 8 classes, the maps of all
+  /// classes are made on the way, so that the hook has them for any label.
+  ///
   /// Shapes: `features` [B, C, *S] -> [B, K].
   /// Gradient: to the features and the parameters.
   /// Throws: on features that are not [B, C, *S].
   torch::Tensor forward(const torch::Tensor& features) {
     check("cyborg::GuidedHead::forward", features);
-    std::vector<int64_t> positions(static_cast<size_t>(features.dim() - 2));
-    std::iota(positions.begin(), positions.end(), 2);
-    return torch::nn::functional::linear(
-        features.mean(positions), weight, bias);
+    return detail::Observer::armed() && options.classes() <= detail::kFewRows
+               ? of_all_classes(features).logits
+               : without_maps(features);
   }
 
+  /// Logits and maps in one pass over the features, whose gradient is written
+  /// once.
+  ///
   /// Shapes: `features` [B, C, *S], `labels` [B] -> logits [B, K], the maps
   /// of the labels' classes [B, *S] (see `functional::cam`).
   /// Gradient: to the features and the parameters.
   /// Throws: on shapes that do not fit and labels out of range on the CPU.
   GuidedHeadOutput guided(
       const torch::Tensor& features, const torch::Tensor& labels) {
-    check("cyborg::GuidedHead::guided", features);
-    return {forward(features), functional::cam(features, weight, labels)};
+    constexpr const char* kFunction = "cyborg::GuidedHead::guided";
+    check(kFunction, features);
+    detail::check_labels(kFunction, labels, features, options.classes());
+    return run(
+        features, detail::rows_of(features, weight, labels),
+        detail::map_sizes(features), detail::Sums::kBoth);
+  }
+
+  /// The same with the maps of the predicted classes, or of all classes
+  /// [B, K, *S].
+  ///
+  /// Throws: for CamClass::kLabel, which needs the labels.
+  GuidedHeadOutput guided(const torch::Tensor& features, CamClass which) {
+    constexpr const char* kFunction = "cyborg::GuidedHead::guided";
+    check(kFunction, features);
+    TORCH_CHECK_VALUE(
+        which != CamClass::kLabel, kFunction,
+        ": CamClass::kLabel needs the labels; call guided(features, labels)");
+    if (which == CamClass::kAll || options.classes() <= detail::kFewRows) {
+      GuidedHeadOutput out = of_all_classes(features);
+      if (which == CamClass::kPredicted) {
+        out.cam = functional::cam(
+            out.cam, /*weight=*/{}, detail::predicted_classes(out.logits));
+      }
+      return out;
+    }
+    const torch::Tensor logits = without_maps(features);
+    return {
+        logits,
+        functional::cam(features, weight, detail::predicted_classes(logits))};
   }
 
   /// Copies the parameters of `linear` into this head.
@@ -148,6 +183,44 @@ class GuidedHeadImpl : public torch::nn::Cloneable<GuidedHeadImpl> {
   torch::Tensor bias;
 
  private:
+  /// Means and maps in one pass, of which the hooks of this thread are told.
+  GuidedHeadOutput run(
+      const torch::Tensor& features, const detail::ModelMap& model,
+      at::IntArrayRef map_sizes, detail::Sums wanted) {
+    detail::FeatureSums sums;
+    {
+      const detail::NoAutocast no_autocast;
+      sums = detail::feature_sums(model, wanted);
+    }
+    GuidedHeadOutput out;
+    if (sums.maps.defined()) {
+      out.cam = sums.maps.reshape(map_sizes);
+    }
+    detail::Observer::report(
+        features, sums.pooled, weight,
+        model.index.defined() ? torch::Tensor() : out.cam);
+    out.logits = torch::nn::functional::linear(
+        sums.pooled.to(features.scalar_type()), weight, bias);
+    return out;
+  }
+
+  /// Features and weight in the type in which maps are made.
+  detail::ModelMap all_rows(const torch::Tensor& features) const {
+    const auto type = detail::compute_type(
+        c10::promoteTypes(features.scalar_type(), weight.scalar_type()));
+    return {features.to(type), weight.to(type), {}};
+  }
+
+  torch::Tensor without_maps(const torch::Tensor& features) {
+    return run(features, all_rows(features), {}, detail::Sums::kMeans).logits;
+  }
+
+  GuidedHeadOutput of_all_classes(const torch::Tensor& features) {
+    std::vector<int64_t> sizes = features.sizes().vec();
+    sizes[1] = options.classes();
+    return run(features, all_rows(features), sizes, detail::Sums::kBoth);
+  }
+
   void check(const char* function, const torch::Tensor& features) const {
     detail::check_features(function, features);
     TORCH_CHECK_VALUE(

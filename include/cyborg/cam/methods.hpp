@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <cyborg/detail/feature_pass.hpp>
 #include <cyborg/detail/precision.hpp>
 
 #include <torch/arg.h>
@@ -47,8 +48,8 @@ inline void check_features(
   TORCH_CHECK_VALUE(
       features.defined(), function, ": expected features [B, C, *S], got none");
   TORCH_CHECK_VALUE(
-      features.dim() >= 3 && features.numel() > 0, function,
-      ": expected features [B, C, *S], got ", features.sizes());
+      features.dim() >= 3 && (features.numel() > 0 || features.size(0) == 0),
+      function, ": expected features [B, C, *S], got ", features.sizes());
   TORCH_CHECK_VALUE(
       features.is_floating_point(), function,
       ": expected features of floating point, got ", features.scalar_type());
@@ -80,6 +81,16 @@ inline torch::Tensor label_sign(
   return target.to(type).mul(2).sub(1);
 }
 
+/// Classes that the logits tell apart; one logit tells two.
+inline int64_t logit_count(const torch::Tensor& logits) {
+  return logits.dim() == 1 ? 1 : logits.size(1);
+}
+
+inline torch::Tensor predicted_classes(const torch::Tensor& logits) {
+  return logit_count(logits) == 1 ? logits.reshape({-1}).gt(0).to(torch::kLong)
+                                  : logits.argmax(/*dim=*/1);
+}
+
 /// sum over channels of weights [B, C] times features [B, C, *S].
 inline torch::Tensor weigh_channels(
     const torch::Tensor& weights, const torch::Tensor& features) {
@@ -91,6 +102,20 @@ inline torch::Tensor weigh_channels(
 inline torch::Tensor weigh_positions(
     const torch::Tensor& gradient, const torch::Tensor& features) {
   return (gradient * to_compute_type(features)).sum(/*dim=*/1);
+}
+
+/// The map of the targets' classes as features and rows of a head, in float32
+/// at least. One row speaks for class 1: its negative is added for class 0.
+inline ModelMap rows_of(
+    const torch::Tensor& features, const torch::Tensor& weight,
+    const torch::Tensor& target) {
+  const at::ScalarType type = compute_type(
+      c10::promoteTypes(features.scalar_type(), weight.scalar_type()));
+  const torch::Tensor rows = weight.to(type);
+  return {
+      features.to(type),
+      (rows.size(0) == 1 ? at::cat({-rows, rows}) : rows).contiguous(),
+      target.to(at::kLong).contiguous()};
 }
 
 /// d(sum of score) / d(features), with a graph of its own in gradient mode
@@ -182,13 +207,9 @@ inline torch::Tensor cam(
     return maps.gather(/*dim=*/1, index.reshape(sizes).expand(one_class))
         .squeeze(1);
   }
-  const at::ScalarType type = detail::compute_type(
-      c10::promoteTypes(features.scalar_type(), weight.scalar_type()));
-  const torch::Tensor values = weight.to(type);
-  const torch::Tensor weights =
-      classes == 1 ? values * detail::label_sign(target, type).unsqueeze(1)
-                   : values.index_select(/*dim=*/0, index);
-  return detail::weigh_channels(weights, features.to(type));
+  return detail::feature_sums(
+             detail::rows_of(features, weight, target), detail::Sums::kMaps)
+      .maps.reshape(detail::map_sizes(features));
 }
 
 /// Class activation maps of all classes.

@@ -37,6 +37,9 @@ struct Observation {
   torch::Tensor weight;
   /// [K], its bias; undefined where there is none.
   torch::Tensor bias;
+  /// [B, K, *S], the maps of all classes, where a `GuidedHead` made them on
+  /// its way; otherwise undefined.
+  torch::Tensor maps;
   /// The shortest module name that ends in `features` ("layer4").
   std::string layer;
   /// The operators that collapsed space ("aten::adaptive_avg_pool2d").
@@ -97,11 +100,6 @@ inline CamMethod settled(const Observation& seen) {
     return seen.method;
   }
   return seen.exact ? CamMethod::kCam : CamMethod::kGradCam;
-}
-
-/// Classes that the logits tell apart; one logit tells two.
-inline int64_t logit_count(const torch::Tensor& logits) {
-  return logits.dim() == 1 ? 1 : logits.size(1);
 }
 
 inline void check_logits(const Observation& seen,
@@ -166,7 +164,8 @@ inline torch::Tensor Observation::cam(const torch::Tensor& logits,
   detail::check_labels("cyborg::Observation::cam", labels, features,
                        classes);
   if (detail::settled(*this) == CamMethod::kCam) {
-    return functional::cam(features, weight, labels);
+    return maps.defined() ? functional::cam(maps, /*weight=*/{}, labels)
+                          : functional::cam(features, weight, labels);
   }
   return scored(logits, labels, /*negate=*/classes == 1);
 }
@@ -179,24 +178,42 @@ inline torch::Tensor Observation::cam(const torch::Tensor& logits,
                     "labels; call cam(logits, labels)");
   const auto classes = detail::logit_count(logits);
   if (which == CamClass::kPredicted) {
-    auto predicted = classes == 1
-        ? logits.reshape({-1}).gt(0).to(torch::kLong)
-        : logits.argmax(/*dim=*/1);
-    return cam(logits, predicted);
+    return cam(logits, detail::predicted_classes(logits));
   }
   if (detail::settled(*this) == CamMethod::kCam) {
-    return functional::cam_all(features, weight);
+    return maps.defined() ? maps : functional::cam_all(features, weight);
   }
-  std::vector<torch::Tensor> maps;
+  std::vector<torch::Tensor> each;
   for (int64_t k = 0; k < classes; ++k) {
-    maps.push_back(scored(
+    each.push_back(scored(
         logits,
         torch::full({logits.size(0)}, k, logits.options().dtype(torch::kLong)
                                              .requires_grad(false)),
         /*negate=*/false));
   }
-  return torch::stack(maps, /*dim=*/1);
+  return torch::stack(each, /*dim=*/1);
 }
+
+namespace detail {
+
+/// The labels' maps in the unit of the logits, as features and head where the
+/// map is a class activation map, so that the loss can read those itself.
+inline ModelMap map_of_labels(const Observation& seen,
+                              const torch::Tensor& logits,
+                              const torch::Tensor& labels) {
+  if (!seen.defined() || settled(seen) != CamMethod::kCam ||
+      !seen.weight.defined() || seen.maps.defined()) {
+    const torch::Tensor maps = seen.cam(logits, labels);
+    const double scale = seen.logit_scale();
+    return {scale == 1 ? maps : maps * scale, {}, {}};
+  }
+  check_logits(seen, logits);
+  check_labels("cyborg::Observation::cam", labels, seen.features,
+               logit_count(logits));
+  return rows_of(seen.features, seen.weight, labels);
+}
+
+}  // namespace detail
 
 /// Prints layer, shape, reduction, and whether CAM is exact and why.
 inline std::ostream& operator<<(std::ostream& out, const Observation& seen) {

@@ -58,9 +58,13 @@ bool any_of(std::string_view name,
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
+/// How a guided head reports its mean: its kernels are no operators.
+constexpr std::string_view kGuidedHead = "cyborg::GuidedHead";
+
 /// Operators that average over positions when nothing else is between.
 inline bool averages(std::string_view op) {
-  static constexpr std::array<std::string_view, 7> kNames = {
+  static constexpr std::array<std::string_view, 8> kNames = {
+      kGuidedHead,
       "aten::mean",       "aten::adaptive_avg_pool1d",
       "aten::adaptive_avg_pool2d", "aten::adaptive_avg_pool3d",
       "aten::avg_pool1d", "aten::avg_pool2d",

@@ -218,6 +218,12 @@ inline void CamHook::read_head(const detail::Trace& trace,
   const std::string why =
       detail::inexact(head, collapsed, source, classes, mean_check_);
   seen.exact = why.empty();
+  for (const auto& made : trace.heads) {
+    if (seen.exact && made.features == source.key && seen.weight.defined() &&
+        made.weight.data_ptr() == seen.weight.data_ptr()) {
+      seen.maps = made.maps;
+    }
+  }
   seen.reason = !seen.exact ? why
       : head.weight.defined()
       ? "a linear head reads the mean over positions"

@@ -25,68 +25,94 @@ inline void check_per_sample(
 
 /// People's maps as [B, *S'], whether they came so or as [B, 1, *S'].
 inline torch::Tensor human_batch(
-    const char* function, const torch::Tensor& maps, const torch::Tensor& cam) {
+    const char* function, const torch::Tensor& maps, at::IntArrayRef model,
+    const at::Device& device) {
   TORCH_CHECK_VALUE(
       maps.defined(), function,
       ": expected maps of people, got none (a batch that nobody "
       "annotated: maps of NaN, or annotated all false)");
-  const bool channel = maps.dim() == cam.dim() + 1 && maps.size(1) == 1;
+  const auto dims = static_cast<int64_t>(model.size());
+  const bool channel = maps.dim() == dims + 1 && maps.size(1) == 1;
   TORCH_CHECK_VALUE(
-      (maps.dim() == cam.dim() || channel) && maps.size(0) == cam.size(0),
-      function,
+      (maps.dim() == dims || channel) && maps.size(0) == model[0], function,
       ": expected maps of people [B, *S] or [B, 1, *S] for a map of "
       "the model ",
-      cam.sizes(), ", got ", maps.sizes());
+      model, ", got ", maps.sizes());
   TORCH_CHECK_VALUE(
-      maps.device() == cam.device(), function, ": expected maps of people on ",
-      cam.device(), ", got ", maps.device());
+      maps.device() == device, function, ": expected maps of people on ",
+      device, ", got ", maps.device());
   TORCH_CHECK_VALUE(
       !maps.is_complex(), function,
       ": expected maps of people of real numbers, got ", maps.scalar_type());
   const torch::Tensor batch = channel ? maps.squeeze(1) : maps;
-  for (int64_t i = 1; i < cam.dim(); ++i) {
+  for (int64_t i = 1; i < dims; ++i) {
     TORCH_CHECK_VALUE(
-        batch.size(i) >= cam.size(i), function,
-        ": expected maps of people no smaller than the model's ", cam.sizes(),
+        batch.size(i) >= model[static_cast<size_t>(i)], function,
+        ": expected maps of people no smaller than the model's ", model,
         ", got ", maps.sizes());
   }
   return batch;
 }
 
-/// People's maps at the model's size, normalised, and which of them guide:
-/// those that are annotated, finite and (unless `normalizer` is kNone) not
-/// constant. The rest are zeros, from before the resize on, which would
-/// otherwise spread a NaN. They are targets: no gradient goes to them.
+/// People's maps at the model's size, before normalisation.
+struct HumanMaps {
+  at::Tensor maps;       // [B, P], contiguous, in the type of the model's map
+  at::Tensor annotated;  // [B] bool: which may guide; undefined: all
+};
+
+/// Takes people's maps to the model's size. They are targets: no gradient goes
+/// to them. Maps that cannot guide are zeros from before a resize on, which
+/// would otherwise spread a NaN.
 ///
-/// Shapes: `maps` [B, *S'] or [B, 1, *S'], `cam` [B, *S], `annotated` [B] or
-/// undefined -> [B, P] and [B] bool, in the type of `cam`.
-inline NormalizedMaps human_target(
-    const char* function, const torch::Tensor& maps, const torch::Tensor& cam,
-    const torch::Tensor& annotated, Normalizer normalizer) {
+/// Shapes: `maps` [B, *S'] or [B, 1, *S'], `annotated` [B] or undefined;
+/// `model` the sizes [B, *S] of the model's map, `like` a tensor of its batch,
+/// type and device.
+inline HumanMaps human_maps(
+    const char* function, const torch::Tensor& maps, at::IntArrayRef model,
+    const torch::Tensor& like, const torch::Tensor& annotated,
+    Normalizer normalizer) {
   const at::NoGradGuard no_grad;
-  const torch::Tensor batch =
-      human_batch(function, maps, cam).detach().to(cam.scalar_type());
-  const torch::Tensor flat = batch.flatten(1);
-  // No absolute floor: a density over a large picture is tiny everywhere.
-  torch::Tensor usable = usable_maps(flat, normalizer, /*floor=*/0);
+  const torch::Tensor batch = human_batch(function, maps, model, like.device())
+                                  .detach()
+                                  .to(like.scalar_type());
+  HumanMaps human{batch.flatten(1).contiguous(), {}};
   if (annotated.defined()) {
-    check_per_sample(function, "annotated", annotated, cam);
+    check_per_sample(function, "annotated", annotated, like);
     TORCH_CHECK_VALUE(
         at::isIntegralType(annotated.scalar_type(), /*includeBool=*/true),
         function, ": expected annotated of bool, got ",
         annotated.scalar_type());
-    usable = usable.logical_and(annotated.to(at::kBool));
+    human.annotated = annotated.to(at::kBool).contiguous();
   }
-  const torch::Tensor kept = zero_unusable(flat, usable);
-  const at::IntArrayRef size = cam.sizes().slice(1);
-  const torch::Tensor resized =
-      batch.sizes().slice(1) == size
-          ? kept
-          : human::resize(kept.reshape(batch.sizes()), size).flatten(1);
-  // Once more: detail finer than the model's map can average out.
-  usable = usable.logical_and(usable_maps(resized, normalizer, /*floor=*/0));
+  const at::IntArrayRef size = model.slice(1);
+  if (batch.sizes().slice(1) != size) {
+    // No absolute floor: a density over a large picture is tiny everywhere.
+    const torch::Tensor usable =
+        usable_maps(human.maps, normalizer, /*floor=*/0);
+    human.annotated = human.annotated.defined()
+                          ? usable.logical_and(human.annotated)
+                          : usable;
+    human.maps =
+        human::resize(
+            zero_unusable(human.maps, usable).reshape(batch.sizes()), size)
+            .flatten(1)
+            .contiguous();
+  }
+  return human;
+}
+
+/// The maps normalised, and which of them guide: those that are annotated,
+/// finite and (unless `normalizer` is kNone) not constant, at the model's size
+/// too, where detail can have averaged out. The rest are zeros.
+inline NormalizedMaps normalized_target(
+    const HumanMaps& human, Normalizer normalizer) {
+  const at::NoGradGuard no_grad;
+  torch::Tensor usable = usable_maps(human.maps, normalizer, /*floor=*/0);
+  if (human.annotated.defined()) {
+    usable = usable.logical_and(human.annotated);
+  }
   return {
-      normalize_usable(zero_unusable(resized, usable), usable, normalizer),
+      normalize_usable(zero_unusable(human.maps, usable), usable, normalizer),
       usable};
 }
 

@@ -80,6 +80,13 @@ inline Source make_source(const at::Tensor& tensor,
   return source;
 }
 
+/// What a guided head made of a map.
+struct HeadMaps {
+  NodeOutput features;
+  at::Tensor weight;  // [K, C]
+  at::Tensor maps;    // [B, K, *S]
+};
+
 /// The layer that `CamHookOptions::layer` names, and what it returned.
 ///
 /// C++ modules report neither their beginning nor their end. A layer's

@@ -39,6 +39,20 @@ class Observer {
     }
   }
 
+  /// Whether this thread is being observed.
+  static bool armed() {
+    return innermost() != nullptr;
+  }
+
+  /// Tells all observers of this thread what a guided head made of features:
+  /// the mean [B, C] and, where there are, maps of all classes.
+  static void report(const at::Tensor& features, const at::Tensor& pooled,
+                     const at::Tensor& weight, const at::Tensor& maps) {
+    for (auto* o = innermost(); o != nullptr; o = o->outer_) {
+      o->trace_.record_head(features, pooled, weight, maps);
+    }
+  }
+
   /// Throws what a callback could not.
   void rethrow() const {
     if (error_) {

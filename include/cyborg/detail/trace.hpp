@@ -24,6 +24,7 @@ class Trace {
  public:
   NamedLayer layer;
   std::vector<Source> sources;
+  std::vector<HeadMaps> heads;
   int64_t operators = 0;            // top-level operators seen
   bool convolution = false;         // one on the graph
   bool frozen_convolution = false;  // one that left no graph
@@ -45,7 +46,11 @@ class Trace {
       }
       return;  // the operator returned what it was given
     }
-    const Parents from = parents_of(key.node);
+    Parents from = parents_of(key.node);
+    if (op == kGuidedHead) {  // the weight makes its maps, not its mean
+      from.custom = false;
+      from.parameter = nullptr;
+    }
     Mark mark = derive(op, out, from);
     mark.node = out.grad_fn();
     mark.parameter = from.parameter;
@@ -58,6 +63,16 @@ class Trace {
       follow_layer(op, out, key, mark, from);
     }
     marks_.emplace(key, std::move(mark));
+  }
+
+  /// Takes the mean that a guided head made of features, and its maps.
+  void record_head(const at::Tensor& features, const at::Tensor& pooled,
+                   const at::Tensor& weight, const at::Tensor& maps) {
+    ++operators;
+    record(kGuidedHead, pooled);
+    if (maps.defined()) {
+      heads.push_back({node_output(features), weight, maps});
+    }
   }
 
   const Mark* find(const NodeOutput& key) const {

@@ -3,6 +3,8 @@
 
 #include <cyborg/cam/methods.hpp>  // CamClass
 #include <cyborg/cam/normalize.hpp>
+#include <cyborg/cam/observation.hpp>
+#include <cyborg/detail/guidance.hpp>
 #include <cyborg/detail/human_target.hpp>
 #include <cyborg/detail/precision.hpp>
 #include <cyborg/guide/distances.hpp>
@@ -11,10 +13,12 @@
 #include <torch/enum.h>  // torch::kMean, torch::kSum
 #include <torch/types.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 namespace cyborg {
 
@@ -66,34 +70,35 @@ struct LossTerms {
 
 namespace detail {
 
-template <class Distance, class = void>
-struct CompareScores {
-  static constexpr bool available = false;
-};
-template <class Distance>
-struct CompareScores<
-    Distance, std::void_t<decltype(std::declval<const Distance&>().from_scores(
-                  std::declval<const torch::Tensor&>(),
-                  std::declval<const torch::Tensor&>()))>> {
-  static constexpr bool available = true;
-};
-
-// What brings the maps of a source into the unit of the logits: a source that
-// does not say is in that unit.
 template <class Source, class = void>
-struct LogitScale {
-  static double of(const Source&) {
-    return 1;
-  }
-};
+struct has_observation : std::false_type {};
 template <class Source>
-struct LogitScale<
-    Source,
-    std::void_t<decltype(std::declval<const Source&>().logit_scale())>> {
-  static double of(const Source& source) {
-    return source.logit_scale();
+struct has_observation<
+    Source, std::void_t<decltype(std::declval<const Source&>().observation())>>
+    : std::true_type {};
+
+/// The map that a source gives for the labels or, without labels, for the
+/// predicted classes, in the unit of the logits.
+template <class Source>
+ModelMap map_of(
+    const Source& source, const torch::Tensor& logits,
+    const torch::Tensor& labels) {
+  if constexpr (std::is_convertible_v<const Source&, torch::Tensor>) {
+    return {source, {}, {}};
+  } else if constexpr (std::is_same_v<Source, Observation>) {
+    return labels.defined()
+               ? map_of_labels(source, logits, labels)
+               : map_of_labels(source, logits, predicted_classes(logits));
+  } else if constexpr (has_observation<Source>::value) {
+    return map_of(source.observation(), logits, labels);
+  } else {
+    return {
+        labels.defined() ? source.cam(logits, labels)
+                         : source.cam(logits, CamClass::kPredicted),
+        {},
+        {}};
   }
-};
+}
 
 }  // namespace detail
 
@@ -198,8 +203,11 @@ class SaliencyGuidedLoss {
     if (options_.alpha() == 1) {
       return unguided(task);
     }
+    const bool predicted = options_.cam_class() == CamClass::kPredicted;
     return guided(
-        task, model_maps(source, rows, classes), rows, maps, annotated, weight);
+        task,
+        detail::map_of(source, rows, predicted ? torch::Tensor() : classes),
+        rows, maps, annotated, weight);
   }
 
   /// The same for any task loss: regression, label smoothing, class weights,
@@ -227,7 +235,7 @@ class SaliencyGuidedLoss {
     if (cam.defined() && cam.dim() > 0) {
       check_weight(weight, cam);
     }
-    return guided(task, cam, cam, maps, annotated, weight);
+    return guided(task, {cam, {}, {}}, cam, maps, annotated, weight);
   }
 
  private:
@@ -275,103 +283,59 @@ class SaliencyGuidedLoss {
     return sums() ? weighted.sum() : weighted.mean();
   }
 
-  template <class Source>
-  torch::Tensor model_maps(
-      const Source& source, const torch::Tensor& logits,
-      const torch::Tensor& labels) const {
-    if constexpr (std::is_convertible_v<const Source&, torch::Tensor>) {
-      return source;
-    } else {
-      const torch::Tensor maps =
-          options_.cam_class() == CamClass::kPredicted
-              ? source.cam(logits, CamClass::kPredicted)
-              : source.cam(logits, labels);
-      const double scale = detail::LogitScale<Source>::of(source);
-      return scale == 1 ? maps : maps * scale;
-    }
-  }
-
   static LossTerms unguided(const torch::Tensor& task) {
     const torch::Tensor zero = at::zeros({}, task.options());
     return {task, task, zero, zero.to(at::kLong)};
   }
 
-  /// Distances [B] between maps [B, P] before the model's normalisation.
-  torch::Tensor compare(
-      const torch::Tensor& maps, const torch::Tensor& human,
-      const torch::Tensor& usable, Normalizer normalizer) const {
-    if constexpr (detail::CompareScores<Distance>::available) {
-      if (normalizer == Normalizer::kSoftmax) {
-        return distance_.from_scores(maps, human);
-      }
-    }
-    return distance_(detail::normalize_usable(maps, usable, normalizer), human);
-  }
-
   LossTerms guided(
-      const torch::Tensor& task, const torch::Tensor& cam,
+      const torch::Tensor& task, detail::ModelMap model,
       const torch::Tensor& batch, const torch::Tensor& human_maps,
       const torch::Tensor& annotated, const torch::Tensor& weight) const {
+    const torch::Tensor& values = model.values;
     TORCH_CHECK_VALUE(
-        cam.defined(), kName, ": expected a map of the model, got none");
+        values.defined(), kName, ": expected a map of the model, got none");
+    const std::vector<int64_t> sizes = model.sizes();
     TORCH_CHECK_VALUE(
-        cam.dim() >= 2 && cam.size(0) == batch.size(0) && cam.numel() > 0 &&
-            cam.is_floating_point(),
+        sizes.size() >= 2 && sizes[0] == batch.size(0) && values.numel() > 0 &&
+            values.is_floating_point(),
         kName, ": expected a map of the model [B, *S] of floating point",
         " for a batch of ", batch.dim() > 0 ? batch.size(0) : 0, ", got ",
-        cam.sizes(), " of ", cam.scalar_type());
+        at::IntArrayRef(sizes), " of ", values.scalar_type());
     TORCH_CHECK_VALUE(
-        cam.device() == task.device(), kName,
+        values.device() == task.device(), kName,
         ": expected a map of the model on ", task.device(), ", got ",
-        cam.device());
+        values.device());
     TORCH_CHECK(
         !at::GradMode::is_enabled() || !task.requires_grad() ||
-            cam.requires_grad(),
+            model.requires_grad(),
         kName,
         ": the saliency term has no gradient path: the task's loss "
         "requires a gradient and the model's map does not, so guidance would "
         "change nothing. Compute the map in gradient mode from features that "
         "are neither detached nor frozen, or set alpha to 1");
 
-    const Normalizer normalizer =
-        options_.map_normalizer().value_or(Distance::map_normalizer);
-    const Normalizer human_normalizer =
-        options_.human_normalizer().value_or(Distance::human_normalizer);
+    const detail::Guidance how{
+        options_.map_normalizer().value_or(Distance::map_normalizer),
+        options_.human_normalizer().value_or(Distance::human_normalizer),
+        1 - options_.alpha(), sums()};
+    const bool one_position = std::all_of(
+        sizes.begin() + 1, sizes.end(), [](int64_t n) { return n == 1; });
     TORCH_CHECK_VALUE(
-        cam.numel() > cam.size(0) || (normalizer == Normalizer::kNone &&
-                                      human_normalizer == Normalizer::kNone),
+        !one_position ||
+            (how.model == Normalizer::kNone && how.human == Normalizer::kNone),
         kName, ": expected a map of the model of more than one position, got ",
-        cam.sizes(),
+        at::IntArrayRef(sizes),
         ", which is flat whatever it holds: take an earlier layer, or larger "
         "pictures");
 
     const detail::NoAutocast no_autocast;
-    const torch::Tensor values = detail::to_compute_type(cam);
-    const detail::NormalizedMaps human = detail::human_target(
-        kName, human_maps, values, annotated, human_normalizer);
-    const torch::Tensor flat = values.flatten(1);
-    const torch::Tensor usable = human.usable.logical_and(
-        detail::usable_maps(flat, normalizer, detail::kModelFloor));
-    torch::Tensor distances = compare(
-        detail::zero_unusable(flat, usable), human.maps, usable, normalizer);
-    TORCH_CHECK_VALUE(
-        distances.dim() == 1 && distances.size(0) == flat.size(0), kName,
-        ": expected distances [", flat.size(0), "] from the distance, got ",
-        distances.sizes());
-    distances = distances.masked_fill(usable.logical_not(), 0);
-    if (weight.defined()) {
-      distances = distances * weight.to(distances.scalar_type());
-    }
-
-    const torch::Tensor count = usable.sum();
-    const double guidance = 1 - options_.alpha();
-    const torch::Tensor share =
-        count.to(values.scalar_type()).div(flat.size(0)).mul(guidance);
-    const torch::Tensor sum = distances.sum();
-    const torch::Tensor saliency = sums() ? sum : sum / count.clamp_min(1);
-    const torch::Tensor total =
-        (1 - share) * task + (sums() ? saliency * guidance : saliency * share);
-    return {total, task, saliency, count};
+    model.values = detail::to_compute_type(values);
+    const auto human = detail::human_maps(
+        kName, human_maps, sizes, model.values, annotated, how.human);
+    const auto terms =
+        detail::guide(kName, distance_, how, task, model, human, weight);
+    return {terms[0], task, terms[1], terms[2]};
   }
 
   SaliencyGuidedLossOptions options_;

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <torch/csrc/autograd/autograd.h>  // grad
+
+#include <cstddef>
+#include <vector>
+
+namespace cyborg::detail {
+
+/// The derivatives of `outputs`, weighted by `grads` (undefined: zero), to the
+/// inputs that require one, with a graph of their own.
+inline std::vector<at::Tensor> derivatives(
+    const std::vector<at::Tensor>& outputs,
+    const std::vector<at::Tensor>& inputs,
+    const std::vector<at::Tensor>& grads) {
+  std::vector<at::Tensor> of, weights, to;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (grads[i].defined() && outputs[i].requires_grad()) {
+      of.push_back(outputs[i]);
+      weights.push_back(grads[i]);
+    }
+  }
+  for (const at::Tensor& input : inputs) {
+    if (input.defined() && input.requires_grad()) {
+      to.push_back(input);
+    }
+  }
+  std::vector<at::Tensor> found(inputs.size());
+  if (of.empty() || to.empty()) {
+    return found;
+  }
+  const auto each = torch::autograd::grad(
+      of, to, weights, /*retain_graph=*/true, /*create_graph=*/true,
+      /*allow_unused=*/true);
+  for (size_t i = 0, next = 0; i < inputs.size(); ++i) {
+    if (inputs[i].defined() && inputs[i].requires_grad()) {
+      found[i] = each[next++];
+    }
+  }
+  return found;
+}
+
+}  // namespace cyborg::detail

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <cyborg/detail/derivatives.hpp>
+#include <cyborg/detail/head_pass.hpp>
+#include <cyborg/detail/precision.hpp>
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/bmm.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <type_traits>
+#include <vector>
+
+namespace cyborg::detail {
+
+/// With up to so many classes their maps are made in one pass; with more a
+/// matrix product is faster.
+constexpr int64_t kFewRows = 8;
+
+/// Whether a kernel may read it: memory of this machine, rows one after the
+/// other, float32 or float64.
+inline bool kernel_reads(const at::Tensor& tensor) {
+  return tensor.defined() && tensor.device().is_cpu() &&
+         tensor.layout() == at::kStrided && tensor.has_storage() &&
+         (tensor.scalar_type() == at::kFloat ||
+          tensor.scalar_type() == at::kDouble) &&
+         tensor.is_contiguous() && !tensor.is_neg();
+}
+
+/// A model's maps [B, *S], or the features and the head that they are made of.
+struct ModelMap {
+  at::Tensor values;  // [B, *S]; with a weight, features [B, C, *S]
+  at::Tensor weight;  // [K, C], or undefined
+  at::Tensor index;   // [B], the row of the weight for each sample
+
+  std::vector<int64_t> sizes() const {
+    std::vector<int64_t> all = values.sizes().vec();
+    if (weight.defined()) {
+      all.erase(all.begin() + 1);
+    }
+    return all;
+  }
+  bool requires_grad() const {
+    return values.requires_grad() ||
+           (weight.defined() && weight.requires_grad());
+  }
+  /// Whether a kernel may read all of it.
+  bool kernels_read() const {
+    return kernels() != Kernels::kNone && kernel_reads(values) &&
+           (!weight.defined() ||
+            (kernel_reads(weight) &&
+             weight.scalar_type() == values.scalar_type()));
+  }
+};
+
+/// What is made of features [B, C, *S] and the rows of a weight [K, C].
+struct FeatureSums {
+  at::Tensor pooled;  // [B, C], means over positions
+  at::Tensor maps;    // [B, P] of the rows that an index names, or [B, K, P]
+};
+
+/// Which of those.
+enum class Sums { kMaps, kMeans, kBoth };
+
+/// The same by ATen's operators.
+inline FeatureSums feature_sums_by_operators(
+    const at::Tensor& features, const at::Tensor& weight,
+    const at::Tensor& index, Sums wanted) {
+  const at::Tensor flat = features.flatten(2);
+  FeatureSums sums;
+  if (wanted != Sums::kMaps) {
+    sums.pooled = flat.mean(/*dim=*/2);
+  }
+  if (wanted != Sums::kMeans) {
+    sums.maps = index.defined()
+                    ? at::bmm(weight.index_select(0, index).unsqueeze(1), flat)
+                          .squeeze(1)
+                    : at::matmul(weight, flat);
+  }
+  return sums;
+}
+
+#if CYBORG_KERNELS
+
+/// Adds the shares [B, maps, C] of the samples to the rows of the weight that
+/// they are shares of.
+template <class T>
+at::Tensor weight_gradient(
+    const at::Tensor& weight, const at::Tensor& index,
+    const at::Tensor& shares) {
+  if (!index.defined()) {
+    return shares.sum(/*dim=*/0);
+  }
+  at::Tensor out = at::zeros_like(weight);
+  const int64_t channels = weight.size(1);
+  const auto* row = index.template data_ptr<int64_t>();
+  const auto* share = shares.template data_ptr<T>();
+  auto* total = out.template data_ptr<T>();
+  for (int64_t b = 0; b < index.numel(); ++b) {
+    T* to = total + row[b] * channels;
+    const T* from = share + b * channels;
+    each<Lanes<T, 16>>(channels, [&](int64_t c, auto& sum) {
+      std::decay_t<decltype(sum)> one;
+      load(one, from + c);
+      load(sum, to + c);
+      sum += one;
+      store(to + c, sum);
+    });
+  }
+  return out;
+}
+
+template <class T>
+HeadPass<T> head_pass(
+    const at::Tensor& features, const at::Tensor& weight,
+    const at::Tensor& index, Sums wanted) {
+  HeadPass<T> pass;
+  pass.batch = features.size(0);
+  pass.channels = features.size(1);
+  pass.positions = 1;
+  for (int64_t d = 2; d < features.dim(); ++d) {
+    pass.positions *= features.size(d);
+  }
+  pass.maps = wanted == Sums::kMeans ? 0 : index.defined() ? 1 : weight.size(0);
+  pass.features = features.template data_ptr<T>();
+  pass.weight = weight.template data_ptr<T>();
+  pass.index = index.defined() ? index.template data_ptr<int64_t>() : nullptr;
+  return pass;
+}
+
+/// Maps and means in one pass over the features.
+template <class T>
+FeatureSums sum_features(
+    const at::Tensor& features, const at::Tensor& weight,
+    const at::Tensor& index, Sums wanted) {
+  auto pass = head_pass<T>(features, weight, index, wanted);
+  const auto options = features.options().requires_grad(false);
+  FeatureSums sums;
+  if (wanted != Sums::kMeans) {
+    sums.maps =
+        index.defined()
+            ? at::zeros({pass.batch, pass.positions}, options)
+            : at::zeros({pass.batch, pass.maps, pass.positions}, options);
+    pass.cam = sums.maps.template data_ptr<T>();
+  }
+  if (wanted != Sums::kMaps) {
+    sums.pooled = at::empty({pass.batch, pass.channels}, options);
+    pass.pooled = sums.pooled.template data_ptr<T>();
+  }
+  head_forward(pass);
+  return sums;
+}
+
+/// The gradients of features and weight, as far as they are needed, from those
+/// of maps and means (undefined: zero).
+template <class T>
+std::vector<at::Tensor> feature_gradients(
+    const at::Tensor& features, const at::Tensor& weight,
+    const at::Tensor& index, const at::Tensor& maps_grad,
+    const at::Tensor& pooled_grad, bool for_features, bool for_weight) {
+  const Sums wanted = maps_grad.defined() ? Sums::kBoth : Sums::kMeans;
+  auto pass = head_pass<T>(features, weight, index, wanted);
+  const auto options = features.options().requires_grad(false);
+  at::Tensor maps, pooled, shares, out;
+  if (maps_grad.defined()) {
+    maps = maps_grad.contiguous();
+    pass.cam_grad = maps.template data_ptr<T>();
+    shares = at::zeros({pass.batch, pass.maps, pass.channels}, options);
+    pass.weight_grad = shares.template data_ptr<T>();
+  }
+  if (pooled_grad.defined()) {
+    pooled = pooled_grad.contiguous();
+    pass.pooled_grad = pooled.template data_ptr<T>();
+  }
+  if (for_features) {
+    out = at::empty_like(features);
+    pass.features_grad = out.template data_ptr<T>();
+  }
+  head_backward(pass);
+  return {
+      out, for_weight && shares.defined()
+               ? weight_gradient<T>(weight, index, shares)
+               : at::Tensor()};
+}
+
+/// What a pass is to make. (An undefined tensor cannot be an argument of its
+/// own to `apply`.)
+struct Wanted {
+  at::Tensor index;  // the rows of the maps; undefined: all
+  Sums sums;
+};
+
+/// Pooling and maps in one pass over the features, one write of their gradient.
+template <class T>
+struct FeaturePass : torch::autograd::Function<FeaturePass<T>> {
+  static torch::autograd::variable_list forward(
+      torch::autograd::AutogradContext* context, const at::Tensor& features,
+      const at::Tensor& weight, const Wanted& wanted) {
+    context->save_for_backward({features, weight, wanted.index});
+    context->saved_data["sums"] = static_cast<int64_t>(wanted.sums);
+    context->set_materialize_grads(false);
+    return listed(sum_features<T>(features, weight, wanted.index, wanted.sums));
+  }
+
+  static torch::autograd::variable_list backward(
+      torch::autograd::AutogradContext* context,
+      torch::autograd::variable_list grads) {
+    const auto saved = context->get_saved_variables();
+    const at::Tensor &features = saved[0], &weight = saved[1],
+                     &index = saved[2];
+    const auto sums = static_cast<Sums>(context->saved_data["sums"].toInt());
+    std::vector<at::Tensor> found;
+    if (at::GradMode::is_enabled()) {
+      // A derivative of this derivative is wanted.
+      found = derivatives(
+          listed(feature_sums_by_operators(features, weight, index, sums)),
+          {features, weight}, grads);
+    } else {
+      found = feature_gradients<T>(
+          features, weight, index,
+          sums == Sums::kMeans ? at::Tensor() : grads.back(),
+          sums == Sums::kMaps ? at::Tensor() : grads.front(),
+          features.requires_grad(), weight.requires_grad());
+    }
+    found.resize(3);  // nothing for what is wanted
+    return found;
+  }
+
+ private:
+  static torch::autograd::variable_list listed(const FeatureSums& sums) {
+    torch::autograd::variable_list list;
+    for (const at::Tensor& sum : {sums.pooled, sums.maps}) {
+      if (sum.defined()) {
+        list.push_back(sum);
+      }
+    }
+    return list;
+  }
+};
+
+#endif  // CYBORG_KERNELS
+
+/// Maps and means, by the kernels where they can.
+inline FeatureSums feature_sums(const ModelMap& model, Sums wanted) {
+#if CYBORG_KERNELS
+  if (model.kernels_read() &&
+      (wanted == Sums::kMeans || model.index.defined() ||
+       model.weight.size(0) <= kFewRows)) {
+    const auto apply = [&](auto type) {
+      const auto out = FeaturePass<decltype(type)>::apply(
+          model.values, model.weight, Wanted{model.index, wanted});
+      return FeatureSums{
+          wanted == Sums::kMaps ? at::Tensor() : out.front(),
+          wanted == Sums::kMeans ? at::Tensor() : out.back()};
+    };
+    return model.values.scalar_type() == at::kDouble ? apply(double())
+                                                     : apply(float());
+  }
+#endif
+  return feature_sums_by_operators(
+      model.values, model.weight, model.index, wanted);
+}
+
+/// The maps [B, P] themselves.
+inline at::Tensor flat_maps(const ModelMap& model) {
+  return model.weight.defined() ? feature_sums(model, Sums::kMaps).maps
+                                : model.values.flatten(1);
+}
+
+}  // namespace cyborg::detail

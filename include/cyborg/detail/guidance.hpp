@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+// The saliency term and its blend with the task's loss: by ATen's operators
+// for any tensor and any distance, and fused for the built-in distances.
+
+#include <cyborg/cam/normalize.hpp>
+#include <cyborg/detail/derivatives.hpp>
+#include <cyborg/detail/feature_pass.hpp>
+#include <cyborg/detail/human_target.hpp>
+#include <cyborg/detail/map_kernels.hpp>
+#include <cyborg/guide/distances.hpp>
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+namespace cyborg::detail {
+
+/// How maps are compared and blended.
+struct Guidance {
+  Normalizer model, human;
+  double strength;  // 1 - alpha
+  bool sums;        // reduction kSum
+};
+
+/// Total, saliency, count of guided samples.
+using GuidedTerms = std::vector<at::Tensor>;
+
+template <class Distance, class = void>
+struct CompareScores {
+  static constexpr bool available = false;
+};
+template <class Distance>
+struct CompareScores<
+    Distance, std::void_t<decltype(std::declval<const Distance&>().from_scores(
+                  std::declval<const at::Tensor&>(),
+                  std::declval<const at::Tensor&>()))>> {
+  static constexpr bool available = true;
+};
+
+/// Distances [B] of maps [B, P], the model's before normalisation.
+template <class Distance>
+at::Tensor compare(
+    const Distance& distance, const at::Tensor& maps, const at::Tensor& human,
+    const at::Tensor& usable, Normalizer normalizer) {
+  if constexpr (CompareScores<Distance>::available) {
+    if (normalizer == Normalizer::kSoftmax) {
+      return distance.from_scores(maps, human);
+    }
+  }
+  return distance(normalize_usable(maps, usable, normalizer), human);
+}
+
+template <class Distance>
+GuidedTerms guide_by_operators(
+    const char* function, const Distance& distance, const Guidance& how,
+    const at::Tensor& task, const at::Tensor& model, const HumanMaps& human,
+    const at::Tensor& weight) {
+  const NormalizedMaps target = normalized_target(human, how.human);
+  const at::Tensor usable =
+      target.usable.logical_and(usable_maps(model, how.model, kModelFloor));
+  at::Tensor distances = compare(
+      distance, zero_unusable(model, usable), target.maps, usable, how.model);
+  TORCH_CHECK_VALUE(
+      distances.dim() == 1 && distances.size(0) == model.size(0), function,
+      ": expected distances [", model.size(0), "] from the distance, got ",
+      distances.sizes());
+  distances = distances.masked_fill(usable.logical_not(), 0);
+  if (weight.defined()) {
+    distances = distances * weight.to(distances.scalar_type());
+  }
+  const at::Tensor count = usable.sum();
+  const at::Tensor share =
+      count.to(model.scalar_type()).div(model.size(0)).mul(how.strength);
+  const at::Tensor sum = distances.sum();
+  const at::Tensor saliency = how.sums ? sum : sum / count.clamp_min(1);
+  const at::Tensor total =
+      (1 - share) * task +
+      (how.sums ? saliency * how.strength : saliency * share);
+  return {total, saliency, count};
+}
+
+#if CYBORG_KERNELS
+
+/// The distances of the guided samples.
+struct Compared {
+  double sum = 0;
+  int64_t count = 0;
+};
+
+/// Compares all samples; `gradient` [B, P] becomes the derivative of each
+/// sample's distance to the model's map, zero for those that are not guided.
+template <class Distance, class T>
+Compared compare_maps(
+    const Guidance& how, const at::Tensor& model, const HumanMaps& human,
+    const at::Tensor& weight, const at::Tensor& gradient) {
+  const int64_t batch = model.size(0), size = model.size(1);
+  const auto* model_at = model.template data_ptr<T>();
+  const auto* human_at = human.maps.template data_ptr<T>();
+  const bool* wanted = human.annotated.defined()
+                           ? human.annotated.template data_ptr<bool>()
+                           : nullptr;
+  const T* weight_at =
+      weight.defined() ? weight.template data_ptr<T>() : nullptr;
+  auto* gradient_at = gradient.template data_ptr<T>();
+  std::vector<Compared> each(static_cast<size_t>(batch));
+  const auto some = [&](int64_t begin, int64_t end) {
+    std::vector<T> normalized(static_cast<size_t>(2 * size));
+    T* m = normalized.data();
+    T* h = m + size;
+    for (int64_t b = begin; b < end; ++b) {
+      MapView<T> ours(model_at + b * size, size, how.model);
+      MapView<T> theirs(human_at + b * size, size, how.human);
+      T* grad = gradient_at + b * size;
+      if ((wanted != nullptr && !wanted[b]) || !theirs.usable(/*floor=*/0) ||
+          !ours.usable(kModelFloor)) {
+        std::fill_n(grad, size, T(0));
+        continue;
+      }
+      ours.normalize(m);
+      theirs.normalize(h);
+      double distance = DistanceKernel<Distance>::compare(ours, m, h, grad);
+      if (weight_at != nullptr) {
+        distance *= static_cast<double>(weight_at[b]);
+        for (int64_t i = 0; i < size; ++i) {
+          grad[i] *= weight_at[b];
+        }
+      }
+      each[static_cast<size_t>(b)] = {distance, 1};
+    }
+  };
+  if (batch * size > kWorthThreads) {
+    parallel(batch, some);
+  } else {
+    some(0, batch);
+  }
+  Compared all;
+  for (const Compared& sample : each) {  // in their order, on any threads
+    all.sum += sample.sum;
+    all.count += sample.count;
+  }
+  return all;
+}
+
+/// What the fused loss is given beside its variables, which are the task's
+/// loss, the model's values and, where they are features, the weight. (An
+/// undefined tensor cannot be a variable.)
+struct GuidanceInput {
+  Guidance how;
+  at::Tensor index;
+  HumanMaps human;
+  at::Tensor weight;  // of the samples
+};
+
+/// Class activation map, normalisation, distance and blend in one: the features
+/// are read once, and their gradient is written once in backward.
+template <class Distance, class T>
+struct FusedGuidance : torch::autograd::Function<FusedGuidance<Distance, T>> {
+  static torch::autograd::variable_list forward(
+      torch::autograd::AutogradContext* context, at::TensorList variables,
+      const GuidanceInput& input) {
+    const Guidance& how = input.how;
+    const at::Tensor &task = variables[0], &values = variables[1];
+    const at::Tensor weight =
+        variables.size() > 2 ? variables[2] : at::Tensor();
+    const at::Tensor model =
+        weight.defined()
+            ? sum_features<T>(values, weight, input.index, Sums::kMaps).maps
+            : values.flatten(1);
+    const at::Tensor gradient = at::empty_like(model);
+    const Compared all = compare_maps<Distance, T>(
+        how, model, input.human, input.weight, gradient);
+    const auto count = static_cast<double>(all.count);
+    const auto batch = static_cast<double>(model.size(0));
+    const double share = how.strength * count / batch;
+    const double each = how.sums ? 1 : 1 / std::max(count, 1.0);
+    const double saliency = all.sum * each;
+    const double weighted = how.sums ? how.strength : share;
+    const auto options = model.options().requires_grad(false);
+    const auto number = [&](double value) {
+      const at::Tensor out = at::empty({}, options);
+      *out.template data_ptr<T>() = static_cast<T>(value);
+      return out;
+    };
+    const auto loss = static_cast<double>(*task.template data_ptr<T>());
+    const at::Tensor counted = at::empty({}, options.dtype(at::kLong));
+    *counted.template data_ptr<int64_t>() = all.count;
+    context->mark_non_differentiable({counted});
+    context->set_materialize_grads(false);
+    context->save_for_backward(
+        {task, values, weight, input.index, input.human.maps,
+         input.human.annotated, input.weight, gradient});
+    context->saved_data["model"] = static_cast<int64_t>(how.model);
+    context->saved_data["human"] = static_cast<int64_t>(how.human);
+    context->saved_data["strength"] = how.strength;
+    context->saved_data["sums"] = how.sums;
+    context->saved_data["to_task"] = 1 - share;
+    context->saved_data["to_total"] = weighted * each;
+    context->saved_data["to_saliency"] = each;
+    return {
+        number((1 - share) * loss + weighted * saliency), number(saliency),
+        counted};
+  }
+
+  static torch::autograd::variable_list backward(
+      torch::autograd::AutogradContext* context,
+      torch::autograd::variable_list grads) {
+    const auto saved = context->get_saved_variables();
+    auto& data = context->saved_data;
+    const at::Tensor &task = saved[0], &values = saved[1], &weight = saved[2];
+    std::vector<at::Tensor> found(3);  // of task, values, weight
+    if (at::GradMode::is_enabled()) {
+      // A derivative of this derivative is wanted.
+      Guidance how;
+      how.model = static_cast<Normalizer>(data["model"].toInt());
+      how.human = static_cast<Normalizer>(data["human"].toInt());
+      how.strength = data["strength"].toDouble();
+      how.sums = data["sums"].toBool();
+      const auto terms = guide_by_operators(
+          "", Distance(), how, task,
+          weight.defined()
+              ? feature_sums_by_operators(values, weight, saved[3], Sums::kMaps)
+                    .maps
+              : values.flatten(1),
+          {saved[4], saved[5]}, saved[6]);
+      found = derivatives(
+          {terms[0], terms[1]}, {task, values, weight}, {grads[0], grads[1]});
+    } else {
+      const auto number = [](const at::Tensor& grad) {
+        return grad.defined()
+                   ? static_cast<double>(*grad.template data_ptr<T>())
+                   : 0;
+      };
+      const double total = number(grads[0]);
+      if (task.requires_grad() && grads[0].defined()) {
+        found[0] = grads[0] * data["to_task"].toDouble();
+      }
+      const at::Tensor gradient =
+          saved[7] * (total * data["to_total"].toDouble() +
+                      number(grads[1]) * data["to_saliency"].toDouble());
+      if (!weight.defined()) {
+        found[1] = gradient.view_as(values);
+      } else {
+        const auto both = feature_gradients<T>(
+            values, weight, saved[3], gradient, /*pooled_grad=*/{},
+            values.requires_grad(), weight.requires_grad());
+        found[1] = both[0];
+        found[2] = both[1];
+      }
+    }
+    found.resize(weight.defined() ? 4 : 3);  // nothing for the input
+    return found;
+  }
+};
+
+#endif  // CYBORG_KERNELS
+
+/// Fused where it can be: a built-in distance, and maps that a kernel reads.
+template <class Distance>
+GuidedTerms guide(
+    const char* function, const Distance& distance, const Guidance& how,
+    const at::Tensor& task, const ModelMap& model, const HumanMaps& human,
+    const at::Tensor& weight) {
+#if CYBORG_KERNELS
+  if constexpr (DistanceKernel<Distance>::kOwn) {
+    const auto type = model.values.scalar_type();
+    if (model.kernels_read() && kernel_reads(task) &&
+        task.scalar_type() == type) {
+      const auto apply = [&](auto number) {
+        using Fused = FusedGuidance<Distance, decltype(number)>;
+        const GuidanceInput input{
+            how, model.index, human,
+            weight.defined() ? weight.to(type).contiguous() : weight};
+        return model.weight.defined()
+                   ? Fused::apply(
+                         at::TensorList({task, model.values, model.weight}),
+                         input)
+                   : Fused::apply(at::TensorList({task, model.values}), input);
+      };
+      return type == at::kDouble ? apply(double()) : apply(float());
+    }
+  }
+#endif
+  return guide_by_operators(
+      function, distance, how, task, flat_maps(model), human, weight);
+}
+
+}  // namespace cyborg::detail
