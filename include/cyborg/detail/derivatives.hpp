@@ -2,12 +2,23 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <ATen/ops/alias.h>
 #include <torch/csrc/autograd/autograd.h>  // grad
 
 #include <cstddef>
 #include <vector>
 
 namespace cyborg::detail {
+
+/// The same values as variables of their own: where one input was computed from
+/// another, a derivative to that one must not go through this one as well.
+inline std::vector<at::Tensor> apart(const std::vector<at::Tensor>& inputs) {
+  std::vector<at::Tensor> own;
+  for (const at::Tensor& input : inputs) {
+    own.push_back(input.defined() ? at::alias(input) : input);
+  }
+  return own;
+}
 
 /// The derivatives of `outputs`, weighted by `grads` (undefined: zero), to the
 /// inputs that require one, with a graph of their own.

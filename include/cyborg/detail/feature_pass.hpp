@@ -220,9 +220,10 @@ struct FeaturePass : torch::autograd::Function<FeaturePass<T>> {
     std::vector<at::Tensor> found;
     if (at::GradMode::is_enabled()) {
       // A derivative of this derivative is wanted.
+      const auto own = apart({features, weight});
       found = derivatives(
-          listed(feature_sums_by_operators(features, weight, index, sums)),
-          {features, weight}, grads);
+          listed(feature_sums_by_operators(own[0], own[1], index, sums)), own,
+          grads);
     } else {
       found = feature_gradients<T>(
           features, weight, index,

@@ -224,15 +224,15 @@ struct FusedGuidance : torch::autograd::Function<FusedGuidance<Distance, T>> {
       how.human = static_cast<Normalizer>(data["human"].toInt());
       how.strength = data["strength"].toDouble();
       how.sums = data["sums"].toBool();
+      const auto own = apart({task, values, weight});
       const auto terms = guide_by_operators(
-          "", Distance(), how, task,
+          "", Distance(), how, own[0],
           weight.defined()
-              ? feature_sums_by_operators(values, weight, saved[3], Sums::kMaps)
+              ? feature_sums_by_operators(own[1], own[2], saved[3], Sums::kMaps)
                     .maps
-              : values.flatten(1),
+              : own[1].flatten(1),
           {saved[4], saved[5]}, saved[6]);
-      found = derivatives(
-          {terms[0], terms[1]}, {task, values, weight}, {grads[0], grads[1]});
+      found = derivatives({terms[0], terms[1]}, own, {grads[0], grads[1]});
     } else {
       const auto number = [](const at::Tensor& grad) {
         return grad.defined()
