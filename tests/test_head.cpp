@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include <cyborg/cam/head.hpp>
+#include <cyborg/cam/hook.hpp>
 #include <cyborg/cam/methods.hpp>
+#include <cyborg/loss.hpp>
 
 #include "catch.hpp"
 #include "support.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <sstream>
 #include <string>
@@ -143,6 +146,148 @@ TEST_CASE("A guided head can be cloned and printed", "[head]") {
   CHECK(text.str() == "cyborg::GuidedHead(channels=6, classes=4, bias=true)");
 }
 
+namespace {
+
+/// A convolution under a guided head, or under pooling and a linear layer with
+/// the same parameters.
+struct Headed : torch::nn::Module {
+  Headed(int64_t classes, bool guided) : guided_(guided) {
+    torch::manual_seed(5);
+    conv = register_module(
+        "conv", torch::nn::Conv2d(torch::nn::Conv2dOptions(3, 6, 3)));
+    head = register_module("head", GuidedHead(6, classes));
+    to(torch::kDouble);
+  }
+
+  Tensor forward(const Tensor& images) {
+    features = torch::relu(conv->forward(images));
+    return guided_
+               ? head->forward(features)
+               : torch::linear(features.mean({2, 3}), head->weight, head->bias);
+  }
+
+  torch::nn::Conv2d conv{nullptr};
+  GuidedHead head{nullptr};
+  Tensor features;
+
+ private:
+  bool guided_;
+};
+
+Tensor images() {
+  torch::manual_seed(6);
+  return torch::rand({4, 3, 8, 8}, torch::kDouble);
+}
+
+/// Labels for 4 pictures.
+Tensor classes_of(int64_t classes) {
+  return torch::arange(4).remainder(std::max<int64_t>(classes, 2));
+}
+
+}  // namespace
+
+TEST_CASE("A hook sees into a guided head", "[head][hook]") {
+  for (const int64_t classes : {1, 2, 8, 9}) {
+    INFO(classes << " classes");
+    Headed net(classes, /*guided=*/true);
+    cyborg::CamHook hook(net);
+    const Tensor logits = hook.forward([&] { return net.forward(images()); });
+    const auto& seen = hook.observation();
+    CHECK(torch::equal(logits, net.head->forward(net.features)));
+    CHECK(seen.exact);
+    CHECK(seen.layer == "conv");
+    CHECK(seen.reduction == "cyborg::GuidedHead");
+    CHECK(seen.reason == "a linear head reads the mean over positions");
+    CHECK(seen.features.is_same(net.features));
+    CHECK(torch::equal(seen.weight, net.head->weight));
+    CHECK(torch::equal(seen.bias, net.head->bias));
+    CHECK(seen.maps.defined() == (classes <= 8));
+    const Tensor target = classes_of(classes);
+    CHECK(close(
+        hook.cam(logits, target),
+        cyborg::functional::cam(net.features, net.head->weight, target)));
+    CHECK(close(
+        hook.cam(logits, cyborg::CamClass::kAll),
+        cyborg::functional::cam_all(net.features, net.head->weight)));
+    const auto predicted =
+        net.head->guided(net.features, cyborg::CamClass::kPredicted);
+    CHECK(close(hook.cam(logits, cyborg::CamClass::kPredicted), predicted.cam));
+    CHECK(close(predicted.logits, logits));
+  }
+}
+
+TEST_CASE("Guidance of a guided head is that of a linear one", "[head][hook]") {
+  for (const int64_t classes : {1, 2, 9}) {
+    for (const auto method :
+         {cyborg::CamMethod::kAuto, cyborg::CamMethod::kGradCam}) {
+      INFO(classes << " classes, method " << static_cast<int>(method));
+      const auto gradients = [&](bool guided) {
+        Headed net(classes, guided);
+        cyborg::CamHook hook(net, cyborg::CamHookOptions().method(method));
+        const Tensor logits =
+            hook.forward([&] { return net.forward(images()); });
+        const auto terms = cyborg::CyborgL2Loss()(
+            logits, classes_of(classes), hook,
+            torch::rand({4, 6, 6}, torch::kDouble));
+        terms.total.backward();
+        CHECK(terms.annotated_count.item<int64_t>() == 4);
+        std::vector<Tensor> all{terms.total};
+        for (const Tensor& parameter : net.parameters()) {
+          all.push_back(parameter.grad());
+        }
+        return all;
+      };
+      const auto ours = gradients(true), plain = gradients(false);
+      REQUIRE(ours.size() == plain.size());
+      for (size_t i = 0; i < ours.size(); ++i) {
+        CHECK(close(ours[i], plain[i]));
+      }
+    }
+  }
+}
+
+TEST_CASE("A hook tells two guided heads apart", "[head][hook]") {
+  Headed net(2, /*guided=*/true);
+  GuidedHead other(3, 2);
+  other->to(torch::kDouble);
+  cyborg::CamHook hook(net);
+  const Tensor logits = hook.forward([&] {
+    const Tensor input = images();
+    const Tensor main = net.forward(input);
+    other->forward(input.narrow(1, 0, 3));  // an auxiliary one, on the picture
+    net.head->guided(net.features * 2, classes_of(2));
+    return main;
+  });
+  CHECK(hook.observation().features.is_same(net.features));
+  CHECK(close(
+      hook.observation().maps,
+      cyborg::functional::cam_all(net.features, net.head->weight)));
+}
+
+TEST_CASE("A guided head answers without gradients too", "[head][hook]") {
+  Headed net(2, /*guided=*/true);
+  const Tensor before = net.forward(images()).detach();
+  const torch::NoGradGuard no_grad;
+  CHECK(torch::equal(net.forward(images()), before));
+  CHECK_FALSE(
+      net.head->guided(net.features, classes_of(2)).cam.requires_grad());
+  cyborg::CamHook hook(net);
+  const Tensor logits = hook.forward([&] { return net.forward(images()); });
+  CHECK(torch::equal(logits, before));
+  CHECK(close(
+      hook.cam(logits, classes_of(2)),
+      cyborg::functional::cam(net.features, net.head->weight, classes_of(2))));
+}
+
+TEST_CASE("A guided head takes an empty batch", "[head]") {
+  GuidedHead head(6, 4);
+  const Tensor none = torch::empty({0, 6, 3, 2});
+  CHECK(head->forward(none).sizes() == at::IntArrayRef({0, 4}));
+  const auto out = head->guided(none, torch::empty({0}, torch::kLong));
+  CHECK(out.logits.sizes() == at::IntArrayRef({0, 4}));
+  CHECK(out.cam.sizes() == at::IntArrayRef({0, 3, 2}));
+}
+
 TEST_CASE("A guided head says what it expected", "[head][error]") {
   GuidedHead head(6, 4);
   CHECK(
@@ -156,10 +301,18 @@ TEST_CASE("A guided head says what it expected", "[head][error]") {
       }) ==
       "cyborg::GuidedHead::forward: expected features of 6 channels, got "
       "[2, 5, 3]");
-  CHECK(error_of([&] {
-          head->guided(torch::rand({2, 6, 3}), labels({0, 4}));
-        }) == "cyborg::GuidedHead::guided: expected labels in [0, 3], got 4 at "
-           "position 1");
+  CHECK(
+      error_of([&] {
+        head->guided(torch::rand({2, 6, 3}), labels({0, 4}));
+      }) ==
+      "cyborg::GuidedHead::guided: expected labels in [0, 3], got 4 at "
+      "position 1");
+  CHECK(
+      error_of([&] {
+        head->guided(torch::rand({2, 6, 3}), cyborg::CamClass::kLabel);
+      }) ==
+      "cyborg::GuidedHead::guided: CamClass::kLabel needs the labels; call "
+      "guided(features, labels)");
   CHECK(
       error_of([&] { head->from_linear(torch::nn::Linear(6, 3)); }) ==
       "cyborg::GuidedHead::from_linear: expected weight [4, 6] and a bias, "

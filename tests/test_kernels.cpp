@@ -185,8 +185,13 @@ TEST_CASE("Pooling alone is the pooling beside maps, to the bit", "[kernels]") {
       INFO(named(sizes, type));
       const Case given(sizes, 2, type);
       const auto plain = given.head()->forward(given.features);
-      CHECK(torch::equal(
-          plain, given.head()->guided(given.features, given.target).logits));
+      const auto beside =
+          given.head()->guided(given.features, given.target).logits;
+#ifdef __FAST_MATH__  // sums in any order
+      CHECK(close(plain, beside, tolerance(type, 10)));
+#else
+      CHECK(torch::equal(plain, beside));
+#endif
       check_agree(
           given.leaves(),
           [&] {
