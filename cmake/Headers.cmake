@@ -21,6 +21,7 @@ set(CYBORG_HEADERS
     include/cyborg/data/table.hpp
     include/cyborg/data/table_types.hpp
     include/cyborg/data/with_maps.hpp
+    include/cyborg/detail/autograd.hpp
     include/cyborg/detail/graph.hpp
     include/cyborg/detail/hook_impl.hpp
     include/cyborg/detail/human_target.hpp
@@ -30,6 +31,7 @@ set(CYBORG_HEADERS
     include/cyborg/detail/precision.hpp
     include/cyborg/detail/provenance.hpp
     include/cyborg/detail/result.hpp
+    include/cyborg/detail/tensor.hpp
     include/cyborg/detail/trace.hpp
     include/cyborg/detail/unfrozen.hpp
     include/cyborg/guide/distances.hpp

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <cyborg/detail/autograd.hpp>  // grad
 #include <cyborg/detail/precision.hpp>
 
+#include <ATen/ops/bmm.h>
+#include <ATen/ops/ones_like.h>
 #include <torch/arg.h>
-#include <torch/csrc/autograd/autograd.h>  // grad
-#include <torch/types.h>
 
 #include <cstdint>
 #include <vector>
