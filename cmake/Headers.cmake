@@ -21,6 +21,7 @@ set(CYBORG_HEADERS
     include/cyborg/data/table.hpp
     include/cyborg/data/table_types.hpp
     include/cyborg/data/with_maps.hpp
+    include/cyborg/detail/autograd.hpp
     include/cyborg/detail/derivatives.hpp
     include/cyborg/detail/feature_pass.hpp
     include/cyborg/detail/graph.hpp
@@ -37,6 +38,7 @@ set(CYBORG_HEADERS
     include/cyborg/detail/provenance.hpp
     include/cyborg/detail/result.hpp
     include/cyborg/detail/row_kernels.hpp
+    include/cyborg/detail/tensor.hpp
     include/cyborg/detail/trace.hpp
     include/cyborg/detail/unfrozen.hpp
     include/cyborg/detail/vectors.hpp

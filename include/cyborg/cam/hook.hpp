@@ -8,6 +8,8 @@
 #include <cyborg/detail/result.hpp>
 #include <cyborg/detail/unfrozen.hpp>
 
+#include <ATen/record_function.h>
+#include <c10/core/InferenceMode.h>
 #include <torch/arg.h>
 
 #include <memory>

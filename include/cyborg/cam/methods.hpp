@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <cyborg/detail/autograd.hpp>  // grad
 #include <cyborg/detail/feature_pass.hpp>
 #include <cyborg/detail/precision.hpp>
 
+#include <ATen/ops/bmm.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/ones_like.h>
 #include <torch/arg.h>
-#include <torch/csrc/autograd/autograd.h>  // grad
-#include <torch/types.h>
 
 #include <cstdint>
 #include <vector>
@@ -87,7 +89,7 @@ inline int64_t logit_count(const torch::Tensor& logits) {
 }
 
 inline torch::Tensor predicted_classes(const torch::Tensor& logits) {
-  return logit_count(logits) == 1 ? logits.reshape({-1}).gt(0).to(torch::kLong)
+  return logit_count(logits) == 1 ? logits.reshape({-1}).gt(0).to(at::kLong)
                                   : logits.argmax(/*dim=*/1);
 }
 

@@ -3,7 +3,9 @@
 
 #include <cyborg/detail/precision.hpp>
 
-#include <torch/types.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/maximum.h>
+#include <ATen/ops/minimum.h>
 
 namespace cyborg {
 

@@ -5,7 +5,8 @@
 #include <cyborg/detail/graph.hpp>
 #include <cyborg/detail/precision.hpp>
 
-#include <torch/types.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/stack.h>
 
 #include <cstdint>
 #include <ostream>
@@ -142,7 +143,7 @@ inline torch::Tensor Observation::scored(const torch::Tensor& logits,
     const auto columns = graph.dim() == 1 ? graph.unsqueeze(1) : graph;
     score = negate
         ? columns.squeeze(1) * detail::label_sign(labels, graph.scalar_type())
-        : columns.gather(1, labels.to(torch::kLong).unsqueeze(1)).squeeze(1);
+        : columns.gather(1, labels.to(at::kLong).unsqueeze(1)).squeeze(1);
   }
   // The gradient is taken on the tensor that lies on the graph: where a
   // network keeps its channels last, `features` is only a view of it.
@@ -187,11 +188,11 @@ inline torch::Tensor Observation::cam(const torch::Tensor& logits,
   for (int64_t k = 0; k < classes; ++k) {
     each.push_back(scored(
         logits,
-        torch::full({logits.size(0)}, k, logits.options().dtype(torch::kLong)
+        at::full({logits.size(0)}, k, logits.options().dtype(at::kLong)
                                              .requires_grad(false)),
         /*negate=*/false));
   }
-  return torch::stack(each, /*dim=*/1);
+  return at::stack(each, /*dim=*/1);
 }
 
 namespace detail {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <ATen/core/Tensor.h>
+#include <cyborg/detail/autograd.hpp>  // grad
+
 #include <ATen/ops/alias.h>
-#include <torch/csrc/autograd/autograd.h>  // grad
 
 #include <cstddef>
 #include <vector>

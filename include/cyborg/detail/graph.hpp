@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <ATen/core/Tensor.h>
-#include <torch/csrc/autograd/function.h>
-#include <torch/csrc/autograd/functions/accumulate_grad.h>
+#include <cyborg/detail/autograd.hpp>
 
 #include <algorithm>
 #include <array>
@@ -123,10 +121,21 @@ inline bool is_custom(std::string_view node_name) {
   return contains(node_name, "CppNode");
 }
 
+/// Dimensions of what a node returned. LibTorch 1.13 keeps the shape private.
+template <class Metadata>
+auto rank_of(const Metadata& output, int /*preferred*/)
+    -> decltype(output.shape_as_dim_vector().size()) {
+  return output.shape_as_dim_vector().size();
+}
+template <class Metadata>
+size_t rank_of(const Metadata& output, long /*otherwise*/) {
+  return static_cast<size_t>(output.zeros_like().dim());
+}
+
 /// Whether it returns a map: no operator's output, and so never seen.
 inline bool makes_hidden_map(Node* node, std::string_view node_name) {
   return is_custom(node_name) && node->num_inputs() > 0 &&
-      node->input_metadata(0).shape_as_dim_vector().size() >= 3;
+      rank_of(node->input_metadata(0), 0) >= 3;
 }
 
 /// Entries of the dimensions that are neither batch nor channel.

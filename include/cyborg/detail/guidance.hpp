@@ -5,16 +5,15 @@
 // for any tensor and any distance, and fused for the built-in distances.
 
 #include <cyborg/cam/normalize.hpp>
+#include <cyborg/detail/autograd.hpp>
 #include <cyborg/detail/derivatives.hpp>
 #include <cyborg/detail/feature_pass.hpp>
 #include <cyborg/detail/human_target.hpp>
 #include <cyborg/detail/map_kernels.hpp>
 #include <cyborg/guide/distances.hpp>
 
-#include <ATen/core/Tensor.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
-#include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
 #include <cstdint>

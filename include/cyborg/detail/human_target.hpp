@@ -4,8 +4,6 @@
 #include <cyborg/cam/normalize.hpp>
 #include <cyborg/human/maps.hpp>
 
-#include <torch/types.h>
-
 #include <cstdint>
 
 namespace cyborg {

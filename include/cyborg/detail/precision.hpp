@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <cyborg/detail/tensor.hpp>
+
 #include <c10/core/DispatchKeySet.h>  // autocast_dispatch_keyset
 #include <c10/core/impl/LocalDispatchKeySet.h>
-#include <torch/types.h>
 
 #include <cstdint>
 

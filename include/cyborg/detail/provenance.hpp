@@ -3,10 +3,11 @@
 
 #include <cyborg/detail/trace.hpp>
 
-#include <c10/util/Exception.h>
-#include <torch/types.h>
-
+#include <algorithm>
+#include <array>
 #include <string>
+#include <string_view>
+#include <unordered_set>
 #include <vector>
 
 namespace cyborg::detail {
@@ -55,8 +56,7 @@ inline at::Tensor parameter_on(const Trace& trace, const NodeOutput& key) {
   if (const Mark* mark = trace.find(key)) {
     return mark->kind == Mark::Kind::kParameter ? mark->value : at::Tensor();
   }
-  if (const auto* leaf =
-          dynamic_cast<const torch::autograd::AccumulateGrad*>(key.node)) {
+  if (const auto* leaf = as_leaf(key.node)) {
     return leaf->variable;
   }
   const std::string name = key.node->name();
@@ -280,8 +280,7 @@ inline std::unordered_set<const c10::TensorImpl*> parameters_above(
     if (key == map || !seen.insert(key.node).second) {
       continue;
     }
-    if (const auto* leaf =
-            dynamic_cast<const torch::autograd::AccumulateGrad*>(key.node)) {
+    if (const auto* leaf = as_leaf(key.node)) {
       found.insert(leaf->variable.unsafeGetTensorImpl());
     }
     for (const auto& edge : key.node->next_edges()) {

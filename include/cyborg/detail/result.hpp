@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <cyborg/detail/tensor.hpp>
+
 #include <ATen/core/ivalue.h>
-#include <torch/types.h>
 
 #include <string>
 #include <tuple>

@@ -124,8 +124,7 @@ class Trace {
     while (!stack.empty()) {
       Node* node = stack.back();
       stack.pop_back();
-      if (const auto* leaf =
-              dynamic_cast<const torch::autograd::AccumulateGrad*>(node)) {
+      if (const auto* leaf = as_leaf(node)) {
         from.parameter = leaf->variable.unsafeGetTensorImpl();
         const bool own = layer.parameters.count(from.parameter) > 0;
         (own ? from.of_layer : from.of_others) = true;
@@ -161,8 +160,7 @@ class Trace {
   static bool is_input(const NodeOutput& key, const Mark* mark) {
     return mark != nullptr
         ? mark->kind == Mark::Kind::kParameter
-        : dynamic_cast<const torch::autograd::AccumulateGrad*>(key.node) !=
-            nullptr;
+        : as_leaf(key.node) != nullptr;
   }
 
   static void take(Parents& from, const NodeOutput& key, const Mark& mark) {

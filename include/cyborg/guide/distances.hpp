@@ -3,7 +3,7 @@
 
 #include <cyborg/cam/normalize.hpp>
 
-#include <torch/types.h>
+#include <ATen/ops/xlogy.h>
 
 #include <limits>
 

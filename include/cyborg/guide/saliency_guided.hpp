@@ -9,9 +9,11 @@
 #include <cyborg/detail/precision.hpp>
 #include <cyborg/guide/distances.hpp>
 
+#include <ATen/core/Reduction.h>
+#include <ATen/ops/binary_cross_entropy_with_logits.h>
+#include <ATen/ops/cross_entropy_loss.h>
+#include <ATen/ops/zeros.h>
 #include <torch/arg.h>
-#include <torch/enum.h>  // torch::kMean, torch::kSum
-#include <torch/types.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -19,6 +21,12 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
+
+// Those of torch/enum.h, which whoever has a torch::kMean has included.
+namespace torch::enumtype {
+struct kMean;
+struct kSum;
+}  // namespace torch::enumtype
 
 namespace cyborg {
 
@@ -32,8 +40,8 @@ enum class Reduction {
 class ReductionChoice {
  public:
   ReductionChoice(Reduction value) : value_(value) {}
-  ReductionChoice(torch::enumtype::kMean) : value_(Reduction::kMean) {}
-  ReductionChoice(torch::enumtype::kSum) : value_(Reduction::kSum) {}
+  ReductionChoice(const torch::enumtype::kMean&) : value_(Reduction::kMean) {}
+  ReductionChoice(const torch::enumtype::kSum&) : value_(Reduction::kSum) {}
   operator Reduction() const { return value_; }
 
  private:
