@@ -81,8 +81,10 @@ struct Lanes {
   typedef T Vector __attribute__((vector_size(kBytes)));
   typedef Bits Mask __attribute__((vector_size(kBytes)));
   static constexpr int kWidth = kBytes / static_cast<int>(sizeof(T));
-  /// Rows up to this many vectors stay in registers; 16 bytes have too few.
-  static constexpr int kRegisters = kBytes >= 32 ? 8 : 0;
+  /// Rows up to this many vectors stay in registers: float32 maps of up to 8 x
+  /// 8 positions. Narrow vectors have too few registers; float64 is not worth
+  /// what it costs to compile.
+  static constexpr int kRegisters = kBytes >= 32 && sizeof(T) == 4 ? 8 : 0;
 };
 
 template <class X, class T>
