@@ -261,6 +261,26 @@ TEST_CASE("other outputs beside or after the head do not mislead", "[hook]") {
   }
 }
 
+TEST_CASE("a mean whose values change places is not read directly", "[hook]") {
+  const std::vector<std::pair<const char*, Headed::Head>> cases = {
+      {"channels shuffled", [](Headed& n, Tensor x) {
+         auto p = x.mean({2, 3});
+         return n.fc(p.view({-1, 2, 4}).transpose(1, 2).reshape({-1, 8}));
+       }},
+      {"batch and channels swapped", [](Headed& n, Tensor x) {
+         auto p = x.mean({2, 3});
+         return n.fc(p.transpose(0, 1).reshape({-1, 8}));
+       }},
+  };
+  for (const auto& [name, head] : cases) {
+    INFO(name);
+    auto net = headed(head);
+    const auto seen = look(net, pictures());
+    CHECK(seen.observation.source.is_same(net->truth));
+    CHECK_FALSE(seen.observation.exact);
+  }
+}
+
 TEST_CASE("residual, dense and gated networks are read", "[hook]") {
   torch::manual_seed(3);
   auto residual = std::make_shared<networks::Residual>();
@@ -695,8 +715,12 @@ TEST_CASE("features handed over by hand", "[hook]") {
   auto logits = net->fc(features.mean({2, 3}));
   hook.capture(features, net->fc->weight, net->fc->bias);
   const auto by_hand = hook.cam(logits, support::labels({1, 1}));
-  hook.forward([&] { return net->forward(x); });
-  CHECK(close(by_hand, hook.cam(logits, support::labels({1, 1})), 1e-6));
+  const auto again = hook.forward([&] { return net->forward(x); });
+  CHECK(close(by_hand, hook.cam(again, support::labels({1, 1})), 1e-6));
+  // A forward that the hook did not see.
+  CHECK(contains(
+      error_of([&] { hook.cam(net->forward(x), support::labels({1, 1})); }),
+      "the logits do not come from the observed features"));
 
   hook.capture(features);
   CHECK(close(hook.cam(logits, support::labels({1, 1})) * 64, by_hand, 1e-5));

@@ -170,6 +170,40 @@ TEST_CASE("results that are no logits are refused", "[hook][error]") {
   CHECK(contains(refusal(*net, pictures()), "returned no tensor"));
 }
 
+TEST_CASE("results that nobody can guide are refused", "[hook][error]") {
+  auto net = networks::headed([](Headed& n, Tensor x) {
+    return n.fc(x.mean({2, 3}));
+  });
+  CHECK(contains(
+      refusal(*net, pictures(0)),
+      "expected logits [B, K] of floating point and at least one sample, got "
+      "[0, 2]"));
+  CamHook hook(*net);
+  CHECK(contains(
+      error_of([&] {
+        hook.forward([&] { return net->forward(pictures()).argmax(1); });
+      }),
+      "expected logits [B, K] of floating point and at least one sample, got "
+      "[2] of Long"));
+}
+
+TEST_CASE("a body on another thread is named as such", "[hook][error]") {
+  auto net = networks::headed([](Headed& n, Tensor x) {
+    return n.fc(x.mean({2, 3}));
+  });
+  CamHook hook(*net);
+  const std::string text = error_of([&] {
+    hook.forward([&] {
+      Tensor map;
+      std::thread([&] {
+        map = torch::relu(net->a(pictures()));
+      }).join();
+      return net->fc(map.mean({2, 3}));
+    });
+  });
+  CHECK(contains(text, "they ran in another thread"));
+}
+
 TEST_CASE("a map overwritten after it was read is refused", "[hook][error]") {
   auto net = headed([](Headed& n, Tensor x) {
     auto logits = n.fc(x.mean({2, 3}));

@@ -88,6 +88,23 @@ TEST_CASE("TorchScript networks are read, saved and loaded too", "[jit]") {
   }
 }
 
+TEST_CASE("a TorchScript network that was used before the hook is read",
+          "[jit]") {
+  // By then it has a plan in which the features are inside a fused block.
+  torch::manual_seed(4);
+  for (auto& c : zoo()) {
+    INFO(c.name);
+    const auto x = torch::randn({2, 3, 16, 16});
+    for (int run = 0; run < 5; ++run) {
+      logits_of(c.net.forward({x})).sum().backward();
+    }
+    CamHook hook(c.net);
+    hook.forward([&] { return c.net.forward({x}); });
+    CHECK(hook.observation().features.sizes().vec() == c.features);
+    CHECK(hook.observation().exact == c.exact);
+  }
+}
+
 TEST_CASE("a TorchScript map equals the mean identity in evaluation mode",
           "[jit]") {
   torch::manual_seed(2);

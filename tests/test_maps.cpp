@@ -65,6 +65,15 @@ TEST_CASE("A constant map stays constant whatever the mode", "[human][maps]") {
   }
 }
 
+TEST_CASE("A map shrinks to one row or one column", "[human][maps]") {
+  const auto map = torch::arange(16, torch::kDouble).reshape({1, 4, 4});
+  const auto column = cyborg::human::resize(map, {2, 1});
+  const auto row = cyborg::human::resize(map.transpose(1, 2), {1, 2});
+  CHECK(support::close(column, row.transpose(1, 2)));
+  CHECK(
+      column.flatten()[0].item<double>() < column.flatten()[1].item<double>());
+}
+
 TEST_CASE("A map of the wanted size comes back as it is", "[human][maps]") {
   const auto map = t({1, 2, 3, 4}, {1, 2, 2});
   for (const auto mode :

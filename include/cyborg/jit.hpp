@@ -3,6 +3,7 @@
 
 #include <cyborg/cam/hook.hpp>
 
+#include <torch/csrc/jit/api/function_impl.h>
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 
@@ -42,13 +43,25 @@ struct ModuleAccess<torch::jit::Module> {
       }
       return list;
     };
-    view.enter = []() -> std::shared_ptr<void> {
+    view.enter = [module]() -> std::shared_ptr<void> {
+      drop_optimized_plans(module);
       return std::make_shared<torch::jit::GraphOptimizerEnabledGuard>(false);
     };
     return view;
   }
 
  private:
+  /// A plan that earlier runs outside the hook have optimised would be run
+  /// whatever the guard says.
+  static void drop_optimized_plans(const torch::jit::Module& module) {
+    for (const auto& method : module.get_methods()) {
+      auto* function = torch::jit::tryToGraphFunction(method.function());
+      if (function != nullptr && function->get_executor().isOptimized()) {
+        function->get_executor().debugFlushCompilationCache();
+      }
+    }
+  }
+
   static std::string type_name(const torch::jit::Module& module) {
     const auto name = module.type()->name();
     return name ? name->qualifiedName() : std::string();

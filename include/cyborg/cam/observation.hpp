@@ -121,6 +121,15 @@ inline void check_logits(const Observation& seen,
           logit_count(logits) == seen.weight.size(0),
       "cyborg::Observation::cam: expected the logits of the observed head, [",
       logits.size(0), ", ", seen.weight.size(0), "], got ", logits.sizes());
+  // What hands were given is theirs; else a forward without the hook would
+  // be compared with the features of the one before.
+  TORCH_CHECK_VALUE(
+      seen.reduction == "captured" || !logits.requires_grad() ||
+          !seen.source.requires_grad() || !seen.source.grad_fn() ||
+          reaches(logits, node_output(seen.source)),
+      "cyborg::Observation::cam: the logits do not come from the observed "
+      "features, which are those of another forward; run the network inside "
+      "hook.forward([&] { ... }) every time");
 }
 
 }  // namespace detail

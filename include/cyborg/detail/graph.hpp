@@ -10,7 +10,9 @@
 #include <functional>
 #include <string_view>
 #include <type_traits>
+#include <unordered_set>
 #include <utility>
+#include <vector>
 
 namespace cyborg::detail {
 
@@ -40,6 +42,10 @@ struct NodeOutputHash {
 inline NodeOutput node_output(const at::Tensor& tensor) {
   auto node = tensor.grad_fn();
   return {node.get(), static_cast<uint32_t>(tensor.output_nr())};
+}
+
+inline NodeOutput edge_output(const torch::autograd::Edge& edge) {
+  return {edge.function.get(), edge.input_nr};
 }
 
 inline bool starts_with(std::string_view text, std::string_view head) {
@@ -165,6 +171,27 @@ inline int64_t channel_after(const at::Tensor& before,
     }
   }
   return found == 0 ? -1 : found;
+}
+
+/// Whether the graph of the logits reaches a map.
+inline bool reaches(const at::Tensor& logits, const NodeOutput& map) {
+  std::unordered_set<Node*> seen;
+  std::vector<NodeOutput> stack{node_output(logits)};
+  while (!stack.empty()) {
+    const NodeOutput key = stack.back();
+    stack.pop_back();
+    if (key == map) {
+      return true;
+    }
+    if (key.node != nullptr && seen.insert(key.node).second) {
+      for (const auto& edge : key.node->next_edges()) {
+        if (edge.function) {
+          stack.push_back(edge_output(edge));
+        }
+      }
+    }
+  }
+  return false;
 }
 
 }  // namespace cyborg::detail

@@ -43,6 +43,12 @@ inline std::string why_nothing(const Trace& trace,
            "last block, run a frozen network under torch::NoGradGuard "
            "outside hook.forward, or use capture(features, weight)";
   }
+  if (trace.elsewhere) {
+    return "the convolutions that the logits come from were not observed: "
+           "they ran in another thread (std::thread, data_parallel) or "
+           "inside a checkpoint. Give that thread a hook of its own, or use "
+           "capture(features, weight)";
+  }
   if (trace.single_position) {
     return "the convolutions that the logits come from have a single "
            "position: there is no map to guide";
@@ -187,7 +193,8 @@ inline detail::Source CamHook::pick(detail::Trace& trace,
                       origin.sources.size(), " maps; ",
                       names.size() == 1
                           ? "the same layer ran several times, so observe the "
-                            "forwards one by one, a hook.forward each:"
+                            "forwards one by one, a hook.forward each (or, if "
+                            "its output was split, use capture(features)):"
                           : "name one with CamHookOptions().layer(name), or "
                             "observe the forwards one by one:",
                       list.str());
@@ -278,6 +285,10 @@ inline Observation CamHook::observe(detail::Trace& trace,
   TORCH_CHECK_VALUE(logits.dim() >= 1, kFunction,
                     "expected logits [B, K] or [B], got a number; return the "
                     "logits, not the loss");
+  TORCH_CHECK_VALUE(logits.is_floating_point() && logits.size(0) > 0,
+                    kFunction, "expected logits [B, K] of floating point and "
+                    "at least one sample, got ", logits.sizes(), " of ",
+                    logits.scalar_type());
   TORCH_CHECK_VALUE(trace.operators > 0, kFunction,
                     detail::why_nothing(trace, logits));
   const at::AutoGradMode graph_on(true);  // views of features keep theirs
@@ -294,7 +305,8 @@ inline Observation CamHook::observe(detail::Trace& trace,
     TORCH_CHECK_VALUE(!source.overwritten(), kFunction, "the map ",
                       source.tensor.sizes(), " that ", source.op,
                       " collapsed was overwritten by an in-place operator "
-                      "afterwards");
+                      "(afterwards, or on a slice of it before); make that "
+                      "operator out of place");
     TORCH_CHECK_VALUE(source.channel > 0, kFunction, "the map ",
                       source.tensor.sizes(),
                       " has its axes moved in a way that hides its channels; "

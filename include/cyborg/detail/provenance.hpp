@@ -36,10 +36,6 @@ inline bool is_view(std::string_view node_name) {
   });
 }
 
-inline NodeOutput edge_output(const torch::autograd::Edge& edge) {
-  return {edge.function.get(), edge.input_nr};
-}
-
 inline NodeOutput skip_views(NodeOutput key) {
   while (key.node != nullptr && is_view(key.node->name()) &&
          !key.node->next_edges().empty()) {
@@ -314,27 +310,6 @@ inline const c10::TensorImpl* parameter_below(const Trace& trace,
     }
   }
   return last == nullptr ? nullptr : last->parameter;
-}
-
-/// Whether the graph of the logits reaches a map.
-inline bool reaches(const at::Tensor& logits, const NodeOutput& map) {
-  std::unordered_set<Node*> seen;
-  std::vector<NodeOutput> stack{node_output(logits)};
-  while (!stack.empty()) {
-    const NodeOutput key = stack.back();
-    stack.pop_back();
-    if (key == map) {
-      return true;
-    }
-    if (key.node != nullptr && seen.insert(key.node).second) {
-      for (const auto& edge : key.node->next_edges()) {
-        if (edge.function) {
-          stack.push_back(edge_output(edge));
-        }
-      }
-    }
-  }
-  return false;
 }
 
 }  // namespace cyborg::detail

@@ -29,6 +29,7 @@ class Trace {
   bool convolution = false;         // one on the graph
   bool frozen_convolution = false;  // one that left no graph
   bool single_position = false;     // one whose output has one position
+  bool elsewhere = false;           // one on the graph that was not seen
 
   /// Takes one output of one top-level operator.
   void record(std::string_view op, const at::Tensor& out) {
@@ -193,7 +194,9 @@ class Trace {
     Mark mark;
     const bool maps_out = out.dim() >= 3 && positions(out, 1) > 1;
     convolution |= from.convolution;
-    single_position |= from.convolution && !maps_out;
+    const bool seen = contains(op, "conv");
+    single_position |= from.convolution && seen && !maps_out;
+    elsewhere |= from.convolution && !seen && !maps_out;
     mark.rank = out.dim();
     if ((from.convolution && maps_out) ||
         stays_map(op, out, from, mark) ||
@@ -278,7 +281,8 @@ class Trace {
       mark.sources.insert(
           mark.sources.end(), left->sources.begin(), left->sources.end());
       mark.tokens |= left->tokens || (left->open && from.parameters());
-      mark.linear = mark.linear && left->linear;
+      mark.linear = mark.linear && left->linear &&
+          !(swaps_axes(op) && mixes(*left, out));
       averaged |= left->averaged;
       mark.value = left->value;
       if (mark.hidden.empty()) {
@@ -298,6 +302,13 @@ class Trace {
     } else if (!mark.open && !mark.value.defined()) {
       mark.value = out;
     }
+  }
+
+  /// Whether other axes put a pooled vector's values in another order.
+  static bool mixes(const Mark& left, const at::Tensor& out) {
+    return left.value.defined() &&
+        (left.open || out.size(0) != left.value.size(0) ||
+         out.stride(0) != left.value.stride(0));
   }
 
   void follow_layer(std::string_view op,

@@ -161,7 +161,14 @@ inline at::Tensor resize(
           : rank == 2 ? at::upsample_nearest2d(x, size)
                       : at::upsample_nearest3d(x, size);
     } else if (mode == Resize::kAntialias && rank == 2) {
-      x = at::_upsample_bilinear2d_aa(x, size, /*align_corners=*/false);
+      // LibTorch (2.13 at least) repeats the first row where the output is one
+      // column of several rows: turned, it is one row, which is right.
+      x = size[1] == 1
+          ? at::_upsample_bilinear2d_aa(
+                x.transpose(2, 3).contiguous(), {size[1], size[0]},
+                /*align_corners=*/false)
+                .transpose(2, 3)
+          : at::_upsample_bilinear2d_aa(x, size, /*align_corners=*/false);
     } else {
       x = rank == 1   ? at::adaptive_avg_pool1d(x, size)
           : rank == 2 ? at::adaptive_avg_pool2d(x, size)
