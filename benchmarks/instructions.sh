@@ -8,14 +8,15 @@ set -eu
 program=$1
 out=$2
 batch=2
+once="--default-malloc --batch $batch --once"
 
 perf_count() {
   perf stat -x, -e instructions:u "$@" 2>&1 >/dev/null |
     sed -n 's/^\([0-9][0-9]*\),.*instructions.*/\1/p'
 }
 callgrind_count() {
-  valgrind --tool=callgrind --callgrind-out-file=/dev/null "$@" 2>&1 >/dev/null |
-    sed -n 's/^.*Collected : \([0-9][0-9]*\).*/\1/p'
+  valgrind --tool=callgrind --callgrind-out-file=/dev/null "$@" 2>&1 \
+    >/dev/null | sed -n 's/^.*Collected : \([0-9][0-9]*\).*/\1/p'
 }
 
 if [ -n "$(perf_count true 2>/dev/null)" ]; then
@@ -30,9 +31,10 @@ else
 fi
 
 # The second and third step: set-up and what a first step compiles cancel out.
+# Malloc as it is: valgrind moves a heap that only grows by itself.
 steps_of() {
-  few=$($count "$program" --once "$1" --steps 1 --batch $batch)
-  more=$($count "$program" --once "$1" --steps 3 --batch $batch)
+  few=$($count "$program" $once "$1" --steps 1)
+  more=$($count "$program" $once "$1" --steps 3)
   [ -n "$few" ] && [ -n "$more" ] || {
     echo "instructions: $tool gave no count for a $1 step" >&2
     exit 1
@@ -47,7 +49,7 @@ ratio=$(awk "BEGIN { printf \"%.5f\", $hook / $plain }")
 target=1.02
 holds=$(awk "BEGIN { print ($ratio <= $target) ? \"true\" : \"false\" }")
 cat >"$out" <<END
-{"program": "instructions", "malloc": "pinned", "rows": [{
+{"program": "instructions", "rows": [{
   "name": "hook_step_vs_plain_step_instructions_resnet18",
   "ours": "CYBORG-L2 through a hook", "baseline": "plain step",
   "ours_instructions": $hook, "baseline_instructions": $plain,
