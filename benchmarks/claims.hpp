@@ -3,124 +3,186 @@
 
 // A claim is a ratio: ours against a baseline, timed in turns in one process.
 
+#include <cyborg/measure/statistics.hpp>
+
 #include <benchmark/benchmark.h>
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
-#include <fstream>
+#include <cmath>
+#include <cstddef>
 #include <functional>
-#include <stdexcept>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace claims {
 
-/// What is claimed: `ours` takes at most `target` of the time of `baseline`.
-struct Claim {
-  std::string name, ours_name, baseline_name;
-  std::function<void()> ours, baseline;
-  double target;
+/// One measurement of both sides, in seconds, and what the claim is about.
+struct Pair {
+  double ours, baseline;
+  double ratio;
 };
 
-/// Ratios pair by pair, and what they come to.
+/// Measures a pair; ours first, or the baseline.
+using Sampler = std::function<Pair(bool ours_first)>;
+
+/// How many pairs are measured, with --quick and without.
+struct Pairs {
+  int quick = 31, full = 101;
+};
+constexpr Pairs kSlow{31, 31};      // a pair takes more than half a second
+constexpr Pairs kVerySlow{11, 31};  // or more than three
+
+struct Result;
+
+/// What is claimed: `ours` takes at most `target` of the time of `baseline`.
+/// Without a target it is a row that is reported.
+struct Claim {
+  std::string name, ours, baseline;
+  /// Called when it is this claim's turn. Asserts that both sides compute the
+  /// same, before anything is timed; throws where they do not.
+  std::function<Sampler()> make = {};
+  std::optional<double> target = {};
+  Pairs pairs = {};
+  /// Untimed pairs before the first, for caches and the allocator.
+  int warm_up = 3;
+  /// Whether the upper end of the median's interval must meet the target.
+  bool by_interval = false;
+  /// What else the row says.
+  std::function<nlohmann::json(const Result&)> more = {};
+};
+
+inline double median(const std::vector<double>& values) {
+  return cyborg::measure::quantile(values, 0.5);
+}
+
+/// An interval that holds the median with 95 %, whatever the distribution:
+/// order statistics, of which the outer are taken until the binomial tail
+/// beyond is below 2.5 %. Below six values it is their range, which holds it
+/// with less (five: 94 %).
+struct Interval {
+  double low, high;
+};
+inline Interval median_interval(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  const auto count = static_cast<double>(values.size());
+  std::size_t rank = 0;
+  double tail = 0;
+  double binomial = std::pow(0.5, count);  // of `rank` successes
+  while (tail + binomial <= 0.025) {
+    tail += binomial;
+    binomial *=
+        (count - static_cast<double>(rank)) / (static_cast<double>(rank) + 1);
+    ++rank;
+  }
+  const std::size_t outer = rank == 0 ? 0 : rank - 1;
+  return {values[outer], values[values.size() - 1 - outer]};
+}
+
+/// What the pairs of a claim come to.
 struct Result {
   const Claim* claim;
-  std::vector<double> ratios;
+  std::vector<double> ours = {}, baseline = {}, ratio = {};
 
-  double median() const {
-    auto sorted = ratios;
-    std::sort(sorted.begin(), sorted.end());
-    const size_t half = sorted.size() / 2;
-    return sorted.size() % 2 ? sorted[half]
-                             : (sorted[half - 1] + sorted[half]) / 2;
+  void add(const Pair& pair) {
+    ours.push_back(pair.ours);
+    baseline.push_back(pair.baseline);
+    ratio.push_back(pair.ratio);
   }
-  double low() const {
-    return *std::min_element(ratios.begin(), ratios.end());
-  }
-  double high() const {
-    return *std::max_element(ratios.begin(), ratios.end());
-  }
-  bool holds() const {
-    return median() <= claim->target;
+
+  nlohmann::json json() const {
+    const auto [low, high] = median_interval(ratio);
+    nlohmann::json row = {
+        {"name", claim->name},
+        {"ours", claim->ours},
+        {"baseline", claim->baseline},
+        {"ours_ms", 1e3 * median(ours)},
+        {"baseline_ms", 1e3 * median(baseline)},
+        {"pairs", ratio.size()},
+        {"ratio_median", median(ratio)},
+        {"ratio_min", *std::min_element(ratio.begin(), ratio.end())},
+        {"ratio_max", *std::max_element(ratio.begin(), ratio.end())},
+        {"interval_low", low},
+        {"interval_high", high}};
+    if (claim->target) {
+      const double judged = claim->by_interval ? high : median(ratio);
+      row["target"] = *claim->target;
+      row["judged"] = claim->by_interval ? "interval_high" : "ratio_median";
+      row["holds"] = judged <= *claim->target;
+    }
+    if (claim->more) {
+      row.update(claim->more(*this));
+    }
+    return row;
   }
 };
 
 inline double seconds(const std::function<void()>& work) {
-  const auto start = std::chrono::steady_clock::now();
+  using Clock = std::chrono::steady_clock;
+  const auto start = Clock::now();
   work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() -
-                                       start)
-      .count();
+  return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-/// Times all claims, `pairs` pairs each, prints the table and writes it to
-/// `summary` as JSON.
-inline int run(const std::vector<Claim>& all, int pairs,
-               const std::string& summary) {
+/// The times of two pieces of work, the one or the other first.
+inline Pair time_pair(
+    const std::function<void()>& ours, const std::function<void()>& baseline,
+    bool ours_first) {
+  double a = 0, b = 0;
+  if (ours_first) {
+    a = seconds(ours);
+    b = seconds(baseline);
+  } else {
+    b = seconds(baseline);
+    a = seconds(ours);
+  }
+  return {a, b, a / b};
+}
+
+inline Sampler alternate(
+    std::function<void()> ours, std::function<void()> baseline) {
+  return [ours = std::move(ours), baseline = std::move(baseline)](
+             bool ours_first) { return time_pair(ours, baseline, ours_first); };
+}
+
+/// Measures the claims that --benchmark_filter names, each a benchmark whose
+/// time is ours; gives their rows.
+inline nlohmann::json run(const std::vector<Claim>& all, bool quick) {
   std::vector<Result> results;
   for (const Claim& claim : all) {
-    results.push_back({&claim, {}});
+    results.push_back({&claim});
   }
-  for (auto& result : results) {
+  auto rows = nlohmann::json::array();
+  for (Result& result : results) {
+    const Claim& claim = *result.claim;
     benchmark::RegisterBenchmark(
-        result.claim->name.c_str(),
-        [&result](benchmark::State& state) {
-          for (int i = 0; i < 3; ++i) {  // warm caches and allocator
-            result.claim->ours();
-            result.claim->baseline();
+        claim.name.c_str(),
+        [&result, &rows](benchmark::State& state) {
+          const Sampler sample = result.claim->make();
+          for (int i = 0; i < result.claim->warm_up; ++i) {
+            sample(i % 2 == 0);
           }
-          result.ratios.clear();
           bool ours_first = false;
           for (auto _ : state) {
             // Taking turns in who goes first cancels a drift of the clock.
             ours_first = !ours_first;
-            double a = 0, b = 0;
-            if (ours_first) {
-              a = seconds(result.claim->ours);
-              b = seconds(result.claim->baseline);
-            } else {
-              b = seconds(result.claim->baseline);
-              a = seconds(result.claim->ours);
-            }
-            result.ratios.push_back(a / b);
-            state.SetIterationTime(a);
+            const Pair pair = sample(ours_first);
+            result.add(pair);
+            state.SetIterationTime(pair.ours);
           }
+          const auto row = result.json();
+          state.counters["ratio"] = row["ratio_median"].get<double>();
+          rows.push_back(row);
         })
         ->UseManualTime()
-        ->Iterations(pairs)
+        ->Iterations(quick ? claim.pairs.quick : claim.pairs.full)
         ->Unit(benchmark::kMillisecond);
   }
   benchmark::RunSpecifiedBenchmarks();
-
-  auto json = nlohmann::json::array();
-  std::printf("\n%-36s %-22s %-22s %7s %7s %7s %7s  %s\n", "claim", "ours",
-              "baseline", "median", "min", "max", "target", "holds");
-  for (const auto& result : results) {
-    if (result.ratios.empty()) {
-      continue;  // left out by --benchmark_filter
-    }
-    const Claim& claim = *result.claim;
-    std::printf("%-36s %-22s %-22s %7.3f %7.3f %7.3f %7.3f  %s\n",
-                claim.name.c_str(), claim.ours_name.c_str(),
-                claim.baseline_name.c_str(), result.median(), result.low(),
-                result.high(), claim.target, result.holds() ? "yes" : "NO");
-    json.push_back({{"name", claim.name},
-                    {"ratio_median", result.median()},
-                    {"ratio_min", result.low()},
-                    {"ratio_max", result.high()},
-                    {"target", claim.target},
-                    {"holds", result.holds()}});
-  }
-  std::ofstream file(summary);
-  file << json.dump(2) << "\n";
-  if (!file.flush()) {
-    throw std::runtime_error("cannot write " + summary);
-  }
-  std::printf("\nwritten to %s\n", summary.c_str());
-  return 0;
+  return rows;
 }
 
 }  // namespace claims

@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Merges what the programs measured: a table, summary.json (the claims that
+// have a target), all.json (everything), report.html and table.md.
+
+#include <cyborg/data/file.hpp>
+#include <cyborg/report/html.hpp>
+#include <cyborg/report/plot.hpp>
+#include <cyborg/report/text.hpp>
+
+#include <ATen/Version.h>
+#include <fmt/format.h>
+#include <torch/version.h>
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <exception>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace {
+
+namespace fs = std::filesystem;
+namespace report = cyborg::report;
+using json = nlohmann::json;
+
+/// "AMD EPYC ...", where Linux says so.
+std::string processor() {
+  std::ifstream file("/proc/cpuinfo");
+  std::string line;
+  while (std::getline(file, line)) {
+    if (line.rfind("model name", 0) == 0) {
+      return line.substr(line.find(':') + 2);
+    }
+  }
+  return "unknown";
+}
+
+json machine() {
+  return {
+      {"cpu", processor()},
+      {"cores", std::thread::hardware_concurrency()},
+      {"instruction_set", at::get_cpu_capability()},
+      {"libtorch", TORCH_VERSION},
+      {"compiler", CYBORG_BENCH_COMPILER},
+      {"flags", CYBORG_BENCH_FLAGS},
+      {"threads", 1}};
+}
+
+std::string machine_line(const json& m) {
+  return fmt::format(
+      "{}, {} cores, {}; LibTorch {}; {}, {}; one thread unless the row says "
+      "otherwise.",
+      m["cpu"].get<std::string>(), m["cores"].get<int>(),
+      m["instruction_set"].get<std::string>(), m["libtorch"].get<std::string>(),
+      m["compiler"].get<std::string>(), m["flags"].get<std::string>());
+}
+
+/// All files of a folder as one: {"rows", "memory", "quick", "machine"}. A row
+/// that was measured with the default malloc too says its median.
+json merge(const fs::path& folder) {
+  std::vector<fs::path> files;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.path().extension() == ".json") {
+      files.push_back(entry.path());
+    }
+  }
+  std::sort(files.begin(), files.end());
+  json all = {
+      {"rows", json::array()},
+      {"memory", json::array()},
+      {"quick", false},
+      {"machine", machine()}};
+  std::map<std::string, double> by_default;
+  for (const auto& path : files) {
+    std::ifstream file(path);
+    const json part = json::parse(file);
+    all["quick"] = all["quick"].get<bool>() || part.value("quick", false);
+    for (auto row : part.at("rows")) {
+      if (part.value("malloc", "") == "default") {
+        by_default[row.at("name")] = row.at("ratio_median");
+      } else {
+        row["program"] = part.at("program");
+        all["rows"].push_back(row);
+      }
+    }
+    for (const auto& row : part.value("memory", json::array())) {
+      all["memory"].push_back(row);
+    }
+  }
+  for (auto& row : all["rows"]) {
+    const auto found = by_default.find(row["name"]);
+    if (found != by_default.end()) {
+      row["default_malloc_median"] = found->second;
+    }
+  }
+  return all;
+}
+
+json with_target(const json& rows) {
+  auto out = json::array();
+  for (const auto& row : rows) {
+    if (row.contains("target")) {
+      out.push_back(row);
+    }
+  }
+  return out;
+}
+
+std::string text(const json& row, const char* key) {
+  return row.value(key, std::string("–"));
+}
+
+/// A number of a row, or a dash.
+std::string value(const json& row, const char* key, int digits = 3) {
+  const auto found = row.find(key);
+  return found == row.end() ? "–"
+                            : report::number(found->get<double>(), digits);
+}
+
+std::string holds(const json& row) {
+  return !row.contains("holds") ? "–" : row["holds"].get<bool>() ? "yes" : "NO";
+}
+
+// ---------------------------------------------------------------- the terminal
+
+void print_table(const json& rows) {
+  const auto width = [&](const char* key) {
+    size_t most = 8;
+    for (const auto& row : rows) {
+      most = std::max(most, text(row, key).size());
+    }
+    return most;
+  };
+  const size_t name = width("name"), ours = width("ours"),
+               baseline = width("baseline");
+  const auto line = [&](const std::vector<std::string>& cells) {
+    fmt::print(
+        "{:<{}}  {:<{}}  {:<{}}  {:>7} {:>7} {:>7} {:>7}  {}\n", cells[0], name,
+        cells[1], ours, cells[2], baseline, cells[3], cells[4], cells[5],
+        cells[6], cells[7]);
+  };
+  line({"name", "ours", "baseline", "median", "min", "max", "target", "holds"});
+  for (const auto& row : rows) {
+    line(
+        {text(row, "name"), text(row, "ours"), text(row, "baseline"),
+         value(row, "ratio_median"), value(row, "ratio_min"),
+         value(row, "ratio_max"), value(row, "target", 2), holds(row)});
+  }
+}
+
+/// The claims as Markdown, for docs/performance.md.
+std::string markdown(const json& claims) {
+  std::string out =
+      "| claim | median | 95 % interval | target | holds | ours, ms | default "
+      "malloc |\n|---|---|---|---|---|---|---|\n";
+  for (const auto& row : claims) {
+    out += fmt::format(
+        "| `{}` | {} | {} – {} | {} | {} | {} | {} |\n", text(row, "name"),
+        value(row, "ratio_median"), value(row, "interval_low"),
+        value(row, "interval_high"), value(row, "target", 2), holds(row),
+        value(row, "ours_ms", 2), value(row, "default_malloc_median"));
+  }
+  return out;
+}
+
+// -------------------------------------------------------------------- the page
+
+report::HtmlTable table_of(
+    const json& rows, bool target, const std::string& caption) {
+  report::HtmlTable table;
+  table.caption = caption;
+  table.head = {"row",          "median",      "95 % interval",
+                "min – max",    "ours, ms",    "limit",
+                "baseline, ms", "baseline is", "default malloc"};
+  if (target) {
+    table.head.insert(table.head.begin() + 2, {"target", "holds"});
+  }
+  for (const auto& row : rows) {
+    std::vector<std::string> cells = {
+        text(row, "name"),
+        value(row, "ratio_median"),
+        value(row, "interval_low") + " – " + value(row, "interval_high"),
+        value(row, "ratio_min") + " – " + value(row, "ratio_max"),
+        value(row, "ours_ms", 2),
+        value(row, "bandwidth", 2),
+        value(row, "baseline_ms", 2),
+        text(row, "baseline"),
+        value(row, "default_malloc_median")};
+    if (target) {
+      cells.insert(cells.begin() + 2, {value(row, "target", 2), holds(row)});
+      if (holds(row) == "NO") {
+        table.marked.push_back(table.rows.size());
+      }
+    }
+    table.rows.push_back(cells);
+  }
+  return table;
+}
+
+void add_verdict(report::HtmlPage& page, const json& claims) {
+  std::string missed;
+  int count = 0;
+  for (const auto& row : claims) {
+    if (holds(row) == "NO") {
+      missed += (missed.empty() ? "" : ", ") + text(row, "name");
+      ++count;
+    }
+  }
+  if (count == 0) {
+    page.note(
+        fmt::format("All {} claims hold.", claims.size()),
+        report::NoteKind::kGood);
+  } else {
+    page.note(
+        fmt::format(
+            "{} of {} claims do not hold: {}.", count, claims.size(), missed),
+        report::NoteKind::kBad);
+  }
+}
+
+void add_scaling(report::HtmlPage& page, const json& rows) {
+  const std::map<std::string, std::string> names = {
+      {"B", "batch"}, {"C", "channels"}, {"P", "positions"}, {"K", "classes"}};
+  std::vector<report::LineSeries> series;
+  for (const auto& row : rows) {
+    if (!row.contains("points")) {
+      continue;
+    }
+    const auto& points = row["points"];
+    report::LineSeries line;
+    line.name = fmt::format(
+        "{} {} to {}", names.at(row["axis"]), points.front()["size"].dump(),
+        points.back()["size"].dump());
+    for (const auto& point : points) {
+      line.x.push_back(static_cast<double>(line.x.size()));
+      line.y.push_back(point["ratio"]);
+    }
+    series.push_back(std::move(line));
+  }
+  if (series.empty()) {
+    return;
+  }
+  const auto draw = [&](double width) {
+    return report::line_chart(
+        series, report::PlotOptions()
+                    .width(width)
+                    .low(0)
+                    .x_label("times doubled")
+                    .y_label("guided head ÷ plain head")
+                    .description("Ratio of times as sizes are doubled"));
+  };
+  page.section("Scaling").chart(
+      draw(900),
+      "Time of the guided head, forward and backward, over the plain "
+      "head's, while one size is doubled five times and the others stay. "
+      "Level or falling: guidance does not become dearer.",
+      draw(350));
+}
+
+void add_memory(report::HtmlPage& page, const json& rows) {
+  if (rows.empty()) {
+    return;
+  }
+  report::HtmlTable table;
+  table.head = {"shape",          "way",     "kept, maps", "peak, maps",
+                "peak, features", "peak, MB"};
+  table.caption =
+      "Bytes beyond the plain head's, as LibTorch's allocator hands them out. "
+      "Kept: between forward and backward, in counts of the maps [B, P]. Peak: "
+      "the most at one time, in counts of the maps and of the features "
+      "[B, C, P], whose gradient is one count and the plain head's too.";
+  for (const auto& row : rows) {
+    const double map = row["map_bytes"], features = row["feature_bytes"];
+    const double kept = row["kept_beyond_plain"],
+                 peak = row["peak_beyond_plain"];
+    table.rows.push_back(
+        {row["shape"], row["way"], report::number(kept / map, 1),
+         report::number(peak / map, 1), report::number(peak / features, 3),
+         report::number(peak / 1e6, 2)});
+  }
+  page.section("Memory").table(table);
+}
+
+void write_page(const json& all, const json& claims, const fs::path& path) {
+  report::HtmlPage page(
+      "What guidance costs",
+      "Ours beside plain code that computes the same, timed in turns in one "
+      "process; ratios pair by pair. Both sides gave equal losses and "
+      "gradients before anything was timed.");
+  add_verdict(page, claims);
+  page.paragraph(
+      machine_line(all["machine"]) +
+      (all["quick"].get<bool>() ? " A quick run: fewer pairs, fewer rows."
+                                : ""));
+  page.section("Claims").table(table_of(
+      claims, /*target=*/true,
+      "Median of the ratios, with the 95 % interval of the median by order "
+      "statistics. Whole steps through a hook are judged by the interval's "
+      "upper end, all others by the median. Limit: the share of the speed of "
+      "a streaming copy that ours reaches. Malloc is told to keep large "
+      "buffers; the last column is the median without that. A marked row does "
+      "not hold."));
+  json rest = json::array();
+  for (const auto& row : all["rows"]) {
+    if (!row.contains("target")) {
+      rest.push_back(row);
+    }
+  }
+  page.section("Beside the claims")
+      .table(table_of(rest, /*target=*/false, "Rows without a target."));
+  add_scaling(page, all["rows"]);
+  add_memory(page, all["memory"]);
+  page.section("How to read it")
+      .paragraph(
+          "docs/performance.md says what each row means, what the limits are, "
+          "and what it means for a training.");
+  page.write(path);
+}
+
+void write_json(const fs::path& path, const json& value) {
+  cyborg::data::write_file(path, value.dump(2) + "\n", "bench_report");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    CLI::App app("Merges the benchmarks' results into a table and a report");
+    fs::path parts, out;
+    app.add_option("--parts", parts, "folder of the programs' results")
+        ->required()
+        ->check(CLI::ExistingDirectory);
+    app.add_option("--out", out, "folder of the report")->required();
+    CLI11_PARSE(app, argc, argv);
+    const json all = merge(parts);
+    const json claims = with_target(all["rows"]);
+    if (claims.empty()) {
+      throw std::runtime_error("no claims in " + parts.string());
+    }
+    write_json(out / "all.json", all);
+    write_json(out / "summary.json", claims);
+    write_page(all, claims, out / "report.html");
+    cyborg::data::write_file(
+        out / "table.md", markdown(claims), "bench_report");
+    fmt::print("\n");
+    print_table(claims);
+    fmt::print(
+        "\n{}\n\nRows without a target: {}\nThe report: {}\n",
+        machine_line(all["machine"]), (out / "all.json").string(),
+        (out / "report.html").string());
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "bench_report: {}\n", error.what());
+    return 1;
+  }
+  return 0;
+}
