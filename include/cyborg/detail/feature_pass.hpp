@@ -183,7 +183,9 @@ std::vector<at::Tensor> feature_gradients(
     out = at::empty_like(features);
     pass.features_grad = out.template data_ptr<T>();
   }
-  head_backward(pass);
+  if (out.defined() || shares.defined()) {
+    head_backward(pass);
+  }
   return {
       out, for_weight && shares.defined()
                ? weight_gradient<T>(weight, index, shares)

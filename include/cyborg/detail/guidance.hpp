@@ -95,58 +95,112 @@ struct Compared {
   int64_t count = 0;
 };
 
-/// Compares all samples; `gradient` [B, P] becomes the derivative of each
-/// sample's distance to the model's map, zero for those that are not guided.
+/// Compares samples; `gradient` [B, P] becomes the derivative of each sample's
+/// distance to the model's map, zero for those that are not guided.
 template <class Distance, class T>
-Compared compare_maps(
-    const Guidance& how, const at::Tensor& model, const HumanMaps& human,
-    const at::Tensor& weight, const at::Tensor& gradient) {
-  const int64_t batch = model.size(0), size = model.size(1);
-  const auto* model_at = model.template data_ptr<T>();
-  const auto* human_at = human.maps.template data_ptr<T>();
-  const bool* wanted = human.annotated.defined()
-                           ? human.annotated.template data_ptr<bool>()
-                           : nullptr;
-  const T* weight_at =
-      weight.defined() ? weight.template data_ptr<T>() : nullptr;
-  auto* gradient_at = gradient.template data_ptr<T>();
-  std::vector<Compared> each(static_cast<size_t>(batch));
-  const auto some = [&](int64_t begin, int64_t end) {
-    std::vector<T> normalized(static_cast<size_t>(2 * size));
-    T* m = normalized.data();
-    T* h = m + size;
-    for (int64_t b = begin; b < end; ++b) {
-      MapView<T> ours(model_at + b * size, size, how.model);
-      MapView<T> theirs(human_at + b * size, size, how.human);
-      T* grad = gradient_at + b * size;
-      if ((wanted != nullptr && !wanted[b]) || !theirs.usable(/*floor=*/0) ||
-          !ours.usable(kModelFloor)) {
-        std::fill_n(grad, size, T(0));
-        continue;
-      }
-      ours.normalize(m);
-      theirs.normalize(h);
-      double distance = DistanceKernel<Distance>::compare(ours, m, h, grad);
-      if (weight_at != nullptr) {
-        distance *= static_cast<double>(weight_at[b]);
-        for (int64_t i = 0; i < size; ++i) {
-          grad[i] *= weight_at[b];
-        }
-      }
-      each[static_cast<size_t>(b)] = {distance, 1};
+class Comparison {
+ public:
+  Comparison(
+      const Guidance& how, const at::Tensor& model, const HumanMaps& human,
+      const at::Tensor& weight, const at::Tensor& gradient)
+      : how_(how),
+        size_(model.size(1)),
+        model_(model.template data_ptr<T>()),
+        human_(human.maps.template data_ptr<T>()),
+        wanted_(
+            human.annotated.defined()
+                ? human.annotated.template data_ptr<bool>()
+                : nullptr),
+        weight_(weight.defined() ? weight.template data_ptr<T>() : nullptr),
+        gradient_(gradient.template data_ptr<T>()),
+        each_(static_cast<size_t>(model.size(0))) {}
+
+  void compare(int64_t b) {
+    MapView<T> ours(model_ + b * size_, size_, how_.model);
+    MapView<T> theirs(human_ + b * size_, size_, how_.human);
+    T* grad = gradient_ + b * size_;
+    if ((wanted_ != nullptr && !wanted_[b]) || !theirs.usable(/*floor=*/0) ||
+        !ours.usable(kModelFloor)) {
+      std::fill_n(grad, size_, T(0));
+      return;
     }
-  };
-  if (batch * size > kWorthThreads) {
-    parallel(batch, some);
-  } else {
-    some(0, batch);
+    std::vector<T> normalized(static_cast<size_t>(2 * size_));
+    T* m = normalized.data();
+    T* h = m + size_;
+    ours.normalize(m);
+    theirs.normalize(h);
+    double distance = DistanceKernel<Distance>::compare(ours, m, h, grad);
+    if (weight_ != nullptr) {
+      distance *= static_cast<double>(weight_[b]);
+      for (int64_t i = 0; i < size_; ++i) {
+        grad[i] *= weight_[b];
+      }
+    }
+    each_[static_cast<size_t>(b)] = {distance, 1};
   }
-  Compared all;
-  for (const Compared& sample : each) {  // in their order, on any threads
-    all.sum += sample.sum;
-    all.count += sample.count;
+
+  void compare_all() {
+    const auto batch = static_cast<int64_t>(each_.size());
+    const auto some = [this](int64_t begin, int64_t end) {
+      for (int64_t b = begin; b < end; ++b) {
+        compare(b);
+      }
+    };
+    if (batch * size_ > kWorthThreads) {
+      parallel(batch, some);
+    } else {
+      some(0, batch);
+    }
   }
-  return all;
+
+  /// In the samples' order, on any number of threads.
+  Compared total() const {
+    Compared all;
+    for (const Compared& sample : each_) {
+      all.sum += sample.sum;
+      all.count += sample.count;
+    }
+    return all;
+  }
+
+ private:
+  Guidance how_;
+  int64_t size_;
+  const T* model_;
+  const T* human_;
+  const bool* wanted_;
+  const T* weight_;
+  T* gradient_;
+  std::vector<Compared> each_;
+};
+
+/// Makes each sample's map, compares it and, with `shares` [B, 1, C], finds its
+/// share of the weight's derivative while its features are in the cache.
+template <class Distance, class T>
+void map_and_compare(
+    HeadPass<T> pass, const at::Tensor& model, const at::Tensor& gradient,
+    const at::Tensor& shares, Comparison<Distance, T>& comparison) {
+  pass.cam = model.template data_ptr<T>();
+  pass.cam_grad = gradient.template data_ptr<T>();
+  pass.weight_grad = shares.defined() ? shares.template data_ptr<T>() : nullptr;
+  const Slices slices(pass.batch, pass.channels, pass.positions);
+  if (slices.per_sample > 1) {
+    head_forward(pass);
+    comparison.compare_all();
+    if (shares.defined()) {
+      head_backward(pass);
+    }
+    return;
+  }
+  const auto forward = forward_kernel<T>(kernels());
+  const auto backward = backward_kernel<T>(kernels());
+  slices.run([&](int64_t, int64_t sample, int64_t begin, int64_t end) {
+    forward(pass, sample, begin, end, pass.cam + sample * pass.positions);
+    comparison.compare(sample);
+    if (shares.defined()) {
+      backward(pass, sample, begin, end);
+    }
+  });
 }
 
 /// What the fused loss is given beside its variables, which are the task's
@@ -170,20 +224,39 @@ struct FusedGuidance : torch::autograd::Function<FusedGuidance<Distance, T>> {
     const at::Tensor &task = variables[0], &values = variables[1];
     const at::Tensor weight =
         variables.size() > 2 ? variables[2] : at::Tensor();
-    const at::Tensor model =
-        weight.defined()
-            ? sum_features<T>(values, weight, input.index, Sums::kMaps).maps
-            : values.flatten(1);
-    const at::Tensor gradient = at::empty_like(model);
-    const Compared all = compare_maps<Distance, T>(
-        how, model, input.human, input.weight, gradient);
+    Compared all;
+    at::Tensor model, gradient, weight_gradient;
+    const auto options = values.options().requires_grad(false);
+    if (weight.defined()) {
+      const auto pass = head_pass<T>(values, weight, input.index, Sums::kMaps);
+      model = at::zeros({pass.batch, pass.positions}, options);
+      gradient = at::empty_like(model);
+      const at::Tensor shares =
+          weight.requires_grad()
+              ? at::zeros({pass.batch, 1, pass.channels}, options)
+              : at::Tensor();
+      Comparison<Distance, T> comparison(
+          how, model, input.human, input.weight, gradient);
+      map_and_compare(pass, model, gradient, shares, comparison);
+      all = comparison.total();
+      if (shares.defined()) {
+        weight_gradient =
+            detail::weight_gradient<T>(weight, input.index, shares);
+      }
+    } else {
+      model = values.flatten(1);
+      gradient = at::empty_like(model);
+      Comparison<Distance, T> comparison(
+          how, model, input.human, input.weight, gradient);
+      comparison.compare_all();
+      all = comparison.total();
+    }
     const auto count = static_cast<double>(all.count);
     const auto batch = static_cast<double>(model.size(0));
     const double share = how.strength * count / batch;
     const double each = how.sums ? 1 : 1 / std::max(count, 1.0);
     const double saliency = all.sum * each;
     const double weighted = how.sums ? how.strength : share;
-    const auto options = model.options().requires_grad(false);
     const auto number = [&](double value) {
       const at::Tensor out = at::empty({}, options);
       *out.template data_ptr<T>() = static_cast<T>(value);
@@ -196,7 +269,7 @@ struct FusedGuidance : torch::autograd::Function<FusedGuidance<Distance, T>> {
     context->set_materialize_grads(false);
     context->save_for_backward(
         {task, values, weight, input.index, input.human.maps,
-         input.human.annotated, input.weight, gradient});
+         input.human.annotated, input.weight, gradient, weight_gradient});
     context->saved_data["model"] = static_cast<int64_t>(how.model);
     context->saved_data["human"] = static_cast<int64_t>(how.human);
     context->saved_data["strength"] = how.strength;
@@ -242,17 +315,23 @@ struct FusedGuidance : torch::autograd::Function<FusedGuidance<Distance, T>> {
       if (task.requires_grad() && grads[0].defined()) {
         found[0] = grads[0] * data["to_task"].toDouble();
       }
-      const at::Tensor gradient =
-          saved[7] * (total * data["to_total"].toDouble() +
-                      number(grads[1]) * data["to_saliency"].toDouble());
+      const double factor = total * data["to_total"].toDouble() +
+                            number(grads[1]) * data["to_saliency"].toDouble();
+      const at::Tensor gradient = saved[7] * factor;
       if (!weight.defined()) {
         found[1] = gradient.view_as(values);
       } else {
-        const auto both = feature_gradients<T>(
-            values, weight, saved[3], gradient, /*pooled_grad=*/{},
-            values.requires_grad(), weight.requires_grad());
-        found[1] = both[0];
-        found[2] = both[1];
+        if (values.requires_grad()) {
+          auto pass = head_pass<T>(values, weight, saved[3], Sums::kMaps);
+          found[1] = at::empty_like(values);
+          pass.features = nullptr;
+          pass.cam_grad = gradient.template data_ptr<T>();
+          pass.features_grad = found[1].template data_ptr<T>();
+          head_backward(pass);
+        }
+        if (saved[8].defined()) {
+          found[2] = saved[8] * factor;
+        }
       }
     }
     found.resize(weight.defined() ? 4 : 3);  // nothing for the input

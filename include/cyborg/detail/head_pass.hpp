@@ -27,7 +27,8 @@ struct HeadPass {
   // Forward writes:
   T* cam = nullptr;     // [B, maps, P], zeros before
   T* pooled = nullptr;  // [B, C], means over positions; may be null
-  // Backward reads the gradients of those, and writes:
+  // Backward reads the gradients of those, and writes one or both of the
+  // others; without features the weight's is left alone.
   const T* cam_grad = nullptr;
   const T* pooled_grad = nullptr;  // may be null
   T* features_grad = nullptr;      // [B, C, P]; may be null
@@ -82,41 +83,60 @@ CYBORG_INLINE void forward_slice(
 }
 
 /// Channels [begin, end) of one sample.
-template <class L>
-CYBORG_INLINE void backward_slice(
+template <class L, bool kDot, bool kWrite>
+CYBORG_INLINE void backward_channels(
     const HeadPass<typename L::Scalar>& pass, int64_t sample, int64_t begin,
     int64_t end) {
   using Scalar = typename L::Scalar;
-  const int64_t positions = pass.positions;
+  const int64_t positions = pass.positions, count = end - begin;
   const int64_t first = sample * pass.channels + begin;
-  const auto* rows = pass.features + first * positions;
-  auto* grad = pass.features_grad != nullptr
-                   ? pass.features_grad + first * positions
-                   : nullptr;
+  const auto* rows = kDot ? pass.features + first * positions : nullptr;
+  auto* grad = kWrite ? pass.features_grad + first * positions : nullptr;
   const auto* shift =
       pass.pooled_grad != nullptr ? pass.pooled_grad + first : nullptr;
   bool written = false;
   for (int64_t m = 0; m < pass.maps; ++m) {
     const int64_t map = sample * pass.maps + m;
     const auto* cam_grad = pass.cam_grad + map * positions;
+    const auto* weight = pass.row(sample, m) + begin;
+    auto* share =
+        kDot ? pass.weight_grad + map * pass.channels + begin : nullptr;
     // Classes that nobody asked for, and samples that are not guided.
     if (std::all_of(cam_grad, cam_grad + positions, [](Scalar value) {
           return value == 0;
         })) {
       continue;
     }
-    backward_rows<L>(
-        rows, pass.row(sample, m) + begin, end - begin, positions, cam_grad,
-        pass.scale(), shift, grad,
-        pass.weight_grad + map * pass.channels + begin, written);
+    if (kWrite && written) {
+      backward_rows<L, kDot, kWrite, kWrite>(
+          rows, weight, count, positions, cam_grad, pass.scale(), shift, grad,
+          share);
+    } else {
+      backward_rows<L, kDot, kWrite, false>(
+          rows, weight, count, positions, cam_grad, pass.scale(), shift, grad,
+          share);
+    }
     written = true;
   }
-  if (!written && grad != nullptr) {
-    for (int64_t r = 0; r < end - begin; ++r) {
+  if (kWrite && !written) {
+    for (int64_t r = 0; r < count; ++r) {
       std::fill_n(
           grad + r * positions, positions,
           shift != nullptr ? pass.scale() * shift[r] : 0);
     }
+  }
+}
+
+template <class L>
+CYBORG_INLINE void backward_slice(
+    const HeadPass<typename L::Scalar>& pass, int64_t sample, int64_t begin,
+    int64_t end) {
+  if (pass.features == nullptr) {
+    backward_channels<L, false, true>(pass, sample, begin, end);
+  } else if (pass.features_grad == nullptr) {
+    backward_channels<L, true, false>(pass, sample, begin, end);
+  } else {
+    backward_channels<L, true, true>(pass, sample, begin, end);
   }
 }
 

@@ -156,9 +156,9 @@ CYBORG_INLINE void forward_rows(
   }
 }
 
-/// grad[r] = weight[r] cam_grad + scale pooled_grad[r], and weight_grad[r] =
-/// <row[r], cam_grad>, for rows of kVectors vectors.
-template <class L, int kVectors>
+/// kWrite: grad[r] = weight[r] cam_grad + scale pooled_grad[r]; kDot:
+/// weight_grad[r] = <row[r], cam_grad>. For rows of kVectors vectors.
+template <class L, int kVectors, bool kDot, bool kWrite>
 CYBORG_INLINE void short_backward(
     const typename L::Scalar* rows, const typename L::Scalar* weight,
     int64_t count, int64_t positions, const typename L::Scalar* cam_grad,
@@ -176,85 +176,106 @@ CYBORG_INLINE void short_backward(
       [&](auto i) CYBORG_INLINE_LAMBDA { load(map[i], cam_grad + at(i)); });
   Vector tail = map[kVectors - 1];
   apply_mask<L>(tail, mask);
-  summed_rows<L>(
-      count, /*scale=*/1, weight_grad,
-      [&](int64_t r, Vector& sum) CYBORG_INLINE_LAMBDA {
-        const auto* values = rows + r * positions;
-        auto* out = grad + r * positions;
-        const auto factor = weight[r];
-        const auto shift = pooled_grad != nullptr ? scale * pooled_grad[r] : 0;
-        sum = Vector{};
-        unrolled<kVectors>([&](auto i) CYBORG_INLINE_LAMBDA {
-          Vector x;
-          load(x, values + at(i));
-          if constexpr (i == kVectors - 1) {
-            sum += x * tail;
-          } else {
-            sum += x * map[i];
-          }
-          const Vector y = factor * map[i] + shift;
-          store(out + at(i), y);
-        });
-      });
+  const auto row = [&](int64_t r, Vector& sum) CYBORG_INLINE_LAMBDA {
+    const auto factor = weight[r];
+    const auto shift = pooled_grad != nullptr ? scale * pooled_grad[r] : 0;
+    sum = Vector{};
+    unrolled<kVectors>([&](auto i) CYBORG_INLINE_LAMBDA {
+      if constexpr (kDot) {
+        Vector x;
+        load(x, rows + r * positions + at(i));
+        sum += i == kVectors - 1 ? x * tail : x * map[i];
+      }
+      if constexpr (kWrite) {
+        const Vector y = factor * map[i] + shift;
+        store(grad + r * positions + at(i), y);
+      }
+    });
+  };
+  if constexpr (kDot) {
+    summed_rows<L>(count, /*scale=*/1, weight_grad, row);
+  } else {
+    Vector unused;
+    for (int64_t r = 0; r < count; ++r) {
+      row(r, unused);
+    }
+  }
 }
 
-/// The same for one row of any length; kAdd adds to the gradient there is.
-template <class L, bool kAdd>
+/// The same for kRows rows of any length; kAdd adds to the gradient there is.
+template <class L, int kRows, bool kDot, bool kWrite, bool kAdd>
 CYBORG_INLINE void long_backward(
-    const typename L::Scalar* row, typename L::Scalar factor,
-    typename L::Scalar shift, int64_t positions,
-    const typename L::Scalar* cam_grad, typename L::Scalar* grad,
-    typename L::Scalar* weight_grad) {
-  Sum<L> sum;
+    const typename L::Scalar* rows, const typename L::Scalar* weight,
+    int64_t positions, const typename L::Scalar* cam_grad,
+    typename L::Scalar scale, const typename L::Scalar* pooled_grad,
+    typename L::Scalar* grad, typename L::Scalar* weight_grad) {
+  using Scalar = typename L::Scalar;
+  Sum<L> sums[kRows];
+  Scalar shift[kRows] = {};
+  if (!kAdd && pooled_grad != nullptr) {
+    for (int r = 0; r < kRows; ++r) {
+      shift[r] = scale * pooled_grad[r];
+    }
+  }
   each<L>(positions, [&](int64_t p, auto& map) CYBORG_INLINE_LAMBDA {
     using X = std::decay_t<decltype(map)>;
     load(map, cam_grad + p);
-    X x;
-    load(x, row + p);
-    sum.add(x * map);
-    if (grad != nullptr) {
-      X y = factor * map + shift;
-      if constexpr (kAdd) {
-        X before;
-        load(before, grad + p);
-        y += before;
+    unrolled<kRows>([&](auto r) CYBORG_INLINE_LAMBDA {
+      if constexpr (kDot) {
+        X x;
+        load(x, rows + r * positions + p);
+        sums[r].add(x * map);
       }
-      store(grad + p, y);
-    }
+      if constexpr (kWrite) {
+        const Scalar factor = weight[r];
+        X y = factor * map + shift[r];
+        if constexpr (kAdd) {
+          X before;
+          load(before, grad + r * positions + p);
+          y += before;
+        }
+        store(grad + r * positions + p, y);
+      }
+    });
   });
-  *weight_grad = sum.total();
+  if constexpr (kDot) {
+    unrolled<kRows>(
+        [&](auto r) CYBORG_INLINE_LAMBDA { weight_grad[r] = sums[r].total(); });
+  }
 }
 
-template <class L, int kVectors = L::kRegisters>
+template <
+    class L, bool kDot, bool kWrite, bool kAdd, int kVectors = L::kRegisters>
 CYBORG_INLINE void backward_rows(
     const typename L::Scalar* rows, const typename L::Scalar* weight,
     int64_t count, int64_t positions, const typename L::Scalar* cam_grad,
     typename L::Scalar scale, const typename L::Scalar* pooled_grad,
-    typename L::Scalar* grad, typename L::Scalar* weight_grad, bool add) {
-  if constexpr (kVectors > 0) {
+    typename L::Scalar* grad, typename L::Scalar* weight_grad) {
+  if constexpr (kVectors > 0 && !kAdd) {
     const int64_t vectors = (positions + L::kWidth - 1) / L::kWidth;
-    if (vectors == kVectors && positions >= L::kWidth && !add &&
-        grad != nullptr) {
-      short_backward<L, kVectors>(
+    if (vectors == kVectors && positions >= L::kWidth) {
+      short_backward<L, kVectors, kDot, kWrite>(
           rows, weight, count, positions, cam_grad, scale, pooled_grad, grad,
           weight_grad);
     } else {
-      backward_rows<L, kVectors - 1>(
+      backward_rows<L, kDot, kWrite, kAdd, kVectors - 1>(
           rows, weight, count, positions, cam_grad, scale, pooled_grad, grad,
-          weight_grad, add);
+          weight_grad);
     }
   } else {
-    for (int64_t r = 0; r < count; ++r) {
-      const auto* row = rows + r * positions;
-      auto* out = grad != nullptr ? grad + r * positions : nullptr;
-      const auto shift = pooled_grad != nullptr ? scale * pooled_grad[r] : 0;
-      if (add) {
-        long_backward<L, true>(
-            row, weight[r], 0, positions, cam_grad, out, weight_grad + r);
-      } else {
-        long_backward<L, false>(
-            row, weight[r], shift, positions, cam_grad, out, weight_grad + r);
-      }
+    const auto some = [&](auto number, int64_t r) CYBORG_INLINE_LAMBDA {
+      long_backward<L, number, kDot, kWrite, kAdd>(
+          kDot ? rows + r * positions : nullptr, weight + r, positions,
+          cam_grad, scale, pooled_grad != nullptr ? pooled_grad + r : nullptr,
+          kWrite ? grad + r * positions : nullptr,
+          kDot ? weight_grad + r : nullptr);
+    };
+    int64_t r = 0;
+    for (; r + 4 <= count; r += 4) {
+      some(std::integral_constant<int, 4>(), r);
+    }
+    for (; r < count; ++r) {
+      some(std::integral_constant<int, 1>(), r);
     }
   }
 }
