@@ -62,8 +62,6 @@ class Rounds {
     add(kTorch, "torch.cpp", torch);
     add(kAlone, "alone.cpp", loss);
     add(kAfterTorch, "after_torch.cpp", torch + loss);
-    measure();  // so that all headers lie in the page cache
-    times_.clear();
   }
 
   double at(size_t round, File file) {

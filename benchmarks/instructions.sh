@@ -7,8 +7,6 @@
 set -eu
 program=$1
 out=$2
-batch=2
-once="--default-malloc --batch $batch --once"
 
 perf_count() {
   perf stat -x, -e instructions:u "$@" 2>&1 >/dev/null |
@@ -19,32 +17,41 @@ callgrind_count() {
     >/dev/null | sed -n 's/^.*Collected : \([0-9][0-9]*\).*/\1/p'
 }
 
+# valgrind computes each fused multiply-add in software, so it gets one small
+# picture. That is the harder case: observing costs the same, the network less.
 if [ -n "$(perf_count true 2>/dev/null)" ]; then
   tool="perf stat"
   count=perf_count
+  batch=8
+  pixels=224
 elif [ -n "$(callgrind_count true 2>/dev/null)" ]; then
   tool="valgrind --tool=callgrind"
   count=callgrind_count
+  batch=1
+  pixels=96
 else
   echo "instructions: skipped, neither perf nor valgrind counts here"
   exit 0
 fi
 
-# The second and third step: set-up and what a first step compiles cancel out.
-# Malloc as it is: valgrind moves a heap that only grows by itself.
-steps_of() {
-  few=$($count "$program" $once "$1" --steps 1)
-  more=$($count "$program" $once "$1" --steps 3)
-  [ -n "$few" ] && [ -n "$more" ] || {
+# The second step: set-up and what a first step prepares cancel out. Malloc as
+# it is: valgrind does not let a heap grow by large steps.
+run="--default-malloc --batch $batch --pixels $pixels --once"
+step_of() {
+  # shellcheck disable=SC2086
+  one=$($count "$program" $run "$1" --steps 1)
+  # shellcheck disable=SC2086
+  two=$($count "$program" $run "$1" --steps 2)
+  if [ -z "$one" ] || [ -z "$two" ]; then
     echo "instructions: $tool gave no count for a $1 step" >&2
     exit 1
-  }
-  echo $((more - few))
+  fi
+  echo $((two - one))
 }
 
 echo "instructions: counting with $tool"
-plain=$(steps_of plain)
-hook=$(steps_of hook)
+plain=$(step_of plain)
+hook=$(step_of hook)
 ratio=$(awk "BEGIN { printf \"%.5f\", $hook / $plain }")
 target=1.02
 holds=$(awk "BEGIN { print ($ratio <= $target) ? \"true\" : \"false\" }")
@@ -53,9 +60,9 @@ cat >"$out" <<END
   "name": "hook_step_vs_plain_step_instructions_resnet18",
   "ours": "CYBORG-L2 through a hook", "baseline": "plain step",
   "ours_instructions": $hook, "baseline_instructions": $plain,
-  "tool": "$tool", "batch": $batch, "pairs": 1,
+  "tool": "$tool", "batch": $batch, "pixels": $pixels, "pairs": 1,
   "ratio_median": $ratio, "ratio_min": $ratio, "ratio_max": $ratio,
   "interval_low": $ratio, "interval_high": $ratio,
   "target": $target, "judged": "ratio_median", "holds": $holds}]}
 END
-echo "instructions: $hook over $plain in two steps, $ratio"
+echo "instructions: $hook over $plain in a step, $ratio"

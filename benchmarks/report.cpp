@@ -176,9 +176,8 @@ report::HtmlTable table_of(
     const json& rows, bool target, const std::string& caption) {
   report::HtmlTable table;
   table.caption = caption;
-  table.head = {"row",          "median",      "95 % interval",
-                "min – max",    "ours, ms",    "limit",
-                "baseline, ms", "baseline is", "default malloc"};
+  table.head = {"row",   "median",         "95 % interval", "min – max",
+                "limit", "default malloc", "ours, ms",      "baseline, ms"};
   if (target) {
     table.head.insert(table.head.begin() + 2, {"target", "holds"});
   }
@@ -188,11 +187,10 @@ report::HtmlTable table_of(
         value(row, "ratio_median"),
         value(row, "interval_low") + " – " + value(row, "interval_high"),
         value(row, "ratio_min") + " – " + value(row, "ratio_max"),
-        value(row, "ours_ms", 2),
         value(row, "bandwidth", 2),
-        value(row, "baseline_ms", 2),
-        text(row, "baseline"),
-        value(row, "default_malloc_median")};
+        value(row, "default_malloc_median"),
+        value(row, "ours_ms", 2),
+        value(row, "baseline_ms", 2)};
     if (target) {
       cells.insert(cells.begin() + 2, {value(row, "target", 2), holds(row)});
       if (holds(row) == "NO") {
@@ -305,7 +303,7 @@ void write_page(const json& all, const json& claims, const fs::path& path) {
       "statistics. Whole steps through a hook are judged by the interval's "
       "upper end, all others by the median. Limit: the share of the speed of "
       "a streaming copy that ours reaches. Malloc is told to keep large "
-      "buffers; the last column is the median without that. A marked row does "
+      "buffers; default malloc is the median without that. A marked row does "
       "not hold."));
   json rest = json::array();
   for (const auto& row : all["rows"]) {
@@ -339,6 +337,7 @@ int main(int argc, char** argv) {
         ->check(CLI::ExistingDirectory);
     app.add_option("--out", out, "folder of the report")->required();
     CLI11_PARSE(app, argc, argv);
+    fs::create_directories(out);
     const json all = merge(parts);
     const json claims = with_target(all["rows"]);
     if (claims.empty()) {

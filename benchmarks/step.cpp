@@ -53,7 +53,7 @@ Network make_network(const std::string& name) {
 /// A network in training, and one batch. Both sides of a claim train the same
 /// parameters in turns, so that neither lies better in memory.
 struct Training {
-  Training(const std::string& name, int64_t batch) {
+  Training(const std::string& name, int64_t batch, int64_t pixels = kSide) {
     torch::manual_seed(1);
     net = make_network(name);
     head = cyborg::GuidedHead(net.last->options.in_features(), kClasses);
@@ -65,11 +65,11 @@ struct Training {
     }
     optimizer = std::make_unique<torch::optim::SGD>(
         parameters, torch::optim::SGDOptions(1e-3).momentum(0.9));
-    images = torch::randn({batch, 3, kSide, kSide});
+    images = torch::randn({batch, 3, pixels, pixels});
     labels = torch::randint(0, kClasses, {batch}, torch::kLong);
-    maps = torch::rand({batch, kSide, kSide});
+    maps = torch::rand({batch, pixels, pixels});
     // The published loader brings maps to the size of the CAM beforehand.
-    const int64_t side = kSide / 32;
+    const int64_t side = pixels / 32;
     small_maps =
         claims::min_max(cyborg::human::resize(maps, {side, side}).flatten(1))
             .reshape({batch, side, side});
@@ -225,9 +225,14 @@ void add_claims(
 }
 
 /// A few steps and nothing else, for tools that count instructions.
-void run_steps(Loss loss, int64_t batch, int64_t steps) {
-  Training training("resnet18", batch);
-  for (int64_t i = 0; i < steps; ++i) {
+struct Once {
+  std::string which;
+  int64_t steps = 1, batch = 8, pixels = kSide;
+};
+void run_steps(const Once& once) {
+  Training training("resnet18", once.batch, once.pixels);
+  const Loss loss = once.which == "hook" ? hooked : plain;
+  for (int64_t i = 0; i < once.steps; ++i) {
     training.step(loss(training));
   }
 }
@@ -235,11 +240,10 @@ void run_steps(Loss loss, int64_t batch, int64_t steps) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  std::string once;
-  int64_t steps = 1, batch = 2;
+  Once once;
   const auto measure = [&](const claims::Program& program) -> nlohmann::json {
-    if (!once.empty()) {
-      run_steps(once == "hook" ? hooked : plain, batch, steps);
+    if (!once.which.empty()) {
+      run_steps(once);
       return {{"rows", nlohmann::json::array()}};
     }
     std::vector<claims::Claim> all;
@@ -257,9 +261,11 @@ int main(int argc, char** argv) {
   };
   return claims::run_program(argc, argv, "step", measure, [&](CLI::App& app) {
     app.add_option(
-           "--once", once, "only run some steps of ResNet-18: plain or hook")
+           "--once", once.which,
+           "only run some steps of ResNet-18: plain or hook")
         ->check(CLI::IsMember({"plain", "hook"}));
-    app.add_option("--steps", steps, "how many, with --once");
-    app.add_option("--batch", batch, "of how many pictures, with --once");
+    app.add_option("--steps", once.steps, "how many, with --once");
+    app.add_option("--batch", once.batch, "of how many pictures");
+    app.add_option("--pixels", once.pixels, "of which side, a multiple of 32");
   });
 }
