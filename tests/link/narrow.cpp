@@ -82,16 +82,16 @@ void use_everything() {
   text << hook << seen;
   expect(text.str().find("CAM") != std::string::npos, "a hook prints itself");
 
+  // The observation belongs to the logits of the last forward.
   const auto cam = cyborg::functional::cam(seen.features, net.weight, labels);
-  expect(cam.equal(hook.cam(logits, labels)), "a hook's CAM is CAM");
+  expect(cam.equal(hook.cam(pair.first, labels)), "a hook's CAM is CAM");
   expect(
       cyborg::functional::cam_all(seen.features, net.weight)
-          .equal(seen.cam(logits, cyborg::CamClass::kAll)),
+          .equal(seen.cam(pair.first, cyborg::CamClass::kAll)),
       "all classes");
   expect(
-      seen.cam(logits, cyborg::CamClass::kPredicted).sizes() == cam.sizes(),
+      seen.cam(pair.first, cyborg::CamClass::kPredicted).sizes() == cam.sizes(),
       "the predicted class");
-  // Of the logits that the features lead to: those of the last forward.
   const auto score = pair.first.select(1, 1);
   const auto options = cyborg::GradCamOptions().detach_weights(true).relu(true);
   for (const auto& map :
