@@ -100,12 +100,6 @@ inline torch::Tensor weigh_channels(
       .reshape(map_sizes(features));
 }
 
-/// sum over channels of a gradient times its features, by position.
-inline torch::Tensor weigh_positions(
-    const torch::Tensor& gradient, const torch::Tensor& features) {
-  return (gradient * to_compute_type(features)).sum(/*dim=*/1);
-}
-
 /// The map of the targets' classes as features and rows of a head, in float32
 /// at least. One row speaks for class 1: its negative is added for class 0.
 inline ModelMap rows_of(

@@ -43,6 +43,14 @@ struct HeadPass {
 
 #if CYBORG_KERNELS
 
+/// Rows that stay in the nearest cache, whole vectors of them.
+template <class L>
+constexpr int64_t rows_in_cache(int64_t positions) {
+  return std::max<int64_t>(
+      L::kWidth,
+      4096 / std::max<int64_t>(positions, 1) / L::kWidth * L::kWidth);
+}
+
 /// Channels [begin, end) of one sample; the maps are added to `cam`.
 template <class L>
 CYBORG_INLINE void forward_slice(
@@ -60,9 +68,7 @@ CYBORG_INLINE void forward_slice(
   }
   // Several maps read the same rows: few enough to stay in the cache.
   const int64_t rows =
-      pass.maps == 1 ? end - begin
-                     : std::max<int64_t>(
-                           L::kWidth, 4096 / positions / L::kWidth * L::kWidth);
+      pass.maps == 1 ? end - begin : rows_in_cache<L>(positions);
   for (int64_t c = begin; c < end; c += rows) {
     const int64_t count = std::min(rows, end - c);
     const auto* values =
@@ -134,7 +140,13 @@ CYBORG_INLINE void backward_slice(
   if (pass.features == nullptr) {
     backward_channels<L, false, true>(pass, sample, begin, end);
   } else if (pass.features_grad == nullptr) {
-    backward_channels<L, true, false>(pass, sample, begin, end);
+    // Last rows first: forward left those in the cache.
+    const int64_t rows = 4 * rows_in_cache<L>(pass.positions);
+    for (int64_t last = end; last > begin;) {
+      const int64_t first = begin + (last - begin - 1) / rows * rows;
+      backward_channels<L, true, false>(pass, sample, first, last);
+      last = first;
+    }
   } else {
     backward_channels<L, true, true>(pass, sample, begin, end);
   }
@@ -214,8 +226,10 @@ template <class T>
 void head_backward(const HeadPass<T>& pass) {
   const auto kernel = backward_kernel<T>(kernels());
   const Slices slices(pass.batch, pass.channels, pass.positions);
+  // Last samples first: forward left those in the cache, and what reads the
+  // gradient begins with the first.
   slices.run([&](int64_t, int64_t sample, int64_t begin, int64_t end) {
-    kernel(pass, sample, begin, end);
+    kernel(pass, pass.batch - 1 - sample, begin, end);
   });
 }
 

@@ -56,6 +56,12 @@ CYBORG_INLINE void summed_rows(
   }
 }
 
+/// Where vector i of kVectors begins: the last one ends with the row.
+template <class L, int kVectors>
+constexpr int64_t vector_begin(int i, int64_t positions) {
+  return i == kVectors - 1 ? positions - L::kWidth : int64_t{i} * L::kWidth;
+}
+
 /// cam += sum over rows of weight[r] row[r], and pooled[r] = scale times the
 /// sum of row[r], for rows of kVectors vectors, the map in registers.
 template <class L, int kVectors, bool kPool>
@@ -64,9 +70,8 @@ CYBORG_INLINE void short_forward(
     int64_t count, int64_t positions, typename L::Scalar* cam,
     typename L::Scalar scale, typename L::Scalar* pooled) {
   using Vector = typename L::Vector;
-  const int64_t last = positions - L::kWidth;
   const auto at = [&](int i) CYBORG_INLINE_LAMBDA {
-    return i == kVectors - 1 ? last : int64_t{i} * L::kWidth;
+    return vector_begin<L, kVectors>(i, positions);
   };
   typename L::Mask mask{};
   tail_mask<L>(mask, positions);
@@ -165,9 +170,8 @@ CYBORG_INLINE void short_backward(
     typename L::Scalar scale, const typename L::Scalar* pooled_grad,
     typename L::Scalar* grad, typename L::Scalar* weight_grad) {
   using Vector = typename L::Vector;
-  const int64_t last = positions - L::kWidth;
   const auto at = [&](int i) CYBORG_INLINE_LAMBDA {
-    return i == kVectors - 1 ? last : int64_t{i} * L::kWidth;
+    return vector_begin<L, kVectors>(i, positions);
   };
   typename L::Mask mask{};
   tail_mask<L>(mask, positions);
