@@ -29,4 +29,7 @@
 #include <cyborg/report/overlay.hpp>
 #include <cyborg/report/plot.hpp>
 #include <cyborg/report/text.hpp>
+#include <cyborg/train/distributed.hpp>
+#include <cyborg/train/sync_batch_norm.hpp>
+#include <cyborg/train/world.hpp>
 #include <cyborg/version.hpp>
