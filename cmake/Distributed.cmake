@@ -33,5 +33,8 @@ CYBORG_GLOO_INCLUDE names its folder)")
   endif()
   if(_cyborg_lacking AND NOT CYBORG_WITH_DISTRIBUTED STREQUAL "AUTO")
     message(FATAL_ERROR "CYBORG_WITH_DISTRIBUTED: ${_cyborg_lacking}")
+  elseif(_cyborg_lacking AND PROJECT_NAME STREQUAL "cyborg"
+         AND PROJECT_IS_TOP_LEVEL)
+    message(STATUS "cyborg::distributed is left out: ${_cyborg_lacking}")
   endif()
 endif()
