@@ -718,6 +718,19 @@ TEST_CASE("A rank that leaves ends the others with an error", "[distributed]") {
   CHECK(Ranks("leaves").statuses == kAllWell);
 }
 
+#ifndef CYBORG_WITH_NCCL
+TEST_CASE("A group says that NCCL is missing", "[distributed]") {
+  World world;
+  world.size = 2;
+  const auto options =
+      GroupOptions().transport(cyborg::train::Transport::kNccl);
+  CHECK(
+      error_of([&] { Group(world, options); }) ==
+      "cyborg::train::Group: expected transport kGloo, got kNccl, which this "
+      "LibTorch was built without, or whose nccl.h was not found");
+}
+#endif
+
 TEST_CASE(
     "A rank that never starts is waited for no longer than said",
     "[distributed]") {

@@ -25,7 +25,9 @@
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
-#ifdef USE_C10D_NCCL
+// NCCL's header does not come with LibTorch either.
+#if defined(USE_C10D_NCCL) && __has_include(<nccl.h>)
+#define CYBORG_WITH_NCCL
 #include <torch/csrc/distributed/c10d/ProcessGroupNCCL.hpp>
 #endif
 #endif
@@ -65,6 +67,12 @@ class C10dLink final : public Link {
       : name_(c10::str(
             "cyborg::train::Group: rank ", world.rank, " of ", world.size)),
         timeout_(timeout) {
+#ifndef CYBORG_WITH_NCCL
+    TORCH_CHECK_VALUE(
+        transport == Transport::kGloo,
+        "cyborg::train::Group: expected transport kGloo, got kNccl, which this "
+        "LibTorch was built without, or whose nccl.h was not found");
+#endif
     attempt(
         [&] {
           connect(world, transport);
@@ -83,7 +91,9 @@ class C10dLink final : public Link {
     return [this, work] { attempt([&] { return work->wait(); }, lost()); };
   }
 
-  void abort() override { backend_.reset(); }
+  void abort() override {
+    backend_.reset();
+  }
 
  private:
   void connect(const World& world, Transport transport) {
@@ -104,13 +114,11 @@ class C10dLink final : public Link {
           store, world.rank, world.size, options);
       return;
     }
-#ifdef USE_C10D_NCCL
+#ifdef CYBORG_WITH_NCCL
     auto options = c10d::ProcessGroupNCCL::Options::create();
     options->timeout = timeout_;
     backend_ = c10::make_intrusive<c10d::ProcessGroupNCCL>(
         store, world.rank, world.size, options);
-#else
-    TORCH_CHECK(false, "this LibTorch was built without NCCL");
 #endif
   }
 
