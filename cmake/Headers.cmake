@@ -57,4 +57,6 @@ set(CYBORG_HEADERS
     include/cyborg/report/overlay.hpp
     include/cyborg/report/plot.hpp
     include/cyborg/report/text.hpp
+    include/cyborg/train/checkpoint.hpp
+    include/cyborg/train/schedule.hpp
     include/cyborg/version.hpp)
