@@ -316,8 +316,8 @@ TEST_CASE("Subjects of both splits are told", "[evaluate]") {
       Question());
   CHECK(
       run.notes ==
-      std::vector<std::string>{"1 subjects of split \"val\" are also in "
-                               "\"test\": the threshold has seen them"});
+      std::vector<std::string>{"subjects of both split \"val\" and \"test\": "
+                               "1; the threshold has seen them"});
 }
 
 TEST_CASE("A split that cannot be judged is told", "[evaluate]") {

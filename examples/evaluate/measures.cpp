@@ -202,7 +202,7 @@ void choose_threshold(
         "rates are too good");
   } else if (const auto shared = shared_subjects(chosen_on.rows, judged.rows)) {
     result->notes.push_back(fmt::format(
-        "{} subjects of split \"{}\" are also in \"{}\": the threshold has "
+        "subjects of both split \"{1}\" and \"{2}\": {0}; the threshold has "
         "seen them",
         shared, from, question.split));
   }
@@ -391,15 +391,15 @@ std::vector<Summary> summarize(const std::vector<RunResult>& runs) {
   const double none = std::numeric_limits<double>::quiet_NaN();
   std::vector<Summary> out;
   for (size_t r = 0; r < runs.size(); ++r) {
-    for (const auto& [name, value] : runs[r].measures) {
+    for (const auto& found : runs[r].measures) {
       auto at = std::find_if(out.begin(), out.end(), [&](const Summary& one) {
-        return one.name == name;
+        return one.name == found.name;
       });
       if (at == out.end()) {
-        out.push_back({name, std::vector<double>(runs.size(), none), {}});
+        out.push_back({found.name, std::vector<double>(runs.size(), none), {}});
         at = out.end() - 1;
       }
-      at->values[r] = value;
+      at->values[r] = found.value;
     }
   }
   for (auto& one : out) {

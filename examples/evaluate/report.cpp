@@ -241,12 +241,12 @@ std::string to_csv(const std::vector<RunResult>& runs) {
   }
   if (runs.size() > 1) {
     std::string mean = "mean,";
-    std::string std = "std,";
+    std::string spread = "std,";
     for (const auto& row : rows) {
       mean += "," + csv_number(row.mean_std.mean);
-      std += "," + csv_number(row.mean_std.std);
+      spread += "," + csv_number(row.mean_std.std);
     }
-    out += mean + "\n" + std + "\n";
+    out += mean + "\n" + spread + "\n";
   }
   return out;
 }
