@@ -49,7 +49,11 @@ set(CYBORG_HEADERS
     include/cyborg/human/maps.hpp
     include/cyborg/jit.hpp
     include/cyborg/loss.hpp
+    include/cyborg/measure/attack_detection.hpp
+    include/cyborg/measure/detail/class_scores.hpp
     include/cyborg/measure/detection.hpp
+    include/cyborg/measure/roc.hpp
+    include/cyborg/measure/saliency.hpp
     include/cyborg/measure/statistics.hpp
     include/cyborg/report/detail/chart.hpp
     include/cyborg/report/detail/style.hpp

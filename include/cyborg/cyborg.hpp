@@ -23,7 +23,10 @@
 #include <cyborg/human/maps.hpp>
 #include <cyborg/jit.hpp>
 #include <cyborg/loss.hpp>
+#include <cyborg/measure/attack_detection.hpp>
 #include <cyborg/measure/detection.hpp>
+#include <cyborg/measure/roc.hpp>
+#include <cyborg/measure/saliency.hpp>
 #include <cyborg/measure/statistics.hpp>
 #include <cyborg/report/html.hpp>
 #include <cyborg/report/overlay.hpp>
