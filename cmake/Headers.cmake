@@ -57,4 +57,5 @@ set(CYBORG_HEADERS
     include/cyborg/report/overlay.hpp
     include/cyborg/report/plot.hpp
     include/cyborg/report/text.hpp
+    include/cyborg/train/event_file.hpp
     include/cyborg/version.hpp)

@@ -29,4 +29,5 @@
 #include <cyborg/report/overlay.hpp>
 #include <cyborg/report/plot.hpp>
 #include <cyborg/report/text.hpp>
+#include <cyborg/train/event_file.hpp>
 #include <cyborg/version.hpp>
