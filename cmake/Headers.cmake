@@ -9,6 +9,7 @@ set(CYBORG_HEADERS
     include/cyborg/cam/normalize.hpp
     include/cyborg/cam/observation.hpp
     include/cyborg/cyborg.hpp
+    include/cyborg/data/augment.hpp
     include/cyborg/data/dataset.hpp
     include/cyborg/data/detail/csv.hpp
     include/cyborg/data/detail/picture_file.hpp

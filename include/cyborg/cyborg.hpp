@@ -8,6 +8,7 @@
 #include <cyborg/cam/methods.hpp>
 #include <cyborg/cam/normalize.hpp>
 #include <cyborg/cam/observation.hpp>
+#include <cyborg/data/augment.hpp>
 #include <cyborg/data/dataset.hpp>
 #include <cyborg/data/example.hpp>
 #include <cyborg/data/file.hpp>
