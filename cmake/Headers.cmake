@@ -18,6 +18,7 @@ set(CYBORG_HEADERS
     include/cyborg/data/example.hpp
     include/cyborg/data/file.hpp
     include/cyborg/data/image.hpp
+    include/cyborg/data/picture_check.hpp
     include/cyborg/data/prefetch.hpp
     include/cyborg/data/table.hpp
     include/cyborg/data/table_types.hpp
@@ -52,6 +53,7 @@ set(CYBORG_HEADERS
     include/cyborg/loss.hpp
     include/cyborg/measure/detection.hpp
     include/cyborg/measure/statistics.hpp
+    include/cyborg/report/contact_sheet.hpp
     include/cyborg/report/detail/chart.hpp
     include/cyborg/report/detail/style.hpp
     include/cyborg/report/html.hpp

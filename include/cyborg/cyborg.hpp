@@ -13,6 +13,7 @@
 #include <cyborg/data/example.hpp>
 #include <cyborg/data/file.hpp>
 #include <cyborg/data/image.hpp>
+#include <cyborg/data/picture_check.hpp>
 #include <cyborg/data/prefetch.hpp>
 #include <cyborg/data/table.hpp>
 #include <cyborg/data/table_types.hpp>
@@ -26,6 +27,7 @@
 #include <cyborg/loss.hpp>
 #include <cyborg/measure/detection.hpp>
 #include <cyborg/measure/statistics.hpp>
+#include <cyborg/report/contact_sheet.hpp>
 #include <cyborg/report/html.hpp>
 #include <cyborg/report/overlay.hpp>
 #include <cyborg/report/plot.hpp>
