@@ -8,10 +8,12 @@
 #include <cyborg/cam/methods.hpp>
 #include <cyborg/cam/normalize.hpp>
 #include <cyborg/cam/observation.hpp>
+#include <cyborg/data/augment.hpp>
 #include <cyborg/data/dataset.hpp>
 #include <cyborg/data/example.hpp>
 #include <cyborg/data/file.hpp>
 #include <cyborg/data/image.hpp>
+#include <cyborg/data/picture_check.hpp>
 #include <cyborg/data/prefetch.hpp>
 #include <cyborg/data/table.hpp>
 #include <cyborg/data/table_types.hpp>
@@ -28,10 +30,12 @@
 #include <cyborg/measure/roc.hpp>
 #include <cyborg/measure/saliency.hpp>
 #include <cyborg/measure/statistics.hpp>
+#include <cyborg/report/contact_sheet.hpp>
 #include <cyborg/report/html.hpp>
 #include <cyborg/report/overlay.hpp>
 #include <cyborg/report/plot.hpp>
 #include <cyborg/report/text.hpp>
 #include <cyborg/train/checkpoint.hpp>
+#include <cyborg/train/event_file.hpp>
 #include <cyborg/train/schedule.hpp>
 #include <cyborg/version.hpp>
