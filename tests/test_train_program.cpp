@@ -18,6 +18,7 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
+#include <cstdio>
 #include <cstdlib>
 #include <string>
 #include <thread>
@@ -70,6 +71,7 @@ programs::Request request_for(const std::string& table) {
   request.settings.alpha = 0.3;
   request.settings.optimizer = "adam";
   request.settings.learning_rate = 2e-3;
+  request.settings.weight_decay = 0;
   request.settings.schedule = "none";
   request.settings.epochs = 3;
   request.settings.batch = 8;
@@ -171,6 +173,7 @@ TEST_CASE("Ctrl-C stops after the step, and the rest follows", "[train]") {
   REQUIRE(whole.finished);
   CHECK(whole.place.step == 18);
   CHECK(whole.log.size() == 3);
+  CHECK(std::filesystem::exists(folder / "whole/best.pt"));
   CHECK(whole.log.back()["annotated"] == 30);  // of 48, three of five
 
   request.out = folder / "stopped";
@@ -201,10 +204,10 @@ TEST_CASE("Several batches make one step, the last fewer", "[train]") {
 TEST_CASE("A row of the demo can be trained again", "[train][demo]") {
   const pictures::Folder folder;
   demo::Sizes sizes;
-  sizes.annotated = 24;
+  sizes.annotated = 80;
   sizes.more = 0;
   sizes.test = 20;
-  sizes.steps = 6;
+  sizes.steps = 20;  // two epochs: the demo's curve has a point every ten
   sizes.batch = 8;
   const int64_t seed = GENERATE(0, 3);
   const auto digits =
@@ -234,6 +237,12 @@ TEST_CASE("A row of the demo can be trained again", "[train][demo]") {
   request.settings.alpha = row->alpha;
   request.out = folder / "run";
   const auto outcome = programs::Trainer(request).run();
+  REQUIRE(expected.curve.step.size() == 2);
+  for (size_t i = 0; i < 2; ++i) {
+    CHECK(
+        outcome.log[i]["classification"].get<double>() ==
+        Approx(expected.curve.classification[i]).epsilon(1e-12));
+  }
   auto last = programs::load_trained(folder / "run/last.pt");
   const auto scored = programs::score_pictures(
       last.network,
@@ -255,6 +264,27 @@ TEST_CASE("A row of the demo can be trained again", "[train][demo]") {
       cyborg::measure::roc_auc(
           score.index_select(0, index), scored.labels.index_select(0, index)) ==
       expected.clean.front());
+}
+
+TEST_CASE("Every option is in docs/train.md", "[train]") {
+  const auto docs = cyborg::data::read_file(CYBORG_SOURCE_DIR "/docs/train.md");
+  std::string help;
+  FILE* pipe = popen(CYBORG_TRAIN " --help", "r");
+  REQUIRE(pipe != nullptr);
+  for (int c = std::fgetc(pipe); c != EOF; c = std::fgetc(pipe)) {
+    help += static_cast<char>(c);
+  }
+  CHECK(pclose(pipe) == 0);
+  int options = 0;
+  for (size_t at = help.find(" --"); at != std::string::npos;
+       at = help.find(" --", at + 1)) {
+    const auto end = help.find_first_of(" =:\n", at + 1);
+    const auto flag = help.substr(at + 1, end - at - 1);
+    INFO(flag);
+    CHECK(contains(docs, "`" + flag));
+    ++options;
+  }
+  CHECK(options > 45);
 }
 
 TEST_CASE("What cannot be trained on is said", "[train]") {

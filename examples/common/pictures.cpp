@@ -67,4 +67,25 @@ data::PictureDataset dataset_of(
                                        : data::OnError::kStop));
 }
 
+TrainingSet training_set(
+    std::vector<data::Row> rows, const Settings& settings) {
+  auto plain = settings;  // pictures in [0, 1], until the colours are changed
+  plain.mean.clear();
+  plain.stddev.clear();
+  return TrainingSet(
+      dataset_of(std::move(rows), plain),
+      data::AugmentOptions()
+          .horizontal_flip(settings.flip)
+          .vertical_flip(settings.vertical_flip)
+          .min_area(settings.min_area)
+          .rotation(settings.rotation)
+          .scale(settings.scale)
+          .brightness(settings.brightness)
+          .contrast(settings.contrast)
+          .saturation(settings.saturation)
+          .mean(settings.mean)
+          .stddev(settings.stddev)
+          .seed(settings.seed));
+}
+
 }  // namespace programs

@@ -4,6 +4,7 @@
 
 #include "settings.hpp"
 
+#include <cyborg/data/augment.hpp>
 #include <cyborg/data/dataset.hpp>
 #include <cyborg/data/table.hpp>
 
@@ -20,6 +21,11 @@ cyborg::data::Table read_pictures(const Settings& settings);
 
 /// The data set of some of its rows, as `settings` prepare pictures.
 cyborg::data::PictureDataset dataset_of(
+    std::vector<cyborg::data::Row> rows, const Settings& settings);
+
+/// The same for training, with `settings`' augmentation.
+using TrainingSet = cyborg::data::Augmented<cyborg::data::PictureDataset>;
+TrainingSet training_set(
     std::vector<cyborg::data::Row> rows, const Settings& settings);
 
 }  // namespace programs

@@ -25,6 +25,14 @@ struct Settings {
   double map_blur = 0;
   bool skip_unreadable = false;
 
+  // Augmentation; none is published
+  double flip = 0;           ///< probability, left and right
+  double vertical_flip = 0;  ///< probability
+  double min_area = 1;       ///< of a crop
+  double rotation = 0;       ///< degrees, either way
+  double scale = 1;          ///< largest factor, either way
+  double brightness = 0, contrast = 0, saturation = 0;
+
   // Network
   std::string network = "densenet121";
   std::string model;    ///< a TorchScript file, instead
@@ -62,8 +70,9 @@ struct Settings {
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(
     Settings, data, saliency, positive, classes, size, channels, mean, stddev,
-    map_blur, skip_unreadable, network, model, weights, layer, loss, alpha,
-    cam_class, map_normalizer, human_normalizer, reduction, optimizer,
+    map_blur, skip_unreadable, flip, vertical_flip, min_area, rotation, scale,
+    brightness, contrast, saturation, network, model, weights, layer, loss,
+    alpha, cam_class, map_normalizer, human_normalizer, reduction, optimizer,
     learning_rate, momentum, weight_decay, schedule, step_epochs, step_factor,
     warm_up, epochs, batch, accumulate, clip, select, patience, seed,
     deterministic, bfloat16)

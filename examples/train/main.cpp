@@ -2,6 +2,7 @@
 // Trains a network on your own pictures, with or without human maps. The
 // command line is explained in docs/train.md and by `train --help`.
 
+#include "check.hpp"
 #include "options.hpp"
 #include "report.hpp"
 #include "trainer.hpp"
@@ -17,6 +18,9 @@
 namespace {
 
 int run(const programs::Request& request) {
+  if (request.check) {
+    return programs::check(request) ? 0 : 2;
+  }
   programs::Trainer trainer(request);
   const auto outcome = trainer.run();
   if (!outcome.finished) {

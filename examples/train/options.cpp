@@ -79,6 +79,30 @@ void add_pictures(CLI::App& app, Settings& s) {
       "without it the first one ends the training");
 }
 
+void add_augmentation(CLI::App& app, Settings& s) {
+  auto* group = app.add_option_group(
+      "Augmentation", "moves picture and map together; colours, the picture's");
+  const auto share = CLI::Range(0.0, 1.0);
+  const auto add = [&](const char* flag, double& value, const char* text) {
+    return group->add_option(flag, value, text)->capture_default_str();
+  };
+  add("--flip", s.flip, "probability of left for right")->check(share);
+  add("--vertical-flip", s.vertical_flip, "probability of upside down")
+      ->check(share);
+  add("--min-area", s.min_area,
+      "smallest share of the picture that a crop keeps; 1: no crop")
+      ->check(share);
+  add("--rotation", s.rotation, "degrees at most, either way")
+      ->check(kNotNegative);
+  add("--scale", s.scale, "factor at most, either way; 1: none")
+      ->check(kPositive);
+  add("--brightness", s.brightness, "change of brightness, at most")
+      ->check(share);
+  add("--contrast", s.contrast, "change of contrast, at most")->check(share);
+  add("--saturation", s.saturation, "change of saturation, at most")
+      ->check(share);
+}
+
 void add_network(CLI::App& app, Settings& s) {
   auto* group = app.add_option_group("Network");
   group->add_option("--network", s.network, "a native network")
@@ -262,6 +286,7 @@ Request read_request(int argc, char** argv) {
       "scores.csv and report.html.\nExample: train --data faces.csv "
       "--network resnet18 --out runs/faces");
   add_pictures(app, request.settings);
+  add_augmentation(app, request.settings);
   add_network(app, request.settings);
   add_loss(app, request.settings);
   add_optimisation(app, request.settings);

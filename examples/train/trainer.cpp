@@ -8,6 +8,7 @@
 
 #include <cyborg/loss.hpp>
 #include <cyborg/measure/detection.hpp>
+#include <cyborg/report/overlay.hpp>
 #include <cyborg/train/schedule.hpp>
 
 #include <ATen/CPUGeneratorImpl.h>
@@ -289,27 +290,28 @@ void Trainer::set_up() {
 Outcome Trainer::run() {
   listen();
   fs::create_directories(request_.out);
+  events_ = std::make_unique<cyborg::train::EventWriter>(request_.out);
   auto rows = rows_;
   if (settings_.alpha == 1) {
     for (auto& row : rows) {
       row.saliency.clear();  // no map is needed, so none is read
     }
   }
+  auto pictures = training_set(std::move(rows), settings_);
   Loader loader(
-      dataset_of(std::move(rows), settings_),
-      data::PrefetchOptions()
-          .batch_size(static_cast<size_t>(settings_.batch))
-          .workers(static_cast<size_t>(request_.workers))
-          .ahead(static_cast<size_t>(request_.ahead))
-          .shuffle(true)
-          .seed(order_seed(settings_)));
+      pictures, data::PrefetchOptions()
+                    .batch_size(static_cast<size_t>(settings_.batch))
+                    .workers(static_cast<size_t>(request_.workers))
+                    .ahead(static_cast<size_t>(request_.ahead))
+                    .shuffle(true)
+                    .seed(order_seed(settings_)));
   bool going = true;
   const auto waited = [&] {
     return settings_.patience > 0 && place_.best_epoch >= 0 &&
            place_.epoch - 1 - place_.best_epoch >= settings_.patience;
   };
   while (going && place_.epoch < settings_.epochs && !waited()) {
-    going = train_epoch(loader);
+    going = train_epoch(pictures, loader);
   }
   Outcome out;
   out.finished = going;
@@ -338,13 +340,14 @@ Outcome Trainer::run() {
   return out;
 }
 
-bool Trainer::train_epoch(Loader& loader) {
+bool Trainer::train_epoch(TrainingSet& pictures, Loader& loader) {
   const auto batches = static_cast<int64_t>(loader.size());
   network_->train(true);
   demo::Progress progress(
       fmt::format("epoch {}/{}", place_.epoch + 1, settings_.epochs),
       batches - place_.batch, request_.quiet);
   const int64_t before = place_.pictures;
+  pictures.epoch(static_cast<uint64_t>(place_.epoch));
   loader.epoch(static_cast<uint64_t>(place_.epoch));
   loader.skip(static_cast<size_t>(place_.batch));
   for (auto& batch : loader) {
@@ -473,6 +476,7 @@ void Trainer::end_epoch() {
   }
   log(record);
   save("last.pt");
+  show(record);
   std::string line = fmt::format(
       "epoch {}: loss {:.4f}", place_.epoch, record["loss"].get<double>());
   for (const auto& item : record.items()) {
@@ -513,6 +517,43 @@ json Trainer::validate() {
         "accuracy or loss");
   }
   return record;
+}
+
+/// For TensorBoard: the numbers, and where the network looks in a few pictures.
+void Trainer::show(const json& record) {
+  const int64_t epoch = place_.epoch;
+  for (const auto& item : record.items()) {
+    if (item.value().is_number() && item.key() != "epoch") {
+      const bool validation = item.key().compare(0, 4, "val_") == 0;
+      events_->scalar(
+          (validation ? "validation/" + item.key().substr(4)
+                      : "training/" + item.key()),
+          item.value().get<double>(), epoch);
+    }
+  }
+  if (settings_.alpha == 1) {
+    return;
+  }
+  auto rows = table_.rows_of("val");
+  rows.resize(std::min<size_t>(rows.size(), 4));
+  network_->train(false);
+  const torch::NoGradGuard no_grad;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    try {
+      const auto image = dataset_of({rows[i]}, settings_).get(0).data;
+      const auto logits = hook_->forward(
+          [&] { return network_->forward(image.unsqueeze(0).to(device_)); });
+      const auto map =
+          hook_->cam(logits, torch::tensor({rows[i].label}).to(device_))[0];
+      const auto span = image - image.min();
+      events_->image(
+          fmt::format("map/{}", i),
+          cyborg::report::overlay(span / span.max().clamp_min(1e-6), map),
+          epoch);
+    } catch (const data::FileError&) {
+      // --skip-unreadable: validation has listed it.
+    }
+  }
 }
 
 void Trainer::save(const std::string& name) const {

@@ -5,12 +5,13 @@
 #include "options.hpp"
 
 #include "../common/network.hpp"
+#include "../common/pictures.hpp"
 #include "../common/scoring.hpp"
 
-#include <cyborg/data/dataset.hpp>
 #include <cyborg/data/prefetch.hpp>
 #include <cyborg/data/table.hpp>
 #include <cyborg/guide/saliency_guided.hpp>
+#include <cyborg/train/event_file.hpp>
 
 #include <torch/optim/optimizer.h>
 #include <nlohmann/json.hpp>
@@ -58,7 +59,7 @@ class Trainer {
   Outcome run();
 
  private:
-  using Loader = cyborg::data::Prefetcher<cyborg::data::PictureDataset>;
+  using Loader = cyborg::data::Prefetcher<TrainingSet>;
   using Criterion = std::function<cyborg::LossTerms(
       const torch::Tensor&, const torch::Tensor&, const cyborg::CamHook&,
       const torch::Tensor&)>;
@@ -66,11 +67,12 @@ class Trainer {
   void begin();
   void resume();
   void set_up();
-  bool train_epoch(Loader& loader);
+  bool train_epoch(TrainingSet& pictures, Loader& loader);
   cyborg::LossTerms loss_of(const cyborg::data::GuidedExample& batch);
   void step_optimizer();
   void end_epoch();
   nlohmann::json validate();
+  void show(const nlohmann::json& record);
   void save(const std::string& name) const;
   void log(const nlohmann::json& record);
   [[noreturn]] void not_finite(const Loader& loader) const;
@@ -86,6 +88,7 @@ class Trainer {
   std::unique_ptr<cyborg::CamHook> hook_;
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
   Criterion criterion_;
+  std::unique_ptr<cyborg::train::EventWriter> events_;
   Place place_;
   std::vector<nlohmann::json> records_;
 };
