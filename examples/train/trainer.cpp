@@ -20,6 +20,7 @@
 #include <torch/optim/adam.h>
 #include <torch/optim/adamw.h>
 #include <torch/optim/sgd.h>
+#include <torch/version.h>
 
 #include <algorithm>
 #include <cmath>
@@ -120,14 +121,10 @@ cyborg::train::ScheduleOptions schedule(const Settings& s) {
 /// Forward in bfloat16 while it lives, where that was asked for.
 class Autocast {
  public:
-  Autocast(bool on, torch::Device device)
-      : type_(device.type()),
-        before_(at::autocast::is_autocast_enabled(type_)) {
-    if (on) {
-      at::autocast::set_autocast_enabled(type_, true);
-      at::autocast::set_autocast_dtype(type_, at::kBFloat16);
+  Autocast(bool on, torch::Device device) : type_(device.type()), on_(on) {
+    if (on_) {
+      enable(true);
       at::autocast::increment_nesting();
-      on_ = true;
     }
   }
   ~Autocast() {
@@ -135,16 +132,26 @@ class Autocast {
       if (at::autocast::decrement_nesting() == 0) {
         at::autocast::clear_cache();
       }
-      at::autocast::set_autocast_enabled(type_, before_);
+      enable(false);
     }
   }
   Autocast(const Autocast&) = delete;
   Autocast& operator=(const Autocast&) = delete;
 
  private:
+  void enable(bool on) const {
+#if TORCH_VERSION_MAJOR > 2 || \
+    (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR >= 4)
+    at::autocast::set_autocast_enabled(type_, on);
+    at::autocast::set_autocast_dtype(type_, at::kBFloat16);
+#else
+    TORCH_CHECK_VALUE(
+        !on, "--bf16 needs LibTorch 2.4 or newer, and this is ", TORCH_VERSION);
+#endif
+  }
+
   at::DeviceType type_;
-  bool before_;
-  bool on_ = false;
+  bool on_;
 };
 
 torch::Device device_named(const std::string& name) {
