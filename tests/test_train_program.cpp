@@ -174,6 +174,9 @@ TEST_CASE("Ctrl-C stops after the step, and the rest follows", "[train]") {
   CHECK(whole.place.step == 18);
   CHECK(whole.log.size() == 3);
   CHECK(std::filesystem::exists(folder / "whole/best.pt"));
+  REQUIRE(whole.validation.rows.size() == 12);
+  CHECK(whole.validation.rows[0].saliency.front().empty());  // 48 % 5 is 3
+  CHECK(!whole.validation.rows[2].saliency.front().empty());
   CHECK(whole.log.back()["annotated"] == 30);  // of 48, three of five
 
   request.out = folder / "stopped";

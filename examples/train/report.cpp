@@ -60,7 +60,7 @@ void add_curves(report::HtmlPage& page, const Outcome& outcome) {
           {column("total", "loss"), column("classification", "classification"),
            column("saliency", "saliency"), column("validation", "val_loss")},
           "loss"));
-  if (!outcome.validation.rows.empty()) {
+  if (!outcome.log.empty() && outcome.log.back().contains("val_loss")) {
     auto lines =
         std::vector<report::LineSeries>{column("accuracy", "val_accuracy")};
     if (outcome.settings.classes.size() == 2) {
