@@ -143,8 +143,9 @@ TEST_CASE(
   int kills = 0;
   for (int wait = 40; wait <= 4000; wait *= 3) {
     const auto child = start(arguments);
-    // Not before there is something to go on with.
-    while (!std::filesystem::exists(folder / "killed/last.pt")) {
+    // Not before there is something to go on with, or it gave up.
+    while (!std::filesystem::exists(folder / "killed/last.pt") &&
+           waitpid(child, nullptr, WNOHANG) == 0) {
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(wait));
