@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "scoring.hpp"
 
+#include "csv.hpp"
 #include "pictures.hpp"
 
 #include <cyborg/data/prefetch.hpp>
@@ -13,21 +14,6 @@
 #include <utility>
 
 namespace programs {
-
-namespace {
-
-std::string quoted(const std::string& field) {
-  if (field.find_first_of(",\"\r\n") == std::string::npos) {
-    return field;
-  }
-  std::string out = "\"";
-  for (const char c : field) {
-    out += c == '"' ? "\"\"" : std::string(1, c);
-  }
-  return out + "\"";
-}
-
-}  // namespace
 
 Scored score_pictures(
     Network& network, std::vector<cyborg::data::Row> rows,
@@ -111,14 +97,14 @@ std::string scores_csv(const std::vector<Scored>& parts) {
       const auto& row = part.rows[i];
       const auto at = static_cast<int64_t>(i);
       out += fmt::format(
-          "{},{},{},{},{}", quoted(row.path), row.split, quoted(row.cls),
+          "{},{},{},{},{}", csv_field(row.path), row.split, csv_field(row.cls),
           row.label, share[at][classes == 2 ? 1 : row.label].item<double>());
       for (int64_t k = 0; k < classes; ++k) {
         out += fmt::format(",{}", part.logits[at][k].item<float>());
       }
       out += fmt::format(
-          ",{},{},{}\n", quoted(row.attack), quoted(row.group),
-          quoted(row.subject));
+          ",{},{},{}\n", csv_field(row.attack), csv_field(row.group),
+          csv_field(row.subject));
     }
   }
   return out;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "report.hpp"
 
+#include "../common/csv.hpp"
+
 #include <cyborg/report/html.hpp>
 #include <cyborg/report/plot.hpp>
 #include <cyborg/report/text.hpp>
@@ -16,6 +18,7 @@ namespace evaluate {
 namespace {
 
 namespace report = cyborg::report;
+using programs::csv_field;
 using report::number;
 
 constexpr size_t kRunsSideBySide = 4;  // more do not fit a terminal
@@ -47,17 +50,6 @@ std::string mean_text(const Summary& row) {
 /// Text in a column so many characters wide; "±" is one of them.
 std::string cell(const std::string& text, size_t width) {
   return fmt::format("{:>{}}", text, width);
-}
-
-std::string csv_field(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) {
-    return text;
-  }
-  std::string out = "\"";
-  for (const char c : text) {
-    out += c == '"' ? "\"\"" : std::string(1, c);
-  }
-  return out + "\"";
 }
 
 /// All digits; empty where there is no number.

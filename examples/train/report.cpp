@@ -5,6 +5,7 @@
 
 #include <cyborg/data/prefetch.hpp>
 #include <cyborg/measure/detection.hpp>
+#include <cyborg/measure/roc.hpp>
 #include <cyborg/report/html.hpp>
 #include <cyborg/report/overlay.hpp>
 #include <cyborg/report/plot.hpp>
@@ -75,24 +76,12 @@ void add_curves(report::HtmlPage& page, const Outcome& outcome) {
   }
 }
 
-/// Correct rates over wrong ones, from the highest score down.
 report::LineSeries roc(const Scored& scored, const std::string& name) {
-  const auto order =
-      margin(scored.logits).argsort(/*dim=*/0, /*descending=*/true);
-  const auto score = margin(scored.logits).index_select(/*dim=*/0, order);
-  const auto label = scored.labels.index_select(/*dim=*/0, order);
-  const auto positives = label.sum().item<double>();
-  const auto negatives = static_cast<double>(label.numel()) - positives;
-  report::LineSeries line{name, {0}, {0}};
-  double hits = 0, alarms = 0;
-  for (int64_t i = 0; i < label.numel(); ++i) {
-    (label[i].item<int64_t>() == 1 ? hits : alarms) += 1;
-    const bool tied = i + 1 < label.numel() &&
-                      score[i].item<float>() == score[i + 1].item<float>();
-    if (!tied) {
-      line.x.push_back(alarms / negatives);
-      line.y.push_back(hits / positives);
-    }
+  report::LineSeries line{name, {}, {}};
+  for (const auto& point :
+       cyborg::measure::roc_curve(margin(scored.logits), scored.labels)) {
+    line.x.push_back(point.fpr);
+    line.y.push_back(point.tpr);
   }
   return line;
 }
@@ -177,7 +166,9 @@ void add_confusion(report::HtmlPage& page, const Outcome& outcome) {
   if (scored.rows.empty()) {
     return;
   }
-  const auto predicted = scored.logits.argmax(/*dim=*/1);
+  const auto counts = cyborg::measure::confusion_matrix(
+      scored.logits.argmax(/*dim=*/1), scored.labels,
+      static_cast<int64_t>(classes.size()));
   report::HtmlTable table;
   table.head = {"true class"};
   for (const auto& name : classes) {
@@ -185,12 +176,10 @@ void add_confusion(report::HtmlPage& page, const Outcome& outcome) {
   }
   for (size_t k = 0; k < classes.size(); ++k) {
     std::vector<std::string> cells = {classes[k]};
-    const auto own = scored.labels.eq(static_cast<int64_t>(k));
     for (size_t j = 0; j < classes.size(); ++j) {
-      cells.push_back(
-          std::to_string(own.logical_and(predicted.eq(static_cast<int64_t>(j)))
-                             .sum()
-                             .item<int64_t>()));
+      cells.push_back(std::to_string(
+          counts[static_cast<int64_t>(k)][static_cast<int64_t>(j)]
+              .item<int64_t>()));
     }
     table.rows.push_back(std::move(cells));
   }
