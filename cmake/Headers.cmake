@@ -9,6 +9,7 @@ set(CYBORG_HEADERS
     include/cyborg/cam/normalize.hpp
     include/cyborg/cam/observation.hpp
     include/cyborg/cyborg.hpp
+    include/cyborg/data/augment.hpp
     include/cyborg/data/dataset.hpp
     include/cyborg/data/detail/csv.hpp
     include/cyborg/data/detail/picture_file.hpp
@@ -17,6 +18,7 @@ set(CYBORG_HEADERS
     include/cyborg/data/example.hpp
     include/cyborg/data/file.hpp
     include/cyborg/data/image.hpp
+    include/cyborg/data/picture_check.hpp
     include/cyborg/data/prefetch.hpp
     include/cyborg/data/table.hpp
     include/cyborg/data/table_types.hpp
@@ -49,16 +51,24 @@ set(CYBORG_HEADERS
     include/cyborg/human/maps.hpp
     include/cyborg/jit.hpp
     include/cyborg/loss.hpp
+    include/cyborg/measure/attack_detection.hpp
+    include/cyborg/measure/detail/class_scores.hpp
     include/cyborg/measure/detection.hpp
+    include/cyborg/measure/roc.hpp
+    include/cyborg/measure/saliency.hpp
     include/cyborg/measure/statistics.hpp
+    include/cyborg/report/contact_sheet.hpp
     include/cyborg/report/detail/chart.hpp
     include/cyborg/report/detail/style.hpp
     include/cyborg/report/html.hpp
     include/cyborg/report/overlay.hpp
     include/cyborg/report/plot.hpp
     include/cyborg/report/text.hpp
+    include/cyborg/train/checkpoint.hpp
     include/cyborg/train/detail/link.hpp
     include/cyborg/train/distributed.hpp
+    include/cyborg/train/event_file.hpp
+    include/cyborg/train/schedule.hpp
     include/cyborg/train/sync_batch_norm.hpp
     include/cyborg/train/world.hpp
     include/cyborg/version.hpp)

@@ -8,6 +8,10 @@
 #include <limits>
 
 using cyborg::measure::accuracy;
+using cyborg::measure::balanced_accuracy;
+using cyborg::measure::confusion_matrix;
+using cyborg::measure::d_prime;
+using cyborg::measure::group_accuracy;
 using cyborg::measure::roc_auc;
 using support::error_of;
 using support::labels;
@@ -107,4 +111,92 @@ TEST_CASE("Accuracy refuses shapes that do not fit", "[measure]") {
       error_of([] { accuracy(t({}), labels({})); }) ==
       "cyborg::measure::accuracy: expected logits [N, K] or [N] and labels "
       "[N] with N > 0, got [0] and [0]");
+}
+
+TEST_CASE("The decidability is in units of the classes' spread", "[measure]") {
+  // Means 3 and 1, both population variances 1.
+  CHECK(d_prime(t({2, 4, 0, 2}), labels({1, 1, 0, 0})) == 2);
+  CHECK(d_prime(t({2, 4, 0, 2}), labels({0, 0, 1, 1})) == 2);
+  CHECK(std::isinf(d_prime(t({.1, .1, .1, 0}), labels({1, 1, 1, 0}))));
+  CHECK(std::isnan(d_prime(t({.1, .1, .1, .1}), labels({1, 1, 1, 0}))));
+  CHECK(
+      error_of([] {
+        d_prime(t({HUGE_VAL, 1}), labels({1, 0}));
+      }) ==
+      "cyborg::measure::d_prime: expected finite scores, got infinite ones");
+}
+
+TEST_CASE("The confusion matrix has a row for each true class", "[measure]") {
+  const auto counts = confusion_matrix(
+      labels({0, 1, 1, 2, 0}), labels({0, 1, 2, 2, 1}), /*classes=*/3);
+  CHECK(counts.equal(labels({1, 0, 0, 1, 1, 0, 0, 1, 1}).reshape({3, 3})));
+  const auto two = confusion_matrix(
+      t({.2, .7, .5}).ge(.5), torch::tensor({false, true, false}), 2);
+  CHECK(two.equal(labels({1, 1, 0, 1}).reshape({2, 2})));
+  CHECK(
+      error_of([] {
+        confusion_matrix(labels({0, 2}), labels({0, 1}), 2);
+      }) ==
+      "cyborg::measure::confusion_matrix: expected classes in [0, 2), got 2");
+  CHECK(
+      error_of([] { confusion_matrix(labels({0}), labels({-1}), 2); }) ==
+      "cyborg::measure::confusion_matrix: expected classes in [0, 2), got -1");
+  CHECK(
+      error_of([] {
+        confusion_matrix(t({0, 1}), labels({0, 1}), 2);
+      }) ==
+      "cyborg::measure::confusion_matrix: expected integral classes, got "
+      "Double");
+  CHECK(
+      error_of([] {
+        confusion_matrix(labels({0, 1}), labels({0}), 2);
+      }) ==
+      "cyborg::measure::confusion_matrix: expected predicted [N] and labels "
+      "[N], got [2] and [1]");
+  CHECK(
+      error_of([] { confusion_matrix(labels({}), labels({}), 0); }) ==
+      "cyborg::measure::confusion_matrix: expected one class or more, got 0");
+}
+
+TEST_CASE("Balanced accuracy counts every class the same", "[measure]") {
+  // Nine of ten right in class 0, one of two in class 1.
+  CHECK(
+      balanced_accuracy(labels({9, 1, 1, 1}).reshape({2, 2})) ==
+      Approx((.9 + .5) / 2));
+  CHECK(
+      error_of([] {
+        balanced_accuracy(labels({3, 1, 0, 0}).reshape({2, 2}));
+      }) ==
+      "cyborg::measure::balanced_accuracy: expected samples of every class, "
+      "got none of class 1");
+  CHECK(
+      error_of([] {
+        balanced_accuracy(t({1, 2}));
+      }) ==
+      "cyborg::measure::balanced_accuracy: expected counts [K, K] of int64, "
+      "got [2] of Double");
+}
+
+TEST_CASE("The worst group is named", "[measure]") {
+  const auto share = group_accuracy(
+      labels({1, 1, 0, 0, 0}), labels({1, 0, 0, 0, 0}),
+      {"land", "air", "air", "land", "land"});
+  REQUIRE(share.groups.size() == 2);
+  CHECK(share.groups[0].name == "air");
+  CHECK(share.groups[0].count == 2);
+  CHECK(share.groups[0].accuracy == 0.5);
+  CHECK(share.groups[1].accuracy == 1);
+  CHECK(share.mean == 0.75);
+  CHECK(share.worst.name == "air");
+  CHECK(share.worst.accuracy == 0.5);
+  CHECK(
+      error_of([] {
+        group_accuracy(labels({1}), labels({1}), {"a", "b"});
+      }) ==
+      "cyborg::measure::group_accuracy: expected one group for each of 1 "
+      "samples, and samples, got 2");
+  CHECK(
+      error_of([] { group_accuracy(labels({}), labels({}), {}); }) ==
+      "cyborg::measure::group_accuracy: expected one group for each of 0 "
+      "samples, and samples, got 0");
 }

@@ -13,10 +13,12 @@
 #include "support.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <limits>
 #include <string>
+#include <tuple>
 #include <vector>
 
 using cyborg::Normalizer;
@@ -474,12 +476,128 @@ TEST_CASE("Any number of threads gives the same numbers", "[kernels]") {
   at::set_num_threads(before);
 }
 
+namespace {
+
+/// The functions that have a node of their own, of features that were computed:
+/// what each returns for them.
+std::vector<std::function<Tensor(const Tensor&)>> own_functions(
+    const Case& given) {
+  return {
+      [given](const Tensor& features) {
+        return given.head()->guided(features, given.target).cam.sum();
+      },
+      [given](const Tensor& features) {
+        return given.head()->forward(features).square().sum();
+      },
+      [given](const Tensor& features) {
+        Case at = given;
+        at.features = features;
+        return cyborg::CyborgL2Loss()(
+                   at.logits(), at.target, at.seen(), at.human)
+            .total;
+      },
+      [given](const Tensor& features) {
+        return cyborg::CyborgL2Loss()
+            .combine(
+                given.bias.square().sum(), features.select(1, 0).contiguous(),
+                given.human)
+            .total;
+      }};
+}
+
+}  // namespace
+
 TEST_CASE("Features changed between forward and backward throw", "[kernels]") {
   const Case given({2, 4, 3, 3}, 2, torch::kFloat);
-  const Tensor features = given.features * 1;
-  const auto out = given.head()->guided(features, given.target);
-  features.add_(1);
-  CHECK(support::contains(
-      support::error_of([&] { out.cam.sum().backward(); }),
-      "modified by an inplace operation"));
+  const auto functions = own_functions(given);
+  for (size_t i = 0; i < 3; ++i) {  // the last reads a copy
+    const Tensor features = given.features * 1;
+    const Tensor out = functions[i](features);
+    features.add_(1);
+    CHECK(support::contains(
+        support::error_of([&] { out.backward(); }),
+        "modified by an inplace operation"));
+  }
+}
+
+TEST_CASE("A second backward needs a graph that was kept", "[kernels]") {
+  const Case given({2, 4, 3, 3}, 2, torch::kDouble);
+  for (const auto& function : own_functions(given)) {
+    const Tensor out = function(given.features);
+    const auto gradient = [&](bool keep) {
+      return torch::autograd::grad({out}, {given.features}, {}, keep)[0];
+    };
+    const Tensor first = gradient(/*keep=*/true);
+    CHECK(first.abs().max().item<double>() > 0);
+    CHECK(torch::equal(gradient(/*keep=*/false), first));
+    CHECK(support::contains(
+        support::error_of([&] { gradient(false); }),
+        "Trying to backward through the graph a second time"));
+  }
+}
+
+TEST_CASE("Backward lets go of the features", "[kernels]") {
+  const Case given({2, 4, 3, 3}, 2, torch::kDouble);
+  const auto functions = own_functions(given);
+  for (size_t i = 0; i < 3; ++i) {  // the last reads a copy
+    const Tensor features = given.features * 1;
+    Tensor out = functions[i](features);
+    CHECK(features.use_count() > 1);
+    out.backward();
+    CHECK(features.use_count() == 1);
+    out = functions[i](features);  // no backward: the graph owns no output
+    CHECK(features.use_count() > 1);
+    out = Tensor();
+    CHECK(features.use_count() == 1);
+  }
+}
+
+TEST_CASE("A node of one's own is there where a graph is", "[kernels]") {
+  const Case given({2, 4, 3, 3}, 2, torch::kDouble);
+  const auto loss = [&] {
+    return cyborg::CyborgL2Loss().combine(
+        given.bias.square().sum(),
+        cyborg::functional::cam(given.features, given.weight, given.target),
+        given.human);
+  };
+  const auto terms = loss();
+  CHECK(terms.total.grad_fn()->name() == "cyborg::FusedGuidance");
+  CHECK(terms.saliency.grad_fn() == terms.total.grad_fn());
+  CHECK_FALSE(terms.annotated_count.requires_grad());
+  CHECK(terms.total.grad_fn()->num_inputs() == 2);
+  const Tensor pooled =
+      given.head()->guided(given.features, cyborg::CamClass::kAll).cam;
+  CHECK(cyborg::detail::is_custom("cyborg::FeaturePass"));
+  CHECK(
+      pooled.grad_fn()->next_edges()[0].function->name() ==
+      "cyborg::FeaturePass");
+  {
+    const torch::NoGradGuard no_grad;
+    CHECK_FALSE(loss().total.requires_grad());
+  }
+  given.features.set_requires_grad(false);
+  given.weight.set_requires_grad(false);
+  given.bias.set_requires_grad(false);
+  CHECK_FALSE(loss().total.requires_grad());
+}
+
+TEST_CASE("A derivative in forward mode is that of backward", "[kernels]") {
+  const Case given({2, 4, 3, 3}, 2, torch::kDouble);
+  const Tensor tangent = torch::randn_like(given.features);
+  const uint64_t level = torch::autograd::forward_ad::enter_dual_level();
+  std::vector<double> found;
+  for (const auto& function : own_functions(given)) {
+    const Tensor out = function(torch::_make_dual(given.features, tangent, 0));
+    const Tensor slope = std::get<1>(torch::_unpack_dual(out, 0));
+    found.push_back(slope.defined() ? slope.item<double>() : HUGE_VAL);
+  }
+  torch::autograd::forward_ad::exit_dual_level(level);
+  const auto functions = own_functions(given);
+  for (size_t i = 0; i < functions.size(); ++i) {
+    const Tensor gradient = torch::autograd::grad(
+        {functions[i](given.features)}, {given.features})[0];
+    CHECK(
+        found[i] ==
+        Approx((gradient * tangent).sum().item<double>()).epsilon(1e-9));
+  }
 }

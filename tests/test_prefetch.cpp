@@ -145,7 +145,42 @@ TEST_CASE("The order is a matter of seed and epoch alone", "[data][prefetch]") {
     CHECK(resumed.epoch() == 1);
     CHECK(epoch_of(resumed) == second);
     CHECK(resumed.epoch() == 2);
+    // and from which batch on, in that epoch alone
+    resumed.epoch(1);
+    resumed.skip(4);
+    CHECK(
+        epoch_of(resumed) ==
+        std::vector<std::vector<int64_t>>(second.begin() + 4, second.end()));
+    resumed.epoch(0);
+    CHECK(epoch_of(resumed) == first);
+    resumed.skip(100);
+    CHECK(epoch_of(resumed).empty());
   }
+}
+
+TEST_CASE("Several processes share each batch", "[data][prefetch]") {
+  // 23 samples, two processes of 5: two batches of 10, and 3 left: one each.
+  const auto options = PrefetchOptions().shuffle(true).seed(5);
+  Prefetcher whole(Source(23), PrefetchOptions(options).batch_size(10));
+  const auto half = PrefetchOptions(options).batch_size(5).world(2);
+  Prefetcher first(Source(23), PrefetchOptions(half).rank(0));
+  Prefetcher second(Source(23), PrefetchOptions(half).rank(1));
+  CHECK(first.size() == 3);
+  CHECK(second.size() == 3);
+  const auto all = epoch_of(whole), a = epoch_of(first), b = epoch_of(second);
+  REQUIRE(a.size() == 3);
+  REQUIRE(b.size() == 3);
+  for (size_t i = 0; i < 3; ++i) {
+    auto both = a[i];
+    both.insert(both.end(), b[i].begin(), b[i].end());
+    auto expected = all[i];
+    expected.resize(both.size());
+    CHECK(both == expected);
+  }
+  CHECK(a[2].size() == 1);
+  CHECK(b[2].size() == 1);
+  CHECK_THROWS_AS(
+      Prefetcher(Source(3), PrefetchOptions(half).rank(2)), c10::ValueError);
 }
 
 TEST_CASE(

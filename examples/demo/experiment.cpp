@@ -21,10 +21,6 @@ namespace demo {
 
 namespace {
 
-// What a seed's random sequences are for, in every row alike. (The pictures
-// were made with other purposes, counted from 0.)
-enum Purpose : uint64_t { kWeights = 1000, kOrder, kControl };
-
 torch::Tensor indices(const std::vector<int64_t>& values) {
   return torch::tensor(values, torch::kLong);
 }

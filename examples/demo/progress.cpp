@@ -56,7 +56,7 @@ double Progress::seconds() const {
       .count();
 }
 
-void Progress::add(int64_t units) {
+void Progress::add(int64_t units, const std::string& note) {
   const std::lock_guard<std::mutex> lock(mutex_);
   done_ = std::min(done_ + units, total_);
   if (quiet_) {
@@ -71,11 +71,11 @@ void Progress::add(int64_t units) {
   if (due) {
     printed_ = now;
     tenth_ = tenth;
-    print(done_ == total_);
+    print(done_ == total_, note);
   }
 }
 
-void Progress::print(bool last) {
+void Progress::print(bool last, const std::string& note) {
   const double share = static_cast<double>(done_) / static_cast<double>(total_);
   const double elapsed = seconds();
   const auto percent = static_cast<int>(100 * share);
@@ -86,12 +86,14 @@ void Progress::print(bool last) {
     const auto filled = static_cast<int>(kWidth * share);
     // \x1b[K erases what a longer line left behind.
     std::printf(
-        "\r%s [%s%s] %3d %%  %s\x1b[K", what_.c_str(),
+        "\r%s [%s%s] %3d %%  %s  %s\x1b[K", what_.c_str(),
         std::string(static_cast<size_t>(filled), '=').c_str(),
         std::string(static_cast<size_t>(kWidth - filled), ' ').c_str(), percent,
-        time.c_str());
+        time.c_str(), note.c_str());
   } else {
-    std::printf("%s: %d %%, %s\n", what_.c_str(), percent, time.c_str());
+    std::printf(
+        "%s: %d %%, %s%s%s\n", what_.c_str(), percent, time.c_str(),
+        note.empty() ? "" : ", ", note.c_str());
   }
   std::fflush(stdout);
 }

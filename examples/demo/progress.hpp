@@ -18,14 +18,15 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  /// Some units are done. May be called from any thread.
-  void add(int64_t units);
+  /// Some units are done. May be called from any thread. `note`, where there
+  /// is one, is shown behind the time.
+  void add(int64_t units, const std::string& note = "");
 
   /// Seconds since the beginning.
   double seconds() const;
 
  private:
-  void print(bool last);
+  void print(bool last, const std::string& note);
 
   const std::string what_;
   const int64_t total_;

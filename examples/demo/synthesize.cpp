@@ -67,10 +67,13 @@ const std::vector<std::string>& generators() {
   return names;
 }
 
-torch::Generator random_generator(uint64_t seed, uint64_t purpose) {
+uint64_t sequence_seed(uint64_t seed, uint64_t purpose) {
   // Far apart, so that no two (seed, purpose) share a sequence.
-  return at::make_generator<at::CPUGeneratorImpl>(
-      seed * 1000003ULL + purpose * 7919ULL + 1);
+  return seed * 1000003ULL + purpose * 7919ULL + 1;
+}
+
+torch::Generator random_generator(uint64_t seed, uint64_t purpose) {
+  return at::make_generator<at::CPUGeneratorImpl>(sequence_seed(seed, purpose));
 }
 
 torch::Tensor fingerprint(int64_t index, int64_t n, torch::Generator& random) {

@@ -33,6 +33,12 @@ constexpr int64_t kValidation = 7;
 /// one, so threads cannot disturb each other.
 torch::Generator random_generator(uint64_t seed, uint64_t purpose);
 
+/// The number that such a generator begins with.
+uint64_t sequence_seed(uint64_t seed, uint64_t purpose);
+
+/// What a training draws, in every row alike; pictures count from 0.
+enum Purpose : uint64_t { kWeights = 1000, kOrder, kControl };
+
 /// The fingerprint of generator `index`, [n, 32, 32], with mean 0 and root
 /// mean square 1 (the one named "noise" is drawn anew for every picture).
 torch::Tensor fingerprint(int64_t index, int64_t n, torch::Generator& random);

@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// Everything. Programs compile sooner with <cyborg/loss.hpp> and what else they
-// need; data/ and report/ need stb, the rest needs LibTorch only.
+// Everything but several processes. Programs compile sooner with <cyborg/loss.hpp> and what else they
+// need; data/ and report/ need stb, the rest needs LibTorch only. Included by name,
+// because not every LibTorch has c10d: <cyborg/train/distributed.hpp>, which has
+// <cyborg/train/world.hpp>, and <cyborg/train/sync_batch_norm.hpp>.
 
 #include <cyborg/cam/head.hpp>
 #include <cyborg/cam/hook.hpp>
 #include <cyborg/cam/methods.hpp>
 #include <cyborg/cam/normalize.hpp>
 #include <cyborg/cam/observation.hpp>
+#include <cyborg/data/augment.hpp>
 #include <cyborg/data/dataset.hpp>
 #include <cyborg/data/example.hpp>
 #include <cyborg/data/file.hpp>
 #include <cyborg/data/image.hpp>
+#include <cyborg/data/picture_check.hpp>
 #include <cyborg/data/prefetch.hpp>
 #include <cyborg/data/table.hpp>
 #include <cyborg/data/table_types.hpp>
@@ -23,13 +27,17 @@
 #include <cyborg/human/maps.hpp>
 #include <cyborg/jit.hpp>
 #include <cyborg/loss.hpp>
+#include <cyborg/measure/attack_detection.hpp>
 #include <cyborg/measure/detection.hpp>
+#include <cyborg/measure/roc.hpp>
+#include <cyborg/measure/saliency.hpp>
 #include <cyborg/measure/statistics.hpp>
+#include <cyborg/report/contact_sheet.hpp>
 #include <cyborg/report/html.hpp>
 #include <cyborg/report/overlay.hpp>
 #include <cyborg/report/plot.hpp>
 #include <cyborg/report/text.hpp>
-#include <cyborg/train/distributed.hpp>
-#include <cyborg/train/sync_batch_norm.hpp>
-#include <cyborg/train/world.hpp>
+#include <cyborg/train/checkpoint.hpp>
+#include <cyborg/train/event_file.hpp>
+#include <cyborg/train/schedule.hpp>
 #include <cyborg/version.hpp>

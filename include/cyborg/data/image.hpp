@@ -10,6 +10,7 @@
 #include <torch/types.h>
 #include <torch/version.h>
 
+#include <algorithm>
 #include <climits>
 #include <cstdint>
 #include <filesystem>
@@ -60,6 +61,15 @@ inline at::Tensor resize_pixels(
         .round();
   }
   return at::_upsample_bilinear2d_aa(input, size, /*align_corners=*/false);
+}
+
+/// No picture within the limit takes more than 8 bytes a pixel and 16 MiB of
+/// metadata, so a large file of something else is never loaded.
+inline uint64_t max_file_bytes(const ImageOptions& options) {
+  return (uint64_t{1} << 24) +
+         8 * std::min(
+                 static_cast<uint64_t>(options.max_pixels()),
+                 uint64_t{1} << 56);
 }
 
 /// Decodes the bytes of a whole file; `fail(reason)` throws.
@@ -177,13 +187,8 @@ inline at::Tensor read_image(
   TORCH_CHECK_VALUE(
       options.max_pixels() > 0, kFunction, ": expected max_pixels > 0, got ",
       options.max_pixels());
-  // No picture within the limit takes more than 8 bytes a pixel and 16 MiB of
-  // metadata, so a large file of something else is never loaded.
-  const auto max_bytes =
-      (uint64_t{1} << 24) +
-      8 * std::min(
-              static_cast<uint64_t>(options.max_pixels()), uint64_t{1} << 56);
-  const auto bytes = read_file(path, max_bytes, kFunction);
+  const auto bytes =
+      read_file(path, detail::max_file_bytes(options), kFunction);
   return detail::decode_picture(
       bytes, detail::promised_format(path.extension().string()), options,
       [&](const std::string& reason) {

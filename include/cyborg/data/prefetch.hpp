@@ -16,6 +16,7 @@
 #include <exception>
 #include <iterator>
 #include <memory>
+#include <numeric>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -39,6 +40,13 @@ struct PrefetchOptions {
   TORCH_ARG(uint64_t, seed) = 0;
   /// Whether a last batch of fewer samples is left out. Default false.
   TORCH_ARG(bool, drop_last) = false;
+  /// The processes that share each batch, and which of them this one is. The
+  /// batches of all, side by side, are those of one process with `world` times
+  /// the batch size; of a last, smaller one each has as many, so that up to
+  /// `world` - 1 samples are left out. Default 1.
+  TORCH_ARG(size_t, world) = 1;
+  /// From 0. Default 0.
+  TORCH_ARG(size_t, rank) = 0;
 
  public:
 };
@@ -198,14 +206,23 @@ class Prefetcher {
         options_.workers() == 0 || options_.ahead() > 0,
         "cyborg::data::Prefetcher: expected ahead > 0 with ",
         options_.workers(), " workers, got 0");
+    TORCH_CHECK_VALUE(
+        options_.rank() < options_.world(),
+        "cyborg::data::Prefetcher: expected a rank below world, got ",
+        options_.rank(), " of ", options_.world());
   }
 
   /// Starts an epoch. One that was left halfway is given up: what its threads
   /// are decoding is finished and thrown away.
   Iterator begin() {
     loader_ = nullptr;  // joins the threads of the last epoch
+    auto rest = share(epoch_++);
+    const auto skipped =
+        std::min(std::exchange(skip_, 0) * options_.batch_size(), rest.size());
+    rest.erase(
+        rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(skipped));
     loader_ = std::make_unique<Loader>(
-        source_, detail::ListSampler(order(epoch_++)),
+        source_, detail::ListSampler(std::move(rest)),
         torch::data::DataLoaderOptions(options_.batch_size())
             .workers(options_.workers())
             // Jobs scheduled without workers would be lost.
@@ -220,7 +237,8 @@ class Prefetcher {
   /// Batches in an epoch in which nothing is skipped.
   size_t size() const noexcept {
     const auto batch = options_.batch_size();
-    return options_.drop_last() ? count_ / batch : (count_ + batch - 1) / batch;
+    const auto count = share_size();
+    return options_.drop_last() ? count / batch : (count + batch - 1) / batch;
   }
 
   /// The number of the next epoch, from 0.
@@ -229,31 +247,67 @@ class Prefetcher {
   /// Sets the number of the next epoch, to go on where a training stopped.
   void epoch(uint64_t number) noexcept { epoch_ = number; }
 
-  /// The order of the samples in an epoch.
+  /// Leaves out so many batches at the beginning of the next epoch alone.
+  void skip(size_t batches) noexcept { skip_ = batches; }
+
+  /// The order of the samples in an epoch, those of all processes: the
+  /// epoch-th permutation (from 0) that a generator with the seed draws.
   std::vector<size_t> order(uint64_t epoch) const {
     std::vector<size_t> order(count_);
-    for (size_t i = 0; i < count_; ++i) {
-      order[i] = i;
-    }
+    std::iota(order.begin(), order.end(), size_t{0});
     if (options_.shuffle() && count_ > 1) {
-      // An odd constant keeps (seed, epoch) and (seed + 1, epoch - 1) apart.
-      const auto generator = at::make_generator<at::CPUGeneratorImpl>(
-          options_.seed() + epoch * 0x9E3779B97F4A7C15ULL);
-      const auto shuffled =
-          at::randperm(static_cast<int64_t>(count_), generator, at::kLong);
+      const auto shuffled = permutation(epoch);
       const auto* index = shuffled.template data_ptr<int64_t>();
-      for (size_t i = 0; i < count_; ++i) {
-        order[i] = static_cast<size_t>(index[i]);
-      }
+      std::transform(index, index + count_, order.begin(), [](int64_t i) {
+        return static_cast<size_t>(i);
+      });
     }
     return order;
   }
 
+  /// The part of the order that this process has.
+  std::vector<size_t> share(uint64_t epoch) const {
+    const auto all = order(epoch);
+    const auto world = options_.world(), batch = options_.batch_size();
+    if (world == 1) {
+      return all;
+    }
+    std::vector<size_t> own;
+    for (size_t begin = 0; begin < all.size(); begin += world * batch) {
+      const auto each = std::min(batch, (all.size() - begin) / world);
+      const auto first = all.begin() + static_cast<std::ptrdiff_t>(
+                                           begin + options_.rank() * each);
+      own.insert(own.end(), first, first + static_cast<std::ptrdiff_t>(each));
+    }
+    return own;
+  }
+
  private:
+  size_t share_size() const noexcept {
+    const auto whole = options_.world() * options_.batch_size();
+    return count_ / whole * options_.batch_size() +
+           count_ % whole / options_.world();
+  }
+
+  at::Tensor permutation(uint64_t epoch) const {
+    if (!random_.defined() || epoch + 1 < drawn_) {
+      random_ = at::make_generator<at::CPUGeneratorImpl>(options_.seed());
+      drawn_ = 0;
+    }
+    for (; drawn_ <= epoch; ++drawn_) {
+      last_ = at::randperm(static_cast<int64_t>(count_), random_, at::kLong);
+    }
+    return last_;
+  }
+
   Source source_;
   PrefetchOptions options_;
   size_t count_ = 0;
   uint64_t epoch_ = 0;
+  size_t skip_ = 0;
+  mutable at::Generator random_;  // has drawn `drawn_` permutations
+  mutable uint64_t drawn_ = 0;
+  mutable at::Tensor last_;
   std::unique_ptr<Loader> loader_;
 };
 

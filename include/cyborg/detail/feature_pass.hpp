@@ -15,6 +15,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
+#include <string>
 #include <type_traits>
 #include <vector>
 
@@ -25,13 +27,15 @@ namespace cyborg::detail {
 constexpr int64_t kFewRows = 8;
 
 /// Whether a kernel may read it: memory of this machine, rows one after the
-/// other, float32 or float64.
+/// other, float32 or float64, without a derivative in forward mode, which the
+/// operators carry on.
 inline bool kernel_reads(const at::Tensor& tensor) {
   return tensor.defined() && tensor.device().is_cpu() &&
          tensor.layout() == at::kStrided && tensor.has_storage() &&
          (tensor.scalar_type() == at::kFloat ||
           tensor.scalar_type() == at::kDouble) &&
-         tensor.is_contiguous() && !tensor.is_neg();
+         tensor.is_contiguous() && !tensor.is_neg() &&
+         !tensor._fw_grad(/*level=*/0).defined();
 }
 
 /// A model's maps [B, *S], or the features and the head that they are made of.
@@ -192,61 +196,64 @@ std::vector<at::Tensor> feature_gradients(
                : at::Tensor()};
 }
 
-/// What a pass is to make. (An undefined tensor cannot be an argument of its
-/// own to `apply`.)
-struct Wanted {
-  at::Tensor index;  // the rows of the maps; undefined: all
-  Sums sums;
-};
-
-/// Pooling and maps in one pass over the features, one write of their gradient.
-template <class T>
-struct FeaturePass : torch::autograd::Function<FeaturePass<T>> {
-  static torch::autograd::variable_list forward(
-      torch::autograd::AutogradContext* context, const at::Tensor& features,
-      const at::Tensor& weight, const Wanted& wanted) {
-    context->save_for_backward({features, weight, wanted.index});
-    context->saved_data["sums"] = static_cast<int64_t>(wanted.sums);
-    context->set_materialize_grads(false);
-    return listed(sum_features<T>(features, weight, wanted.index, wanted.sums));
+/// Those of `sums` that were made.
+inline std::vector<at::Tensor> listed(const FeatureSums& sums) {
+  std::vector<at::Tensor> list;
+  for (const at::Tensor& sum : {sums.pooled, sums.maps}) {
+    if (sum.defined()) {
+      list.push_back(sum);
+    }
   }
+  return list;
+}
 
-  static torch::autograd::variable_list backward(
-      torch::autograd::AutogradContext* context,
-      torch::autograd::variable_list grads) {
-    const auto saved = context->get_saved_variables();
+/// The derivative of `sum_features`, one write of the features' gradient.
+template <class T>
+class FeaturePass : public KernelNode {
+ public:
+  explicit FeaturePass(Sums wanted) : wanted_(wanted) {}
+
+  std::string name() const final { return "cyborg::FeaturePass"; }
+
+ private:
+  std::vector<at::Tensor> gradients(
+      const std::vector<at::Tensor>& saved,
+      const std::vector<at::Tensor>& grads) final {
     const at::Tensor &features = saved[0], &weight = saved[1],
                      &index = saved[2];
-    const auto sums = static_cast<Sums>(context->saved_data["sums"].toInt());
-    std::vector<at::Tensor> found;
     if (at::GradMode::is_enabled()) {
       // A derivative of this derivative is wanted.
       const auto own = apart({features, weight});
-      found = derivatives(
-          listed(feature_sums_by_operators(own[0], own[1], index, sums)), own,
-          grads);
-    } else {
-      found = feature_gradients<T>(
-          features, weight, index,
-          sums == Sums::kMeans ? at::Tensor() : grads.back(),
-          sums == Sums::kMaps ? at::Tensor() : grads.front(),
-          features.requires_grad(), weight.requires_grad());
+      return derivatives(
+          listed(feature_sums_by_operators(own[0], own[1], index, wanted_)),
+          own, grads);
     }
-    found.resize(3);  // nothing for what is wanted
-    return found;
+    return feature_gradients<T>(
+        features, weight, index,
+        wanted_ == Sums::kMeans ? at::Tensor() : grads.back(),
+        wanted_ == Sums::kMaps ? at::Tensor() : grads.front(),
+        features.requires_grad(), weight.requires_grad());
   }
 
- private:
-  static torch::autograd::variable_list listed(const FeatureSums& sums) {
-    torch::autograd::variable_list list;
-    for (const at::Tensor& sum : {sums.pooled, sums.maps}) {
-      if (sum.defined()) {
-        list.push_back(sum);
-      }
-    }
-    return list;
-  }
+  Sums wanted_;
 };
+
+/// Pooling and maps in one pass over the features, on the graph.
+template <class T>
+FeatureSums feature_pass(const ModelMap& model, Sums wanted) {
+  FeatureSums sums;
+  {
+    const at::AutoGradMode no_graph(false);
+    sums = sum_features<T>(model.values, model.weight, model.index, wanted);
+  }
+  const std::vector<at::Tensor> inputs{model.values, model.weight};
+  if (is_recorded(inputs)) {
+    record(
+        std::make_unique<FeaturePass<T>>(wanted), inputs, listed(sums),
+        {model.values, model.weight, model.index});
+  }
+  return sums;
+}
 
 #endif  // CYBORG_KERNELS
 
@@ -256,15 +263,9 @@ inline FeatureSums feature_sums(const ModelMap& model, Sums wanted) {
   if (model.kernels_read() &&
       (wanted == Sums::kMeans || model.index.defined() ||
        model.weight.size(0) <= kFewRows)) {
-    const auto apply = [&](auto type) {
-      const auto out = FeaturePass<decltype(type)>::apply(
-          model.values, model.weight, Wanted{model.index, wanted});
-      return FeatureSums{
-          wanted == Sums::kMaps ? at::Tensor() : out.front(),
-          wanted == Sums::kMeans ? at::Tensor() : out.back()};
-    };
-    return model.values.scalar_type() == at::kDouble ? apply(double())
-                                                     : apply(float());
+    return model.values.scalar_type() == at::kDouble
+               ? feature_pass<double>(model, wanted)
+               : feature_pass<float>(model, wanted);
   }
 #endif
   return feature_sums_by_operators(

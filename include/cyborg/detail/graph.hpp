@@ -16,10 +16,6 @@
 
 namespace cyborg::detail {
 
-/// The autograd graph's node; the pointer's type differs between LibTorch
-/// versions (shared_ptr, later intrusive_ptr).
-using Node = torch::autograd::Node;
-using NodePtr = std::decay_t<decltype(std::declval<at::Tensor>().grad_fn())>;
 using WeakImpl =
     c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
 
@@ -122,9 +118,10 @@ inline bool is_convolution(std::string_view node_name) {
   return contains(node_name, "Conv") && !contains(node_name, "Convert");
 }
 
-/// Whether a node is a user's own autograd function.
+/// Whether a node is a function of one's own, a user's or cyborg's.
 inline bool is_custom(std::string_view node_name) {
-  return contains(node_name, "CppNode");
+  return contains(node_name, "CppNode") ||
+      starts_with(node_name, KernelNode::kNames);
 }
 
 /// Dimensions of what a node returned. LibTorch 1.13 keeps the shape private.

@@ -17,6 +17,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -203,120 +205,52 @@ void map_and_compare(
   });
 }
 
-/// What the fused loss is given beside its variables, which are the task's
-/// loss, the model's values and, where they are features, the weight. (An
-/// undefined tensor cannot be a variable.)
-struct GuidanceInput {
+/// What the derivative of the fused loss depends on beside tensors: how maps
+/// are compared, and what total and saliency owe to the task's loss and to the
+/// sum of the distances.
+struct GuidanceSlopes {
   Guidance how;
-  at::Tensor index;
-  HumanMaps human;
-  at::Tensor weight;  // of the samples
+  double total_by_task;
+  double total_by_sum;
+  double saliency_by_sum;
 };
 
-/// Class activation map, normalisation, distance and blend in one: the features
-/// are read once, and their gradient is written once in backward.
+/// The derivative of `fused_guidance`: the features' gradient is written once.
 template <class Distance, class T>
-struct FusedGuidance : torch::autograd::Function<FusedGuidance<Distance, T>> {
-  static torch::autograd::variable_list forward(
-      torch::autograd::AutogradContext* context, at::TensorList variables,
-      const GuidanceInput& input) {
-    const Guidance& how = input.how;
-    const at::Tensor &task = variables[0], &values = variables[1];
-    const at::Tensor weight =
-        variables.size() > 2 ? variables[2] : at::Tensor();
-    Compared all;
-    at::Tensor model, gradient, weight_gradient;
-    const auto options = values.options().requires_grad(false);
-    if (weight.defined()) {
-      const auto pass = head_pass<T>(values, weight, input.index, Sums::kMaps);
-      model = at::zeros({pass.batch, pass.positions}, options);
-      gradient = at::empty_like(model);
-      const at::Tensor shares =
-          weight.requires_grad()
-              ? at::zeros({pass.batch, 1, pass.channels}, options)
-              : at::Tensor();
-      Comparison<Distance, T> comparison(
-          how, model, input.human, input.weight, gradient);
-      map_and_compare(pass, model, gradient, shares, comparison);
-      all = comparison.total();
-      if (shares.defined()) {
-        weight_gradient =
-            detail::weight_gradient<T>(weight, input.index, shares);
-      }
-    } else {
-      model = values.flatten(1);
-      gradient = at::empty_like(model);
-      Comparison<Distance, T> comparison(
-          how, model, input.human, input.weight, gradient);
-      comparison.compare_all();
-      all = comparison.total();
-    }
-    const auto count = static_cast<double>(all.count);
-    const auto batch = static_cast<double>(model.size(0));
-    const double share = how.strength * count / batch;
-    const double each = how.sums ? 1 : 1 / std::max(count, 1.0);
-    const double saliency = all.sum * each;
-    const double weighted = how.sums ? how.strength : share;
-    const auto number = [&](double value) {
-      const at::Tensor out = at::empty({}, options);
-      *out.template data_ptr<T>() = static_cast<T>(value);
-      return out;
-    };
-    const auto loss = static_cast<double>(*task.template data_ptr<T>());
-    const at::Tensor counted = at::empty({}, options.dtype(at::kLong));
-    *counted.template data_ptr<int64_t>() = all.count;
-    context->mark_non_differentiable({counted});
-    context->set_materialize_grads(false);
-    context->save_for_backward(
-        {task, values, weight, input.index, input.human.maps,
-         input.human.annotated, input.weight, gradient, weight_gradient});
-    context->saved_data["model"] = static_cast<int64_t>(how.model);
-    context->saved_data["human"] = static_cast<int64_t>(how.human);
-    context->saved_data["strength"] = how.strength;
-    context->saved_data["sums"] = how.sums;
-    context->saved_data["to_task"] = 1 - share;
-    context->saved_data["to_total"] = weighted * each;
-    context->saved_data["to_saliency"] = each;
-    return {
-        number((1 - share) * loss + weighted * saliency), number(saliency),
-        counted};
-  }
+class FusedGuidance : public KernelNode {
+ public:
+  explicit FusedGuidance(const GuidanceSlopes& slopes) : slopes_(slopes) {}
 
-  static torch::autograd::variable_list backward(
-      torch::autograd::AutogradContext* context,
-      torch::autograd::variable_list grads) {
-    const auto saved = context->get_saved_variables();
-    auto& data = context->saved_data;
+  std::string name() const final { return "cyborg::FusedGuidance"; }
+
+ private:
+  std::vector<at::Tensor> gradients(
+      const std::vector<at::Tensor>& saved,
+      const std::vector<at::Tensor>& grads) final {
     const at::Tensor &task = saved[0], &values = saved[1], &weight = saved[2];
     std::vector<at::Tensor> found(3);  // of task, values, weight
     if (at::GradMode::is_enabled()) {
       // A derivative of this derivative is wanted.
-      Guidance how;
-      how.model = static_cast<Normalizer>(data["model"].toInt());
-      how.human = static_cast<Normalizer>(data["human"].toInt());
-      how.strength = data["strength"].toDouble();
-      how.sums = data["sums"].toBool();
       const auto own = apart({task, values, weight});
       const auto terms = guide_by_operators(
-          "", Distance(), how, own[0],
+          "", Distance(), slopes_.how, own[0],
           weight.defined()
               ? feature_sums_by_operators(own[1], own[2], saved[3], Sums::kMaps)
                     .maps
               : own[1].flatten(1),
           {saved[4], saved[5]}, saved[6]);
-      found = derivatives({terms[0], terms[1]}, own, {grads[0], grads[1]});
+      found = derivatives({terms[0], terms[1]}, own, grads);
     } else {
       const auto number = [](const at::Tensor& grad) {
         return grad.defined()
                    ? static_cast<double>(*grad.template data_ptr<T>())
                    : 0;
       };
-      const double total = number(grads[0]);
       if (task.requires_grad() && grads[0].defined()) {
-        found[0] = grads[0] * data["to_task"].toDouble();
+        found[0] = grads[0] * slopes_.total_by_task;
       }
-      const double factor = total * data["to_total"].toDouble() +
-                            number(grads[1]) * data["to_saliency"].toDouble();
+      const double factor = number(grads[0]) * slopes_.total_by_sum +
+                            number(grads[1]) * slopes_.saliency_by_sum;
       const at::Tensor gradient = saved[7] * factor;
       if (!weight.defined()) {
         found[1] = gradient.view_as(values);
@@ -334,10 +268,78 @@ struct FusedGuidance : torch::autograd::Function<FusedGuidance<Distance, T>> {
         }
       }
     }
-    found.resize(weight.defined() ? 4 : 3);  // nothing for the input
+    found.resize(num_outputs());  // the weight has an edge where there is one
     return found;
   }
+
+  GuidanceSlopes slopes_;
 };
+
+/// Class activation map, normalisation, distance and blend in one: the features
+/// are read once. `sample_weight` is undefined or of the model's type.
+template <class Distance, class T>
+GuidedTerms fused_guidance(
+    const Guidance& how, const at::Tensor& task, const ModelMap& given,
+    const HumanMaps& human, const at::Tensor& sample_weight) {
+  const at::Tensor &values = given.values, &weight = given.weight;
+  std::vector<at::Tensor> inputs{task, values};
+  if (weight.defined()) {
+    inputs.push_back(weight);
+  }
+  const bool recorded = is_recorded(inputs);
+  const at::AutoGradMode no_graph(false);
+  Compared all;
+  at::Tensor model, gradient, weight_gradient;
+  const auto options = values.options().requires_grad(false);
+  if (weight.defined()) {
+    const auto pass = head_pass<T>(values, weight, given.index, Sums::kMaps);
+    model = at::zeros({pass.batch, pass.positions}, options);
+    gradient = at::empty_like(model);
+    const at::Tensor shares =
+        recorded && weight.requires_grad()
+            ? at::zeros({pass.batch, 1, pass.channels}, options)
+            : at::Tensor();
+    Comparison<Distance, T> comparison(
+        how, model, human, sample_weight, gradient);
+    map_and_compare(pass, model, gradient, shares, comparison);
+    all = comparison.total();
+    if (shares.defined()) {
+      weight_gradient = detail::weight_gradient<T>(weight, given.index, shares);
+    }
+  } else {
+    model = values.flatten(1);
+    gradient = at::empty_like(model);
+    Comparison<Distance, T> comparison(
+        how, model, human, sample_weight, gradient);
+    comparison.compare_all();
+    all = comparison.total();
+  }
+  const auto count = static_cast<double>(all.count);
+  const auto batch = static_cast<double>(model.size(0));
+  const double share = how.strength * count / batch;
+  const double each = how.sums ? 1 : 1 / std::max(count, 1.0);
+  const double saliency = all.sum * each;
+  const double weighted = how.sums ? how.strength : share;
+  const auto number = [&](double value) {
+    const at::Tensor out = at::empty({}, options);
+    *out.template data_ptr<T>() = static_cast<T>(value);
+    return out;
+  };
+  const auto loss = static_cast<double>(*task.template data_ptr<T>());
+  const at::Tensor counted = at::empty({}, options.dtype(at::kLong));
+  *counted.template data_ptr<int64_t>() = all.count;
+  const at::Tensor total = number((1 - share) * loss + weighted * saliency);
+  const at::Tensor term = number(saliency);
+  if (recorded) {
+    record(
+        std::make_unique<FusedGuidance<Distance, T>>(
+            GuidanceSlopes{how, 1 - share, weighted * each, each}),
+        inputs, {total, term},
+        {task, values, weight, given.index, human.maps, human.annotated,
+         sample_weight, gradient, weight_gradient});
+  }
+  return {total, term, counted};
+}
 
 #endif  // CYBORG_KERNELS
 
@@ -352,18 +354,12 @@ GuidedTerms guide(
     const auto type = model.values.scalar_type();
     if (model.kernels_read() && kernel_reads(task) &&
         task.scalar_type() == type) {
-      const auto apply = [&](auto number) {
-        using Fused = FusedGuidance<Distance, decltype(number)>;
-        const GuidanceInput input{
-            how, model.index, human,
-            weight.defined() ? weight.to(type).contiguous() : weight};
-        return model.weight.defined()
-                   ? Fused::apply(
-                         at::TensorList({task, model.values, model.weight}),
-                         input)
-                   : Fused::apply(at::TensorList({task, model.values}), input);
-      };
-      return type == at::kDouble ? apply(double()) : apply(float());
+      const at::Tensor of_samples =
+          weight.defined() ? weight.to(type).contiguous() : weight;
+      return type == at::kDouble ? fused_guidance<Distance, double>(
+                                       how, task, model, human, of_samples)
+                                 : fused_guidance<Distance, float>(
+                                       how, task, model, human, of_samples);
     }
   }
 #endif

@@ -1,9 +1,18 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <cyborg/measure/detail/class_scores.hpp>
+
 #include <torch/types.h>
 
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
 
 // How well scores separate two classes: what a detector is judged by.
 //
@@ -12,12 +21,39 @@
 
 namespace cyborg::measure {
 
+namespace detail {
+
+using Classes = std::vector<int64_t>;
+
+/// Predicted and true classes, checked.
+inline std::pair<Classes, Classes> class_pairs(
+    const char* name, const torch::Tensor& predicted,
+    const torch::Tensor& labels) {
+  TORCH_CHECK_VALUE(
+      predicted.dim() == 1 && labels.dim() == 1 &&
+          predicted.size(0) == labels.size(0),
+      name, ": expected predicted [N] and labels [N], got ", predicted.sizes(),
+      " and ", labels.sizes());
+  const auto classes = [&](const torch::Tensor& tensor) {
+    TORCH_CHECK_VALUE(
+        !tensor.is_floating_point() && !tensor.is_complex(), name,
+        ": expected integral classes, got ", tensor.scalar_type());
+    const auto values =
+        tensor.detach().to(torch::kCPU, torch::kLong).contiguous();
+    const int64_t* first = values.data_ptr<int64_t>();
+    return Classes(first, first + values.size(0));
+  };
+  return {classes(predicted), classes(labels)};
+}
+
+}  // namespace detail
+
 /// Area under the ROC curve: the chance that a positive sample scores higher
 /// than a negative one, a tie counting one half (Mann-Whitney).
 ///
-///   auc = ( sum of the positives' ranks - p (p + 1) / 2 ) / (p n)
+///   auc = ( #{pairs, p > n} + #{pairs, p = n} / 2 ) / #{pairs}
 ///
-/// with p positives, n negatives, and tied scores sharing their mean rank.
+/// over all pairs of a positive's score p and a negative's score n.
 ///
 /// Shapes: scores [N], labels [N]; any device; labels are 0 (negative) or 1
 ///         (positive), of an integral or boolean type.
@@ -30,51 +66,57 @@ namespace cyborg::measure {
 ///   double auc = cyborg::measure::roc_auc(score, labels);
 inline double roc_auc(
     const torch::Tensor& scores, const torch::Tensor& labels) {
-  TORCH_CHECK_VALUE(
-      scores.dim() == 1 && labels.dim() == 1 &&
-          scores.size(0) == labels.size(0),
-      "cyborg::measure::roc_auc: expected scores [N] and labels [N], got ",
-      scores.sizes(), " and ", labels.sizes());
-  TORCH_CHECK_VALUE(
-      !labels.is_floating_point() && !labels.is_complex(),
-      "cyborg::measure::roc_auc: expected integral labels, got ",
-      labels.scalar_type());
-  const auto value = scores.detach().to(torch::kCPU, torch::kDouble);
-  const auto label = labels.detach().to(torch::kCPU, torch::kLong).contiguous();
-  TORCH_CHECK_VALUE(
-      !at::isnan(value).any().item<bool>(),
-      "cyborg::measure::roc_auc: expected finite or infinite scores, got NaN");
-
-  const auto order = value.argsort(/*dim=*/0, /*descending=*/false);
-  const auto sorted_value = value.index_select(/*dim=*/0, order).contiguous();
-  const auto sorted_label = label.index_select(/*dim=*/0, order).contiguous();
-  const double* v = sorted_value.data_ptr<double>();
-  const int64_t* y = sorted_label.data_ptr<int64_t>();
-  const int64_t count = sorted_value.size(0);
-
-  double positives = 0;
-  double rank_sum = 0;
-  for (int64_t first = 0; first < count;) {
-    int64_t last = first;  // the run of scores tied with v[first]
-    double tied_positives = 0;
-    for (; last < count && v[last] == v[first]; ++last) {
-      TORCH_CHECK_VALUE(
-          y[last] == 0 || y[last] == 1,
-          "cyborg::measure::roc_auc: expected labels 0 and 1, got ", y[last]);
-      tied_positives += static_cast<double>(y[last]);
-    }
-    // Ranks count from one: the run holds the ranks first + 1 ... last.
-    rank_sum += tied_positives * 0.5 * static_cast<double>(first + 1 + last);
-    positives += tied_positives;
-    first = last;
+  const auto by_class =
+      detail::class_scores("cyborg::measure::roc_auc", scores, labels);
+  const auto& negative = by_class.negative;
+  double pairs = 0;  // twice the pairs won: whole numbers, added exactly
+  for (const double score : by_class.positive) {
+    const auto tied = std::equal_range(negative.begin(), negative.end(), score);
+    pairs += static_cast<double>(
+        (tied.first - negative.begin()) + (tied.second - negative.begin()));
   }
-  const double negatives = static_cast<double>(count) - positives;
-  TORCH_CHECK_VALUE(
-      positives > 0 && negatives > 0,
-      "cyborg::measure::roc_auc: expected both classes, got ", positives,
-      " positives and ", negatives, " negatives");
-  return (rank_sum - 0.5 * positives * (positives + 1)) /
-         (positives * negatives);
+  return pairs / 2 /
+         (static_cast<double>(by_class.positive.size()) *
+          static_cast<double>(negative.size()));
+}
+
+/// Distance of the two classes' mean scores in units of their spread
+/// (decidability).
+///
+///   d' = |mean_1 - mean_0| / sqrt( (var_1 + var_0) / 2 )
+///
+/// with the population variance, that is n in its denominator and not n - 1.
+///
+/// Shapes: scores [N], labels [N] (0 or 1).
+/// Range: [0, inf]; inf where neither class spreads but the means differ, NaN
+///        where they do not differ either.
+/// Throws: as `roc_auc`; an infinite score.
+/// Source: Daugman, Pattern Recognition 36(2), 2003.
+/// Example:
+///   double d = cyborg::measure::d_prime(scores, labels);
+inline double d_prime(
+    const torch::Tensor& scores, const torch::Tensor& labels) {
+  constexpr auto* kName = "cyborg::measure::d_prime";
+  const auto by_class = detail::class_scores(kName, scores, labels);
+  double mean[2] = {0, 0};
+  double variance[2] = {0, 0};
+  const std::vector<double>* of[2] = {&by_class.negative, &by_class.positive};
+  for (std::size_t c = 0; c < 2; ++c) {
+    TORCH_CHECK_VALUE(
+        std::isfinite(of[c]->front()) && std::isfinite(of[c]->back()), kName,
+        ": expected finite scores, got infinite ones");
+    const auto count = static_cast<double>(of[c]->size());
+    // From the lowest score on: equal scores have no spread at all.
+    for (const double score : *of[c]) {
+      mean[c] += (score - of[c]->front()) / count;
+    }
+    mean[c] += of[c]->front();
+    for (const double score : *of[c]) {
+      variance[c] += (score - mean[c]) * (score - mean[c]) / count;
+    }
+  }
+  return std::abs(mean[1] - mean[0]) /
+         std::sqrt((variance[0] + variance[1]) / 2);
 }
 
 /// Share of samples whose largest logit is that of their label.
@@ -103,6 +145,114 @@ inline double accuracy(
       .to(torch::kDouble)
       .mean()
       .item<double>();
+}
+
+/// Counts of what was predicted for each class.
+///
+///   out[i][k] = #{samples of class i that were predicted as class k}
+///
+/// Shapes: predicted [N], labels [N], of an integral or boolean type, in
+///         [0, classes); the result is [classes, classes], int64, on the CPU.
+/// Throws: shapes that differ, classes < 1, a class outside the range.
+/// Example:
+///   auto counts = cyborg::measure::confusion_matrix(
+///       scores.ge(threshold), labels, /*classes=*/2);
+inline torch::Tensor confusion_matrix(
+    const torch::Tensor& predicted, const torch::Tensor& labels,
+    int64_t classes) {
+  constexpr auto* kName = "cyborg::measure::confusion_matrix";
+  TORCH_CHECK_VALUE(
+      classes > 0, kName, ": expected one class or more, got ", classes);
+  const auto [guess, truth] = detail::class_pairs(kName, predicted, labels);
+  auto counts = torch::zeros({classes, classes}, torch::kLong);
+  int64_t* count = counts.data_ptr<int64_t>();
+  for (std::size_t i = 0; i < truth.size(); ++i) {
+    for (const int64_t one : {guess[i], truth[i]}) {
+      TORCH_CHECK_VALUE(
+          one >= 0 && one < classes, kName, ": expected classes in [0, ",
+          classes, "), got ", one);
+    }
+    ++count[truth[i] * classes + guess[i]];
+  }
+  return counts;
+}
+
+/// Mean over the classes of the share of their samples that was predicted
+/// right: accuracy as if every class had as many samples.
+///
+/// Shapes: the [K, K] result of `confusion_matrix`.
+/// Range: [0, 1]; 1 / K is chance.
+/// Throws: another shape or type, a class without samples.
+/// Source: Brodersen et al., ICPR 2010.
+/// Example:
+///   double share = cyborg::measure::balanced_accuracy(counts);
+inline double balanced_accuracy(const torch::Tensor& confusion) {
+  constexpr auto* kName = "cyborg::measure::balanced_accuracy";
+  TORCH_CHECK_VALUE(
+      confusion.dim() == 2 && confusion.size(0) == confusion.size(1) &&
+          confusion.size(0) > 0 && confusion.scalar_type() == torch::kLong,
+      kName, ": expected counts [K, K] of int64, got ", confusion.sizes(),
+      " of ", confusion.scalar_type());
+  const auto counts = confusion.detach().to(torch::kCPU, torch::kDouble);
+  const auto samples = counts.sum(/*dim=*/1);
+  for (int64_t k = 0; k < samples.size(0); ++k) {
+    TORCH_CHECK_VALUE(
+        samples[k].item<double>() > 0, kName,
+        ": expected samples of every class, got none of class ", k);
+  }
+  return counts.diagonal().div(samples).mean().item<double>();
+}
+
+/// Accuracy within one group.
+struct GroupAccuracy {
+  std::string name;
+  int64_t count;  ///< samples of the group
+  double accuracy;
+};
+
+/// Accuracy within every group.
+struct GroupAccuracies {
+  std::vector<GroupAccuracy> groups;  ///< by name
+  double mean;          ///< over the groups, each counting the same
+  GroupAccuracy worst;  ///< the first of several
+};
+
+/// Share of right predictions within each group of samples, their mean and
+/// the lowest: an average hides a group that a model fails on.
+///
+/// Shapes: predicted [N], labels [N], integral or boolean; N names.
+/// Range: [0, 1].
+/// Throws: shapes that differ, names of another number, no samples.
+/// Source: Sagawa et al., ICLR 2020.
+/// Example:
+///   auto share = cyborg::measure::group_accuracy(
+///       scores.ge(threshold), labels, {"water", "land", "land"});
+///   double worst = share.worst.accuracy;
+inline GroupAccuracies group_accuracy(
+    const torch::Tensor& predicted, const torch::Tensor& labels,
+    const std::vector<std::string>& groups) {
+  constexpr auto* kName = "cyborg::measure::group_accuracy";
+  const auto [guess, truth] = detail::class_pairs(kName, predicted, labels);
+  TORCH_CHECK_VALUE(
+      groups.size() == truth.size() && !groups.empty(), kName,
+      ": expected one group for each of ", truth.size(),
+      " samples, and samples, got ", groups.size());
+  std::map<std::string, std::pair<int64_t, int64_t>> seen;  // right, all
+  for (std::size_t i = 0; i < truth.size(); ++i) {
+    auto& group = seen[groups[i]];
+    group.first += guess[i] == truth[i] ? 1 : 0;
+    ++group.second;
+  }
+  GroupAccuracies out{{}, 0, {"", 0, 2}};
+  for (const auto& [name, counts] : seen) {
+    const GroupAccuracy group{
+        name, counts.second,
+        static_cast<double>(counts.first) / static_cast<double>(counts.second)};
+    out.mean += group.accuracy / static_cast<double>(seen.size());
+    out.worst = group.accuracy < out.worst.accuracy ? group : out.worst;
+    out.groups.push_back(group);
+  }
+  return out;
 }
 
 }  // namespace cyborg::measure

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "pictures.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+#include <utility>
+
+namespace programs {
+
+namespace data = cyborg::data;
+
+data::Table read_pictures(const Settings& settings) {
+  auto options = data::TableOptions()
+                     .positive(settings.positive)
+                     .classes(settings.classes)
+                     .saliency(settings.saliency);
+  const std::filesystem::path path = settings.data;
+  const auto read = [&] {
+    return std::filesystem::is_directory(path)
+               ? data::read_folders(path, options)
+               : data::read_table(path, options);
+  };
+  auto table = read();
+  if (settings.classes.empty()) {
+    std::set<std::string> trained;
+    for (const auto& row : table.rows) {
+      if (row.split == "train") {
+        trained.insert(row.cls);
+      }
+    }
+    for (const auto& row : table.rows) {
+      if (trained.count(row.cls) == 0) {
+        throw data::FileError(
+            "--data",
+            row.line == 0 ? row.path
+                          : fmt::format("{}:{}", table.name, row.line),
+            fmt::format(
+                "class \"{}\" is in split {} but not in split train", row.cls,
+                row.split));
+      }
+    }
+    if (trained.size() < 2) {
+      throw data::FileError(
+          "--data", table.name,
+          "expected two classes or more in split train, got " +
+              std::to_string(trained.size()));
+    }
+  }
+  return table;
+}
+
+data::PictureDataset dataset_of(
+    std::vector<data::Row> rows, const Settings& settings) {
+  return data::PictureDataset(
+      std::move(rows),
+      data::PictureDatasetOptions()
+          .size(settings.size)
+          .channels(settings.channels)
+          .mean(settings.mean)
+          .stddev(settings.stddev)
+          .map_blur(settings.map_blur)
+          .on_error(
+              settings.skip_unreadable ? data::OnError::kSkip
+                                       : data::OnError::kStop));
+}
+
+TrainingSet training_set(
+    std::vector<data::Row> rows, const Settings& settings) {
+  auto plain = settings;  // pictures in [0, 1], until the colours are changed
+  plain.mean.clear();
+  plain.stddev.clear();
+  return TrainingSet(
+      dataset_of(std::move(rows), plain),
+      data::AugmentOptions()
+          .horizontal_flip(settings.flip)
+          .vertical_flip(settings.vertical_flip)
+          .min_area(settings.min_area)
+          .rotation(settings.rotation)
+          .scale(settings.scale)
+          .brightness(settings.brightness)
+          .contrast(settings.contrast)
+          .saturation(settings.saturation)
+          .mean(settings.mean)
+          .stddev(settings.stddev)
+          .seed(settings.seed));
+}
+
+}  // namespace programs

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "scoring.hpp"
+
+#include "csv.hpp"
+#include "pictures.hpp"
+
+#include <cyborg/data/prefetch.hpp>
+
+#include <fmt/format.h>
+
+#include <cstddef>
+#include <exception>
+#include <set>
+#include <utility>
+
+namespace programs {
+
+Scored score_pictures(
+    Network& network, std::vector<cyborg::data::Row> rows,
+    const Settings& settings, const Scoring& how) {
+  const torch::NoGradGuard no_grad;
+  network.train(false);
+  auto unmapped = rows;
+  for (auto& row : unmapped) {
+    row.saliency.clear();  // not needed, so not read
+  }
+  const auto dataset = dataset_of(std::move(unmapped), settings);
+  cyborg::data::Prefetcher loader(
+      dataset, cyborg::data::PrefetchOptions().batch_size(how.batch).workers(
+                   how.workers));
+  std::vector<torch::Tensor> logits, labels;
+  for (auto& batch : loader) {
+    logits.push_back(network.forward(batch.data.to(how.device))
+                         .to(torch::kCPU, torch::kFloat));
+    labels.push_back(batch.target);
+  }
+  Scored out;
+  std::set<size_t> left_out;
+  for (const auto& skipped : dataset.skipped()) {
+    left_out.insert(skipped.index);
+    out.skipped.push_back(skipped.path + ": " + skipped.reason);
+  }
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (left_out.count(i) == 0) {
+      out.rows.push_back(std::move(rows[i]));
+    }
+  }
+  const auto classes = static_cast<int64_t>(settings.classes.size());
+  out.logits = logits.empty() ? torch::empty({0, classes}) : torch::cat(logits);
+  out.labels =
+      labels.empty() ? torch::empty({0}, torch::kLong) : torch::cat(labels);
+  return out;
+}
+
+Trained load_trained(const std::filesystem::path& checkpoint) {
+  auto read = cyborg::train::load_checkpoint(checkpoint);
+  const auto fail = [&](const std::string& reason) {
+    throw cyborg::data::FileError(
+        "checkpoint", checkpoint,
+        reason +
+            "; `train` writes best.pt and "
+            "last.pt");
+  };
+  if (read.texts.count("settings") == 0 || read.tensors.count("model") == 0) {
+    fail("holds no settings and model");
+  }
+  Settings settings;
+  try {
+    settings = nlohmann::json::parse(read.texts["settings"]).get<Settings>();
+  } catch (const nlohmann::json::exception& error) {
+    fail(std::string("its settings cannot be read: ") + error.what());
+  }
+  const auto script = read.tensors.find("script");
+  return {
+      settings,
+      Network(
+          settings,
+          script == read.tensors.end() ? torch::Tensor()
+                                       : script->second.front().second,
+          read.tensors["model"])};
+}
+
+torch::Tensor margin(const torch::Tensor& logits) {
+  return logits.select(/*dim=*/1, 1) - logits.select(/*dim=*/1, 0);
+}
+
+std::string scores_csv(const std::vector<Scored>& parts) {
+  std::string out = "path,split,class,label,score";
+  const int64_t classes = parts.front().logits.size(1);
+  for (int64_t k = 0; k < classes; ++k) {
+    out += fmt::format(",logit_{}", k);
+  }
+  out += ",attack,group,subject\n";
+  for (const auto& part : parts) {
+    const auto share = part.logits.to(torch::kDouble).softmax(/*dim=*/1);
+    for (size_t i = 0; i < part.rows.size(); ++i) {
+      const auto& row = part.rows[i];
+      const auto at = static_cast<int64_t>(i);
+      out += fmt::format(
+          "{},{},{},{},{}", csv_field(row.path), row.split, csv_field(row.cls),
+          row.label, share[at][classes == 2 ? 1 : row.label].item<double>());
+      for (int64_t k = 0; k < classes; ++k) {
+        out += fmt::format(",{}", part.logits[at][k].item<float>());
+      }
+      out += fmt::format(
+          ",{},{},{}\n", csv_field(row.attack), csv_field(row.group),
+          csv_field(row.subject));
+    }
+  }
+  return out;
+}
+
+}  // namespace programs

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "weights.hpp"
+
+#include <cyborg/data/file.hpp>
+
+#include <fmt/format.h>
+#include <torch/csrc/jit/serialization/pickle.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <exception>
+#include <vector>
+
+namespace programs {
+
+namespace {
+
+using cyborg::train::NamedTensors;
+
+NamedTensors tensors_in(const c10::IValue& value) {
+  NamedTensors out;
+  if (value.isGenericDict()) {
+    for (const auto& item : value.toGenericDict()) {
+      if (item.key().isString() && item.value().isTensor()) {
+        out.emplace_back(item.key().toStringRef(), item.value().toTensor());
+      }
+    }
+  }
+  return out;
+}
+
+/// Of the dictionary itself, or of the one that it holds.
+NamedTensors find_state(const c10::IValue& value) {
+  auto found = tensors_in(value);
+  if (found.empty() && value.isGenericDict()) {
+    for (const char* name : {"state_dict", "model", "tensors"}) {
+      for (const auto& item : value.toGenericDict()) {
+        if (found.empty() && item.key().isString() &&
+            item.key().toStringRef() == name) {
+          found = find_state(item.value());
+        }
+      }
+    }
+  }
+  return found;
+}
+
+}  // namespace
+
+NamedTensors read_weights(const std::filesystem::path& path) {
+  const auto fail = [&](const std::string& reason) {
+    throw cyborg::data::FileError("--weights", path, reason);
+  };
+  const auto bytes = cyborg::data::read_file(path, UINT64_MAX, "--weights");
+  NamedTensors found;
+  try {
+    found = find_state(torch::jit::pickle_load({bytes.begin(), bytes.end()}));
+  } catch (const std::exception&) {
+    fail(fmt::format(
+        "LibTorch cannot read it. In Python: examples/export_weights.py {} "
+        "weights.pt writes the same tensors so that it can",
+        path.string()));
+  }
+  if (found.empty()) {
+    fail("holds no tensors by name: expected a state_dict");
+  }
+  const std::string prefix = "module.";
+  if (std::all_of(found.begin(), found.end(), [&](const auto& one) {
+        return one.first.compare(0, prefix.size(), prefix) == 0;
+      })) {
+    for (auto& one : found) {
+      one.first.erase(0, prefix.size());
+    }
+  }
+  return found;
+}
+
+std::string load_weights(Network& network, const std::filesystem::path& path) {
+  const auto state = network.state();
+  const auto mismatch = cyborg::train::load_state(state, read_weights(path));
+  const size_t absent = mismatch.missing.size() + mismatch.shapes.size();
+  if (absent == state.size()) {
+    throw cyborg::data::FileError(
+        "--weights", path,
+        "fits nothing of this network, whose tensors are called \"" +
+            state.front().first + "\", ... The first difference:\n" +
+            mismatch.text().substr(0, mismatch.text().find('\n')));
+  }
+  return mismatch.empty()
+             ? std::string()
+             : fmt::format(
+                   "{}: {} of {} tensors fit\n{}", path.string(),
+                   state.size() - absent, state.size(), mismatch.text());
+}
+
+}  // namespace programs

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "program.hpp"
+
+#include "measures.hpp"
+#include "report.hpp"
+#include "scores.hpp"
+
+#include <cyborg/data/file.hpp>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <CLI/CLI.hpp>
+
+#include <exception>
+#include <filesystem>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace evaluate {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kWrongInput = 2;
+
+struct Arguments {
+  std::vector<std::string> files;
+  Question question;
+  fs::path csv;
+  fs::path json;
+  fs::path html;
+};
+
+/// Runs compare where they judge the same classes.
+void check_runs(const std::vector<RunResult>& runs) {
+  for (const auto& run : runs) {
+    if (run.classes != runs[0].classes) {
+      throw cyborg::data::FileError(
+          "evaluate", run.name,
+          "its classes are not those of " + runs[0].name +
+              ": evaluate them apart");
+    }
+  }
+}
+
+/// Refuses, before anything is written, what would lose a file.
+void check_outputs(const Arguments& arguments) {
+  std::vector<fs::path> taken;
+  for (const auto& file : arguments.files) {
+    taken.push_back(fs::weakly_canonical(fs::absolute(file)));
+  }
+  for (const auto& out : {arguments.csv, arguments.json, arguments.html}) {
+    if (out.empty()) {
+      continue;
+    }
+    const auto path = fs::weakly_canonical(fs::absolute(out));
+    if (!fs::is_directory(path.parent_path()) || fs::is_directory(path)) {
+      throw cyborg::data::FileError(
+          "evaluate", out,
+          "cannot be written: name a file in a folder that exists");
+    }
+    for (const auto& other : taken) {
+      if (path == other) {
+        throw cyborg::data::FileError(
+            "evaluate", out, "is named twice: choose another file");
+      }
+    }
+    taken.push_back(path);
+  }
+}
+
+void write_outputs(
+    const Arguments& arguments, const std::vector<RunResult>& runs) {
+  const auto& question = arguments.question;
+  std::vector<std::pair<fs::path, std::string>> outputs;
+  if (!arguments.csv.empty()) {
+    outputs.emplace_back(arguments.csv, to_csv(runs));
+  }
+  if (!arguments.json.empty()) {
+    outputs.emplace_back(
+        arguments.json, to_json(runs, question).dump(2) + "\n");
+  }
+  if (!arguments.html.empty()) {
+    outputs.emplace_back(arguments.html, to_html(runs, question));
+  }
+  for (const auto& [path, text] : outputs) {
+    cyborg::data::write_file(path, text, "evaluate");
+  }
+}
+
+std::string run(const Arguments& arguments) {
+  check_outputs(arguments);
+  std::vector<RunResult> runs;
+  for (const auto& file : arguments.files) {
+    runs.push_back(judge(read_scores(file), arguments.question));
+  }
+  check_runs(runs);
+  write_outputs(arguments, runs);
+  return to_text(runs);
+}
+
+}  // namespace
+
+Outcome program(int argc, const char* const* argv) {
+  Arguments arguments;
+  auto& question = arguments.question;
+  CLI::App app(
+      "Measures of a classifier from files of scores. Each file is one run: "
+      "CSV with a first line that names the columns, path,split,class,label "
+      "and score (probability of label 1, in [0, 1]) or logit_0,logit_1,..., "
+      "and, if known, attack,group,subject.\n"
+      "Two classes: ROC, EER, APCER, BPCER and accuracies at a threshold "
+      "(score >= threshold is positive). More: accuracies, and the AUC of "
+      "each class against the rest.");
+  app.add_option("files", arguments.files, "files of scores, one a run")
+      ->required();
+  app.add_option("--split", question.split, "the rows that are judged")
+      ->capture_default_str();
+  auto* from =
+      app.add_option(
+             "--threshold-from", question.threshold_from,
+             "where the threshold is chosen: a split (at equal errors there), "
+             "or a number; without rows of the default split it is 0.5")
+          ->capture_default_str();
+  app.add_option(
+         "--positive", question.positive,
+         "class that counts as positive (as an attack), by name or label")
+      ->default_str("label 1");
+  auto* score =
+      app.add_option(
+             "--score", question.score,
+             "how logits become a score; sigmoid takes the positive class's "
+             "logit alone, as published; a single logit has a sigmoid only")
+          ->check(CLI::IsMember({"softmax", "sigmoid"}))
+          ->capture_default_str();
+  app.add_option(
+         "--fpr", question.fpr,
+         "false positive rates at which the true positive rate is told")
+      ->delimiter(',')
+      ->allow_extra_args(false)
+      ->check(CLI::Range(0.0, 1.0))
+      ->default_str(fmt::format("{}", fmt::join(question.fpr, ",")));
+  app.add_option("--csv", arguments.csv, "table to write, a line a run")
+      ->default_str("none");
+  app.add_option("--json", arguments.json, "results to write")
+      ->default_str("none");
+  app.add_option("--html", arguments.html, "report to write")
+      ->default_str("none");
+  try {
+    app.parse(argc, argv);
+    question.threshold_asked = from->count() > 0;
+    question.score_asked = score->count() > 0;
+    return {0, run(arguments), ""};
+  } catch (const CLI::ParseError& error) {
+    std::ostringstream out;
+    std::ostringstream problem;
+    const int code = app.exit(error, out, problem);
+    return {code == 0 ? 0 : kWrongInput, out.str(), problem.str()};
+  } catch (const cyborg::data::FileError& error) {
+    return {
+        kWrongInput, "",
+        "evaluate: " + error.path() + ": " + error.reason() + "\n"};
+  } catch (const c10::Error& error) {
+    return {
+        1, "",
+        "evaluate: " + std::string(error.what_without_backtrace()) + "\n"};
+  } catch (const std::exception& error) {
+    return {1, "", "evaluate: " + std::string(error.what()) + "\n"};
+  }
+}
+
+}  // namespace evaluate

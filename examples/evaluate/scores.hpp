@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+// Where the scores come from.
+
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <string>
+#include <vector>
+
+namespace evaluate {
+
+/// What is known of one sample.
+struct ScoreRow {
+  std::string path;
+  std::string split;
+  std::string attack;   ///< type of attack; empty: not said
+  std::string group;    ///< empty: not said
+  std::string subject;  ///< empty: not said
+  int64_t label = 0;
+  /// That of label 1, in [0, 1]; NaN where only logits are known.
+  double score = std::numeric_limits<double>::quiet_NaN();
+  std::vector<double> logits;  ///< one a class, one in all, or none
+};
+
+/// The scores of one run of one model.
+struct ScoresTable {
+  std::string name;  ///< of the run: its file
+  std::vector<ScoreRow> rows;
+  std::vector<std::string> classes;  ///< name of each label, two or more
+  std::vector<std::string> notes;    ///< what a person should know
+};
+
+/// Reads the scores of a run from a CSV file.
+///
+/// The first line names the columns, in any order: `path`, `split`, `class`
+/// and `label` (0, 1, ...), then `score` (of label 1, in [0, 1]), or `logit_0`,
+/// `logit_1`, ..., or both; optional are `attack`, `group` and `subject`.
+/// Other columns are named in `notes`.
+///
+/// All that follows works on the table: scores from elsewhere (a model that is
+/// run here, say) need a function that returns one, and nothing else.
+/// Throws: `cyborg::data::FileError` naming file and line.
+ScoresTable read_scores(const std::filesystem::path& file);
+
+}  // namespace evaluate

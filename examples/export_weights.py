@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-3-Clause
+"""Write a network's weights so that `train --weights` can read them.
+
+    export_weights.py final_model.pth weights.pt       # a checkpoint of yours
+    export_weights.py --torchvision resnet50 resnet50.pt    # ImageNet's
+
+The output is a plain dictionary of tensors by name, in torch.save's format.
+Needs Python's torch, and torchvision for --torchvision (which fetches the
+weights where they are not in its cache).
+"""
+
+import argparse
+import sys
+
+
+def state_of(loaded):
+    """The state_dict in what torch.load returned."""
+    if hasattr(loaded, "state_dict"):
+        return loaded.state_dict()
+    for key in ("state_dict", "model_state_dict", "model"):
+        if isinstance(loaded, dict) and key in loaded:
+            return state_of(loaded[key])
+    if isinstance(loaded, dict):
+        return loaded
+    raise SystemExit(f"holds a {type(loaded).__name__}, expected a state_dict")
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", nargs="?", help="a file that torch.save wrote")
+    parser.add_argument("output", help="the file to write")
+    parser.add_argument(
+        "--torchvision", metavar="NAME", help="a network of torchvision instead"
+    )
+    arguments = parser.parse_args()
+    if bool(arguments.source) == bool(arguments.torchvision):
+        parser.error("name a file, or a network with --torchvision")
+    import torch
+
+    if arguments.torchvision:
+        import torchvision
+
+        model = torchvision.models.get_model(arguments.torchvision, weights="DEFAULT")
+        loaded = model.state_dict()
+    else:
+        try:
+            loaded = torch.load(arguments.source, map_location="cpu", weights_only=True)
+        except Exception as error:
+            print(
+                f"{arguments.source}: not a file of tensors alone ({type(error).__name__}): "
+                "reading it as a pickle, which can run code. Stop here if you do not trust it.",
+                file=sys.stderr,
+            )
+            loaded = torch.load(arguments.source, map_location="cpu", weights_only=False)
+    tensors = {
+        name: value.detach().cpu().contiguous()
+        for name, value in state_of(loaded).items()
+        if isinstance(value, torch.Tensor)
+    }
+    if not tensors:
+        raise SystemExit("holds no tensors by name")
+    torch.save(tensors, arguments.output)
+    print(f"{arguments.output}: {len(tensors)} tensors")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <cyborg/data/detail/picture_file.hpp>
+#include <cyborg/data/file.hpp>
+#include <cyborg/data/image.hpp>
+#include <cyborg/data/table_types.hpp>
+#include <cyborg/detail/parallel.hpp>
+
+#include <torch/types.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace cyborg::data {
+
+/// What `check_pictures` found in a table. Rows are positions in
+/// `Table::rows`; all lists are in the order of the rows.
+struct PictureCheck {
+  /// The pictures of one class in one split.
+  struct Count {
+    std::string split;
+    std::string cls;
+    int64_t pictures = 0;   ///< rows, unreadable ones included
+    int64_t annotated = 0;  ///< with a map that was read and is not constant
+    int64_t without = 0;    ///< that name no map
+  };
+  /// Something about one file.
+  struct Note {
+    size_t row;
+    std::string path;
+    std::string text;
+  };
+
+  /// By split (train, val, test), then by label; none of 0 pictures.
+  std::vector<Count> counts;
+  /// Pictures and maps that cannot be used, and why.
+  std::vector<Note> unreadable;
+  /// Maps that are the same everywhere: they guide nothing.
+  std::vector<Note> constant;
+  /// Maps of the picture's proportions but another size; they are resized.
+  std::vector<Note> other_size;
+  /// Maps of other proportions than the picture's, by more than a pixel:
+  /// perhaps those of another picture, or of a crop.
+  std::vector<Note> other_aspect;
+  /// Rows whose picture files hold the same bytes, where they are not all in
+  /// one split and one class.
+  std::vector<std::vector<size_t>> duplicates;
+  /// Subjects in more than one split, sorted.
+  std::vector<std::string> shared_subjects;
+
+  /// Whether every file can be used and no picture or subject is where it
+  /// should not be.
+  bool ok() const {
+    return unreadable.empty() && duplicates.empty() && shared_subjects.empty();
+  }
+};
+
+namespace detail {
+
+/// What is kept of a row after its files were read.
+struct CheckedRow {
+  bool read = false;
+  bool annotated = false;
+  /// Size and hash of the picture's file.
+  std::pair<size_t, uint64_t> content{};
+  PictureCheck found;  ///< the notes of this row
+};
+
+/// FNV-1a, for files that are not made to deceive.
+inline uint64_t hash_bytes(std::string_view bytes) {
+  uint64_t hash = 0xCBF29CE484222325ULL;
+  for (const char c : bytes) {
+    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
+  }
+  return hash;
+}
+
+inline std::string size_text(const at::Tensor& image) {
+  return std::to_string(image.size(-1)) + " x " +
+         std::to_string(image.size(-2));
+}
+
+/// Whether a map has the picture's proportions, to a pixel of its own.
+inline bool same_aspect(const at::Tensor& map, const at::Tensor& picture) {
+  const int64_t height = picture.size(-2);
+  const int64_t width = picture.size(-1);
+  return std::abs(map.size(-1) * height - map.size(-2) * width) <=
+         std::max(height, width);
+}
+
+/// Reads a file once: `use(image, bytes)`, or a note on why not.
+template <typename Use>
+void check_file(
+    const std::string& path, size_t row, const ImageOptions& options,
+    std::vector<PictureCheck::Note>& unreadable, const Use& use) {
+  constexpr auto* kFunction = "cyborg::data::check_pictures";
+  try {
+    const auto bytes = read_file(path, max_file_bytes(options), kFunction);
+    const auto image = decode_picture(
+        bytes,
+        promised_format(std::filesystem::path(path).extension().string()),
+        options, [&](const std::string& reason) {
+          throw FileError(kFunction, path, reason);
+        });
+    use(image, bytes);
+  } catch (const FileError& error) {
+    unreadable.push_back({row, path, error.reason()});
+  }
+}
+
+inline CheckedRow check_row(
+    const Row& row, size_t index, const ImageOptions& options) {
+  CheckedRow checked;
+  auto& found = checked.found;
+  at::Tensor picture;
+  check_file(
+      row.path, index, options, found.unreadable,
+      [&](const at::Tensor& image, std::string_view bytes) {
+        picture = image;
+        checked.read = true;
+        checked.content = {bytes.size(), hash_bytes(bytes)};
+      });
+  for (const auto& path : row.saliency) {
+    if (path.empty()) {
+      continue;
+    }
+    check_file(
+        path, index, ImageOptions(options).channels(1), found.unreadable,
+        [&](const at::Tensor& map, std::string_view /*bytes*/) {
+          if (map.max().item<float>() > map.min().item<float>()) {
+            checked.annotated = true;
+          } else {
+            found.constant.push_back({index, path, "is the same everywhere"});
+          }
+          if (picture.defined() &&
+              map.sizes().slice(1) != picture.sizes().slice(1)) {
+            (same_aspect(map, picture) ? found.other_size : found.other_aspect)
+                .push_back(
+                    {index, path,
+                     "is " + size_text(map) + ", the picture is " +
+                         size_text(picture)});
+          }
+        });
+  }
+  return checked;
+}
+
+inline std::vector<PictureCheck::Count> count_classes(
+    const Table& table, const std::vector<CheckedRow>& rows) {
+  std::vector<PictureCheck::Count> counts;
+  for (const auto* split : {"train", "val", "test"}) {
+    for (const auto& cls : table.classes) {
+      PictureCheck::Count count;
+      count.split = split;
+      count.cls = cls;
+      for (size_t i = 0; i < rows.size(); ++i) {
+        const auto& row = table.rows[i];
+        if (row.split == split && row.cls == cls) {
+          ++count.pictures;
+          count.annotated += rows[i].annotated ? 1 : 0;
+          count.without += std::all_of(
+                               row.saliency.begin(), row.saliency.end(),
+                               [](const auto& path) { return path.empty(); })
+                               ? 1
+                               : 0;
+        }
+      }
+      if (count.pictures > 0) {
+        counts.push_back(std::move(count));
+      }
+    }
+  }
+  return counts;
+}
+
+inline std::vector<std::vector<size_t>> find_duplicates(
+    const Table& table, const std::vector<CheckedRow>& rows) {
+  std::map<std::pair<size_t, uint64_t>, std::vector<size_t>> rows_of;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i].read) {
+      rows_of[rows[i].content].push_back(i);
+    }
+  }
+  std::vector<std::vector<size_t>> duplicates;
+  for (const auto& entry : rows_of) {
+    const auto& same = entry.second;
+    const auto& first = table.rows[same[0]];
+    if (std::any_of(same.begin(), same.end(), [&](size_t i) {
+          return table.rows[i].split != first.split ||
+                 table.rows[i].cls != first.cls;
+        })) {
+      duplicates.push_back(same);
+    }
+  }
+  std::sort(duplicates.begin(), duplicates.end());
+  return duplicates;
+}
+
+inline std::vector<std::string> find_shared_subjects(const Table& table) {
+  std::map<std::string, std::set<std::string>> splits_of;
+  for (const auto& row : table.rows) {
+    splits_of[row.subject].insert(row.split);
+  }
+  std::vector<std::string> shared;
+  for (const auto& entry : splits_of) {
+    if (!entry.first.empty() && entry.second.size() > 1) {
+      shared.push_back(entry.first);
+    }
+  }
+  return shared;
+}
+
+}  // namespace detail
+
+/// Reads every picture and map of a table once, on LibTorch's threads, and
+/// says what a person should know before training.
+///
+/// Memory: one picture with its map for each thread. Of `options`, `max_pixels`
+/// and `check_extension` count.
+/// Throws: nothing for files that cannot be used, which are in the answer.
+/// Example:
+///     const auto found = cyborg::data::check_pictures(table);
+///     for (const auto& note : found.unreadable)
+///       std::cerr << note.path << ": " << note.text << '\n';
+inline PictureCheck check_pictures(
+    const Table& table, const ImageOptions& options = {}) {
+  const auto as_stored = ImageOptions(options).channels(0).size({});
+  std::vector<detail::CheckedRow> rows(table.rows.size());
+  cyborg::detail::parallel(
+      static_cast<int64_t>(rows.size()), [&](int64_t begin, int64_t end) {
+        for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end);
+             ++i) {
+          rows[i] = detail::check_row(table.rows[i], i, as_stored);
+        }
+      });
+  PictureCheck all;
+  for (const auto& row : rows) {
+    for (const auto list :
+         {&PictureCheck::unreadable, &PictureCheck::constant,
+          &PictureCheck::other_size, &PictureCheck::other_aspect}) {
+      const auto& notes = row.found.*list;
+      (all.*list).insert((all.*list).end(), notes.begin(), notes.end());
+    }
+  }
+  all.counts = detail::count_classes(table, rows);
+  all.duplicates = detail::find_duplicates(table, rows);
+  all.shared_subjects = detail::find_shared_subjects(table);
+  return all;
+}
+
+}  // namespace cyborg::data

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <cyborg/measure/detail/class_scores.hpp>
+
+#include <torch/types.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+// Presentation attack detection as ISO/IEC 30107-3 judges it.
+//
+// Throughout: label 1 is an attack, label 0 is bona fide; the higher the score
+// the more it speaks for an attack; score >= threshold counts as an attack.
+// Competitions differ in polarity and in >= against >: turn scores round first.
+// A sample without a score must be given one (LivDet counts it as an attack).
+
+namespace cyborg::measure {
+
+/// Error of one type of attack (presentation attack instrument species).
+struct AttackSpecies {
+  std::string name;
+  int64_t count;  ///< attacks of this type
+  double apcer;   ///< share of them that passed as bona fide
+};
+
+/// The error rates at one threshold.
+struct AttackDetection {
+  std::vector<AttackSpecies> species;  ///< by name
+  double apcer;                        ///< highest of all types: the standard's
+  double apcer_pooled;  ///< of all attacks together: what many papers report
+  double bpcer;         ///< share of bona fide samples taken for attacks
+
+  /// (APCER + BPCER) / 2, no longer in the standard, with its APCER.
+  double acer() const { return (apcer + bpcer) / 2; }
+  /// The same with the pooled APCER.
+  double acer_pooled() const { return (apcer_pooled + bpcer) / 2; }
+};
+
+namespace detail {
+
+/// Scores by type of attack, and bona fide ones, each ascending.
+struct AttackScores {
+  std::map<std::string, std::vector<double>> attack;
+  std::vector<double> bona_fide;
+};
+
+inline AttackScores attack_scores(
+    const char* name, const torch::Tensor& scores, const torch::Tensor& labels,
+    const std::vector<std::string>& species) {
+  const auto all = labelled_scores(name, scores, labels);
+  TORCH_CHECK_VALUE(
+      species.empty() || species.size() == all.score.size(), name,
+      ": expected no types of attack or one for each of ", all.score.size(),
+      " samples, got ", species.size());
+  AttackScores out;
+  for (std::size_t i = 0; i < all.score.size(); ++i) {
+    auto& scores_of = all.label[i] == 0
+                          ? out.bona_fide
+                          : out.attack[species.empty() ? "" : species[i]];
+    scores_of.push_back(all.score[i]);
+  }
+  std::sort(out.bona_fide.begin(), out.bona_fide.end());
+  for (auto& type : out.attack) {
+    std::sort(type.second.begin(), type.second.end());
+  }
+  return out;
+}
+
+/// APCER (highest of all types) and BPCER.
+struct ErrorPair {
+  double apcer;
+  double bpcer;
+};
+
+inline ErrorPair error_pair(const AttackScores& scores, double threshold) {
+  ErrorPair error{0, share_from(scores.bona_fide, threshold)};
+  for (const auto& type : scores.attack) {
+    error.apcer = std::max(error.apcer, share_below(type.second, threshold));
+  }
+  return error;
+}
+
+/// Calls `visit(threshold, errors)` for every distinct score, ascending, and
+/// for +inf, where nothing counts as an attack.
+template <typename Visit>
+void each_threshold(const AttackScores& scores, const Visit& visit) {
+  std::vector<double> thresholds = scores.bona_fide;
+  for (const auto& type : scores.attack) {
+    thresholds.insert(thresholds.end(), type.second.begin(), type.second.end());
+  }
+  thresholds.push_back(std::numeric_limits<double>::infinity());
+  std::sort(thresholds.begin(), thresholds.end());
+  thresholds.erase(
+      std::unique(thresholds.begin(), thresholds.end()), thresholds.end());
+  for (const double threshold : thresholds) {
+    visit(threshold, error_pair(scores, threshold));
+  }
+}
+
+}  // namespace detail
+
+/// APCER for each type of attack and the highest, BPCER and ACER at a
+/// threshold.
+///
+///   APCER_s = #{attack of type s, score < threshold} / #{attack of type s}
+///   APCER   = max_s APCER_s
+///   BPCER   = #{bona fide, score >= threshold} / #{bona fide}
+///
+/// `species` names the type of each sample; what it says of bona fide samples
+/// is not read. Without it all attacks are of one type, named "".
+///
+/// Shapes: scores [N], labels [N] (0 bona fide, 1 attack), species N or none.
+/// Range: rates in [0, 1].
+/// Throws: shapes that differ, a NaN score or threshold, another label, no
+///         attack or no bona fide sample, species of another number.
+/// Source: ISO/IEC 30107-3:2023.
+/// Example:
+///   auto errors = cyborg::measure::attack_detection(
+///       scores, labels, threshold, {"print", "", "replay", ""});
+///   double worst = errors.apcer;
+inline AttackDetection attack_detection(
+    const torch::Tensor& scores, const torch::Tensor& labels, double threshold,
+    const std::vector<std::string>& species = {}) {
+  constexpr auto* kName = "cyborg::measure::attack_detection";
+  TORCH_CHECK_VALUE(
+      !std::isnan(threshold), kName, ": expected a threshold, got NaN");
+  const auto by_type = detail::attack_scores(kName, scores, labels, species);
+  const auto error = detail::error_pair(by_type, threshold);
+  AttackDetection out{{}, error.apcer, 0, error.bpcer};
+  double passed = 0;
+  double attacks = 0;
+  for (const auto& type : by_type.attack) {
+    const double apcer = detail::share_below(type.second, threshold);
+    const auto count = static_cast<double>(type.second.size());
+    out.species.push_back(
+        {type.first, static_cast<int64_t>(type.second.size()), apcer});
+    passed += std::round(apcer * count);
+    attacks += count;
+  }
+  out.apcer_pooled = passed / attacks;
+  return out;
+}
+
+/// Lowest BPCER at a threshold at which the APCER, the highest of all types,
+/// is at most `apcer`: BPCER10, BPCER20 and BPCER100 are those at 0.1, 0.05 and
+/// 0.01. No interpolation: a threshold with these errors exists.
+///
+/// Shapes: as `attack_detection`.
+/// Range: apcer and result in [0, 1].
+/// Throws: as `attack_detection`; apcer outside [0, 1].
+/// Source: ISO/IEC 30107-3:2023.
+/// Example:
+///   double bpcer20 =
+///       cyborg::measure::bpcer_at_apcer(scores, labels, 0.05, species);
+inline double bpcer_at_apcer(
+    const torch::Tensor& scores, const torch::Tensor& labels, double apcer,
+    const std::vector<std::string>& species = {}) {
+  constexpr auto* kName = "cyborg::measure::bpcer_at_apcer";
+  TORCH_CHECK_VALUE(
+      apcer >= 0 && apcer <= 1, kName, ": expected apcer in [0, 1], got ",
+      apcer);
+  double lowest = 1;
+  detail::each_threshold(
+      detail::attack_scores(kName, scores, labels, species),
+      [&](double, const detail::ErrorPair& error) {
+        lowest = error.apcer <= apcer ? std::min(lowest, error.bpcer) : lowest;
+      });
+  return lowest;
+}
+
+/// Lowest APCER, the highest of all types, at a threshold at which the BPCER
+/// is at most `bpcer`. No interpolation.
+///
+/// Shapes: as `attack_detection`.
+/// Range: bpcer and result in [0, 1].
+/// Throws: as `attack_detection`; bpcer outside [0, 1].
+/// Source: ISO/IEC 30107-3:2023.
+/// Example:
+///   double apcer =
+///       cyborg::measure::apcer_at_bpcer(scores, labels, 0.01, species);
+inline double apcer_at_bpcer(
+    const torch::Tensor& scores, const torch::Tensor& labels, double bpcer,
+    const std::vector<std::string>& species = {}) {
+  constexpr auto* kName = "cyborg::measure::apcer_at_bpcer";
+  TORCH_CHECK_VALUE(
+      bpcer >= 0 && bpcer <= 1, kName, ": expected bpcer in [0, 1], got ",
+      bpcer);
+  double lowest = 1;
+  detail::each_threshold(
+      detail::attack_scores(kName, scores, labels, species),
+      [&](double, const detail::ErrorPair& error) {
+        lowest = error.bpcer <= bpcer ? std::min(lowest, error.apcer) : lowest;
+      });
+  return lowest;
+}
+
+/// Threshold with the lowest ACER (that of the highest APCER of all types; of
+/// the pooled one without `species`); the lowest of several. To be applied as
+/// score >= threshold, to another set: an ACER reported on the set it was
+/// minimised on is too good.
+///
+/// Shapes: as `attack_detection`.
+/// Range: one of the scores, or +inf (nothing counts as an attack).
+/// Throws: as `attack_detection`.
+/// Example:
+///   double t = cyborg::measure::threshold_at_min_acer(val_scores, val_labels);
+///   auto errors = cyborg::measure::attack_detection(scores, labels, t);
+inline double threshold_at_min_acer(
+    const torch::Tensor& scores, const torch::Tensor& labels,
+    const std::vector<std::string>& species = {}) {
+  double best = 0;
+  double lowest = std::numeric_limits<double>::infinity();
+  detail::each_threshold(
+      detail::attack_scores(
+          "cyborg::measure::threshold_at_min_acer", scores, labels, species),
+      [&](double threshold, const detail::ErrorPair& error) {
+        const double acer = (error.apcer + error.bpcer) / 2;
+        if (acer < lowest) {
+          lowest = acer;
+          best = threshold;
+        }
+      });
+  return best;
+}
+
+}  // namespace cyborg::measure

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <cyborg/data/dataset.hpp>
+#include <cyborg/data/file.hpp>
+#include <cyborg/data/table_types.hpp>
+#include <cyborg/human/maps.hpp>
+#include <cyborg/report/overlay.hpp>
+
+#include <torch/types.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace cyborg::report {
+
+namespace detail {
+
+/// The rows that name a map, or all where none does.
+inline std::vector<data::Row> rows_to_show(const data::Table& table) {
+  std::vector<data::Row> chosen;
+  for (const auto& row : table.rows) {
+    if (std::any_of(
+            row.saliency.begin(), row.saliency.end(),
+            [](const std::string& path) { return !path.empty(); })) {
+      chosen.push_back(row);
+    }
+  }
+  return chosen.empty() ? table.rows : chosen;
+}
+
+}  // namespace detail
+
+/// Pictures of a table with their human maps over them, side by side: whether
+/// maps and pictures belong together is seen at a glance.
+///
+/// Taken evenly from the rows that name a map (from all where none does), in
+/// their order, and read as `data::PictureDataset` reads them: squeezed to
+/// squares, annotators averaged. A picture whose map says nothing is shown in
+/// its own colours; where a file cannot be used the tile is grey.
+///
+/// Shapes: `rows` x `columns` tiles of `tile` pixels, 2 white pixels between:
+///         [3, rows (tile + 2) - 2, columns (tile + 2) - 2]; with fewer
+///         pictures than tiles, as few rows as hold them.
+/// Range: [0, 1].
+/// Throws: `c10::ValueError` for an empty table or numbers below 1.
+/// Example:
+///     cyborg::data::write_png(
+///         "maps.png", cyborg::report::contact_sheet(table));
+inline at::Tensor contact_sheet(
+    const data::Table& table, int64_t rows = 4, int64_t columns = 6,
+    int64_t tile = 128) {
+  TORCH_CHECK_VALUE(
+      rows > 0 && columns > 0 && tile > 0,
+      "cyborg::report::contact_sheet: expected rows, columns and tile > 0, "
+      "got ",
+      rows, ", ", columns, " and ", tile);
+  TORCH_CHECK_VALUE(
+      !table.rows.empty(),
+      "cyborg::report::contact_sheet: expected a table with rows, got none");
+  data::PictureDataset set(
+      detail::rows_to_show(table),
+      data::PictureDatasetOptions().size({tile, tile}));
+  const auto pictures = static_cast<int64_t>(*set.size());
+  const auto shown = std::min(pictures, rows * columns);
+  const auto step = tile + 2;
+  auto sheet = at::ones(
+      {3, (shown + columns - 1) / columns * step - 2, columns * step - 2},
+      at::kFloat);
+  for (int64_t i = 0; i < shown; ++i) {
+    auto place = sheet.narrow(/*dim=*/1, i / columns * step, tile)
+                     .narrow(/*dim=*/2, i % columns * step, tile);
+    try {
+      const auto sample = set.get(static_cast<size_t>(i * pictures / shown));
+      const bool annotated =
+          human::annotated(sample.saliency.unsqueeze(0)).item<bool>();
+      place.copy_(
+          annotated ? overlay(sample.data, sample.saliency) : sample.data);
+    } catch (const data::FileError&) {
+      place.fill_(0.5);
+    }
+  }
+  return sheet;
+}
+
+}  // namespace cyborg::report

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <cyborg/data/file.hpp>
+#include <cyborg/data/image.hpp>
+
+#include <torch/arg.h>
+#include <torch/types.h>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#if !defined(_WIN32)
+#include <unistd.h>
+#endif
+
+// Curves and pictures of a training for TensorBoard, without TensorFlow: the
+// three messages that are needed are written by hand.
+
+namespace cyborg::train {
+
+/// Options of `EventWriter`.
+struct EventOptions {
+  /// Seconds since 1970, asked once for the file's name and once for each
+  /// record. Default: the system's clock.
+  TORCH_ARG(std::function<double()>, clock);
+  /// What the file's name ends in. Default: the name of this machine.
+  TORCH_ARG(std::string, host);
+
+ public:
+};
+
+namespace detail {
+
+/// CRC-32C (Castagnoli): polynomial 0x1EDC6F41, bits reflected.
+inline uint32_t crc32c(std::string_view bytes) {
+  static const auto table = [] {
+    std::array<uint32_t, 256> t{};
+    for (uint32_t n = 0; n < 256; ++n) {
+      uint32_t c = n;
+      for (int k = 0; k < 8; ++k) {
+        c = (c & 1U) != 0 ? 0x82F63B78U ^ (c >> 1) : c >> 1;
+      }
+      t[n] = c;
+    }
+    return t;
+  }();
+  uint32_t crc = 0xFFFFFFFFU;
+  for (const char c : bytes) {
+    crc = table[(crc ^ static_cast<unsigned char>(c)) & 0xFFU] ^ (crc >> 8);
+  }
+  return crc ^ 0xFFFFFFFFU;
+}
+
+/// The checksum of a record: one that is not fooled by data that hold their
+/// own checksum.
+inline uint32_t masked_crc32c(std::string_view bytes) {
+  const uint32_t crc = crc32c(bytes);
+  return (crc >> 15 | crc << 17) + 0xA282EAD8U;
+}
+
+inline std::string little_endian(uint64_t value, int bytes) {
+  std::string out;
+  for (int i = 0; i < bytes; ++i) {
+    out += static_cast<char>(value >> (8 * i) & 0xFFU);
+  }
+  return out;
+}
+
+/// A record: length, its checksum, data, their checksum.
+inline std::string event_record(std::string_view data) {
+  auto record = little_endian(data.size(), 8);
+  record += little_endian(masked_crc32c(record), 4);
+  record += data;
+  return record += little_endian(masked_crc32c(data), 4);
+}
+
+/// The fields of a protobuf message, by their numbers (below 16).
+class Message {
+ public:
+  Message& integer(uint32_t field, uint64_t value) {
+    return key(field, 0).varint(value);
+  }
+
+  Message& real64(uint32_t field, double value) {
+    uint64_t bits = 0;
+    static_assert(sizeof bits == sizeof value, "a double has 64 bits");
+    std::memcpy(&bits, &value, sizeof bits);
+    key(field, 1).bytes_ += little_endian(bits, 8);
+    return *this;
+  }
+
+  Message& real32(uint32_t field, float value) {
+    uint32_t bits = 0;
+    static_assert(sizeof bits == sizeof value, "a float has 32 bits");
+    std::memcpy(&bits, &value, sizeof bits);
+    key(field, 5).bytes_ += little_endian(bits, 4);
+    return *this;
+  }
+
+  /// A string, bytes, or another message.
+  Message& text(uint32_t field, std::string_view value) {
+    key(field, 2).varint(value.size()).bytes_ += value;
+    return *this;
+  }
+
+  const std::string& bytes() const noexcept { return bytes_; }
+
+ private:
+  Message& key(uint32_t field, uint32_t type) {
+    return varint(field << 3 | type);
+  }
+
+  Message& varint(uint64_t value) {
+    for (; value > 0x7FU; value >>= 7) {
+      bytes_ += static_cast<char>((value & 0x7FU) | 0x80U);
+    }
+    bytes_ += static_cast<char>(value);
+    return *this;
+  }
+
+  std::string bytes_;
+};
+
+inline double system_seconds() {
+  return std::chrono::duration<double>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+inline std::string host_name() {
+#if !defined(_WIN32)
+  std::array<char, 256> name{};
+  if (::gethostname(name.data(), name.size() - 1) == 0 && name[0] != '\0') {
+    return name.data();
+  }
+#endif
+  return "localhost";
+}
+
+}  // namespace detail
+
+/// Writes numbers and pictures of a training for TensorBoard.
+///
+/// Each writer makes a new file `events.out.tfevents.<time>.<host>` in the
+/// folder (made where it is missing); TensorBoard shows all files of a folder
+/// as one run, so a training that goes on writes beside what is there. A record
+/// reaches the system in one write, before the function returns: a program that
+/// is killed leaves whole records, or a cut last one, where TensorBoard stops.
+/// After an error the file ends with the last whole record.
+///
+/// To be used by one thread at a time.
+/// Throws: `data::FileError` for a folder or file that cannot be made, and for
+/// a record that cannot be written, e.g. on a full disk.
+/// Source: TFRecord and tensorflow/core/util/event.proto.
+/// Example:
+///     cyborg::train::EventWriter events("runs/7");
+///     events.scalar("loss/train", loss.item<double>(), epoch);
+///     events.image("cam", cyborg::report::overlay(image, map), epoch);
+class EventWriter {
+ public:
+  explicit EventWriter(
+      const std::filesystem::path& folder, EventOptions options = {})
+      : clock_(options.clock() ? options.clock() : detail::system_seconds),
+        file_(nullptr, &std::fclose) {
+    open(
+        folder,
+        "events.out.tfevents." +
+            std::to_string(static_cast<int64_t>(clock_())) + "." +
+            (options.host().empty() ? detail::host_name() : options.host()));
+    write(event().text(kFileVersion, "brain.Event:2"));
+  }
+
+  /// A point of the curve `tag`.
+  ///
+  /// Range: any number, kept as float32; NaN and infinity are shown as such.
+  /// Throws: `c10::ValueError` for an empty tag; `data::FileError`.
+  void scalar(const std::string& tag, double value, int64_t step) {
+    add(tag, step,
+        detail::Message().real32(kSimpleValue, static_cast<float>(value)));
+  }
+
+  /// A picture of the series `tag`.
+  ///
+  /// Shapes: image [H, W], [1, H, W] or [3, H, W].
+  /// Range: [0, 1], or uint8; as `data::encode_png`.
+  /// Throws: `c10::ValueError` as `data::encode_png`, and for an empty tag;
+  ///         `data::FileError`.
+  void image(const std::string& tag, const at::Tensor& image, int64_t step) {
+    const auto png = data::encode_png(image);
+    const bool colour = image.dim() == 3 && image.size(0) == 3;
+    add(tag, step,
+        detail::Message().text(
+            kImage, detail::Message()
+                        .integer(kHeight, static_cast<uint64_t>(image.size(-2)))
+                        .integer(kWidth, static_cast<uint64_t>(image.size(-1)))
+                        .integer(kColorspace, colour ? 3 : 1)
+                        .text(kEncodedImage, png)
+                        .bytes()));
+  }
+
+  /// Returns when the disk holds all records, so that they outlive a power cut.
+  /// TensorBoard sees them without.
+  ///
+  /// Throws: `data::FileError`.
+  void flush() {
+#if !defined(_WIN32)
+    // EINVAL: a file system that cannot sync, which is no reason to stop.
+    if (::fsync(::fileno(file_.get())) != 0 && errno != EINVAL) {
+      fail("cannot be synced", errno);
+    }
+#endif
+  }
+
+  const std::filesystem::path& path() const noexcept {
+    return path_;
+  }
+
+ private:
+  // The numbers of the fields in event.proto and summary.proto.
+  enum EventField : uint32_t {
+    kWallTime = 1,
+    kStep = 2,
+    kFileVersion = 3,
+    kSummary = 5,
+  };
+  enum SummaryField : uint32_t { kValue = 1 };
+  enum ValueField : uint32_t { kTag = 1, kSimpleValue = 2, kImage = 4 };
+  enum ImageField : uint32_t {
+    kHeight = 1,
+    kWidth = 2,
+    kColorspace = 3,
+    kEncodedImage = 4,
+  };
+
+  [[noreturn]] void fail(const std::string& what, int code) const {
+    throw data::FileError(
+        "cyborg::train::EventWriter", path_,
+        what + (code != 0 ? ": " + std::generic_category().message(code) : ""));
+  }
+
+  /// Opens a file that is not there yet: `name`, `name`.1, `name`.2, ...
+  void open(const std::filesystem::path& folder, const std::string& name) {
+    path_ = folder;
+    std::error_code error;
+    std::filesystem::create_directories(folder, error);
+    if (error) {
+      fail("cannot be made", error.value());
+    }
+    for (int i = 0; file_ == nullptr; ++i) {
+      path_ = folder / (i == 0 ? name : name + "." + std::to_string(i));
+      errno = 0;
+      file_.reset(std::fopen(path_.string().c_str(), "wbx"));
+      if (file_ == nullptr && errno != EEXIST) {
+        fail("cannot be opened", errno);
+      }
+    }
+    std::setvbuf(file_.get(), nullptr, _IONBF, 0);  // one write for each record
+  }
+
+  detail::Message event() const {
+    return detail::Message().real64(kWallTime, clock_());
+  }
+
+  void add(
+      const std::string& tag, int64_t step, const detail::Message& content) {
+    TORCH_CHECK_VALUE(
+        !tag.empty(),
+        "cyborg::train::EventWriter: expected a tag, got an empty one");
+    const auto value =
+        detail::Message().text(kTag, tag).bytes() + content.bytes();
+    write(event()
+              .integer(kStep, static_cast<uint64_t>(step))
+              .text(kSummary, detail::Message().text(kValue, value).bytes()));
+  }
+
+  void write(const detail::Message& event) {
+    const auto record = detail::event_record(event.bytes());
+    errno = 0;
+    if (std::fwrite(record.data(), 1, record.size(), file_.get()) !=
+        record.size()) {
+      const int code = errno;
+      std::clearerr(file_.get());
+      std::error_code ignored;
+      std::filesystem::resize_file(path_, size_, ignored);
+      std::fseek(file_.get(), static_cast<long>(size_), SEEK_SET);
+      fail("cannot be written", code);
+    }
+    size_ += record.size();
+  }
+
+  std::function<double()> clock_;
+  std::filesystem::path path_;
+  std::unique_ptr<std::FILE, int (*)(std::FILE*)> file_;
+  uint64_t size_ = 0;
+};
+
+}  // namespace cyborg::train

@@ -1,0 +1,487 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "catch.hpp"
+#include "pictures.hpp"
+#include "support.hpp"
+
+#include <evaluate/measures.hpp>
+#include <evaluate/program.hpp>
+#include <evaluate/report.hpp>
+#include <evaluate/scores.hpp>
+
+#include <cyborg/data/file.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <cmath>
+#include <string>
+#include <utility>
+#include <vector>
+
+using evaluate::judge;
+using evaluate::Outcome;
+using evaluate::Question;
+using evaluate::read_scores;
+using evaluate::RunResult;
+using evaluate::ScoresTable;
+using support::contains;
+using support::error_of;
+
+namespace {
+
+// Four live and four spoof samples to judge, and a clear threshold, .6, on
+// others. In an order that no reader may rely on.
+const std::string kFaces =
+    "score,attack,path,split,class,label,group\n"
+    ".1,,v1.png,val,live,0,a\n"
+    ".4,,v2.png,val,live,0,b\n"
+    ".6,print,v3.png,val,spoof,1,a\n"
+    ".9,replay,v4.png,val,spoof,1,b\n"
+    ".2,,1.png,test,live,0,a\n"
+    ".7,,2.png,test,live,0,b\n"
+    ".3,,3.png,test,live,0,a\n"
+    ".1,,4.png,test,live,0,a\n"
+    ".8,print,5.png,test,spoof,1,a\n"
+    ".5,print,6.png,test,spoof,1,b\n"
+    ".65,replay,7.png,test,spoof,1,a\n"
+    ".9,replay,8.png,test,spoof,1,a\n";
+
+// The same samples, told apart perfectly, and without types or groups.
+const std::string kPerfect =
+    "path,split,class,label,score\n"
+    "v1,val,live,0,.1\nv2,val,spoof,1,.6\n"
+    "1,test,live,0,.2\n2,test,spoof,1,.8\n";
+
+const std::string kThree =
+    "path,split,class,label,logit_0,logit_1,logit_2\n"
+    "1,test,cat,0,3,1,0\n"
+    "2,test,cat,0,1,2,0\n"
+    "3,test,dog,1,1,2,0\n"
+    "4,test,owl,2,0,1,4\n";
+
+ScoresTable table_of(const std::string& csv) {
+  const pictures::Folder folder;
+  auto table = read_scores(folder.write("run.csv", csv));
+  table.name = "run.csv";
+  return table;
+}
+
+/// The error of a table, from the file's name on.
+std::string read_error(const std::string& csv) {
+  const pictures::Folder folder;
+  const auto text =
+      error_of([&] { read_scores(folder.write("run.csv", csv)); });
+  const auto at = text.find("run.csv");
+  return at == std::string::npos ? text : text.substr(at);
+}
+
+double value_of(const RunResult& run, const std::string& name) {
+  for (const auto& measure : run.measures) {
+    if (measure.name == name) {
+      return measure.value;
+    }
+  }
+  FAIL("no measure " << name);
+  return 0;
+}
+
+bool has(const RunResult& run, const std::string& name) {
+  for (const auto& measure : run.measures) {
+    if (measure.name == name) {
+      return true;
+    }
+  }
+  return false;
+}
+
+Outcome program(const std::vector<std::string>& arguments) {
+  std::vector<const char*> argv = {"evaluate"};
+  for (const auto& one : arguments) {
+    argv.push_back(one.c_str());
+  }
+  return evaluate::program(static_cast<int>(argv.size()), argv.data());
+}
+
+}  // namespace
+
+TEST_CASE(
+    "A table of scores is read by the names of its columns", "[evaluate]") {
+  const auto table = table_of(kFaces);
+  REQUIRE(table.rows.size() == 12);
+  CHECK(table.classes == std::vector<std::string>{"live", "spoof"});
+  CHECK(table.rows[2].path == "v3.png");
+  CHECK(table.rows[2].split == "val");
+  CHECK(table.rows[2].label == 1);
+  CHECK(table.rows[2].score == .6);
+  CHECK(table.rows[2].attack == "print");
+  CHECK(table.rows[2].group == "a");
+  CHECK(table.rows[2].logits.empty());
+  const auto more = table_of(
+      "path,split,class,label,score,colour,logit_1\na,test,x,0,.5,red,1\n");
+  CHECK(
+      more.notes ==
+      std::vector<std::string>{
+          "column \"colour\" is not used", "column \"logit_1\" is not used"});
+  CHECK(more.classes == std::vector<std::string>{"x", "class 1"});
+}
+
+TEST_CASE("A table that cannot be used is told by its line", "[evaluate]") {
+  const std::string head = "path,split,class,label,score\n";
+  CHECK(
+      read_error("path,split,label,score\n1,test,0,.5\n") ==
+      "run.csv:1: no column \"class\": the first line must name path, split, "
+      "class, label, and score or logit_0, logit_1, ...");
+  CHECK(
+      read_error("path,split,class,label\n1,test,x,0\n") ==
+      "run.csv:1: neither a column \"score\" nor \"logit_0\", \"logit_1\", "
+      "...: write one of them");
+  CHECK(
+      read_error("path,path,split,class,label,score\n1,1,test,x,0,.5\n") ==
+      "run.csv:1: two columns are named \"path\": leave one of them out");
+  CHECK(
+      read_error(head + "1,test,x,0,.5\n2,test,x,0\n") ==
+      "run.csv:3: expected 5 fields, got 4: quote a field that holds a comma");
+  CHECK(
+      read_error(head + "1,test,x,first,.5\n") ==
+      "run.csv:2: the label is \"first\": write the number of the class, 0, "
+      "1, ...");
+  for (const auto* score : {"1.5", "-.1", "nan", "", "high"}) {
+    CHECK(
+        read_error(head + "1,test,x,0," + score + "\n") ==
+        "run.csv:2: the score is \"" + std::string(score) +
+            "\": write the probability of label 1, in [0, 1], or logits in "
+            "columns logit_0, logit_1, ... instead");
+  }
+  CHECK(
+      read_error("path,split,class,label,logit_0\n1,test,x,0,inf\n") ==
+      "run.csv:2: logit_0 is \"inf\": write a finite number");
+  CHECK(
+      read_error(head + "1,test,x,0,.5\n2,test,y,0,.5\n") ==
+      "run.csv:3: label 0 is class \"y\" here and \"x\" above: give each "
+      "class its own label");
+  CHECK(
+      read_error(head + "1,test,x,0,.5\n2,test,x,1,.5\n") ==
+      "run.csv:3: class \"x\" has label 1 here and 0 above: give each class "
+      "one label");
+  CHECK(
+      read_error(head + "1,test,,0,.5\n") ==
+      "run.csv:2: the class is empty: write its name");
+  CHECK(
+      read_error(head + "1,test,x,2,.5\n") ==
+      "run.csv:2: label 2 with one score: more than two classes need the "
+      "columns logit_0, logit_1, ..., one a class");
+  CHECK(
+      read_error(
+          "path,split,class,label,logit_0,logit_1\n1,test,x,2,.5,.5\n") ==
+      "run.csv:2: label 2 has no column logit_2: write one logit a class");
+  CHECK(
+      read_error(head) ==
+      "run.csv: holds no rows below its first line: write one a sample");
+  CHECK(contains(error_of([] { read_scores("no/such.csv"); }), "no such file"));
+}
+
+TEST_CASE("Two classes are judged at the threshold of others", "[evaluate]") {
+  const auto run = judge(table_of(kFaces), Question());
+  CHECK(run.threshold == .6);
+  CHECK(run.threshold_origin == "equal errors on split \"val\"");
+  CHECK(run.notes.empty());
+  CHECK(value_of(run, "AUC") == 14. / 16);
+  CHECK(value_of(run, "EER") == .25);
+  CHECK(value_of(run, "TPR at FPR 0.01") == .5);
+  CHECK(value_of(run, "accuracy") == .75);
+  CHECK(value_of(run, "balanced accuracy") == .75);
+  CHECK(value_of(run, "APCER") == .5);
+  CHECK(value_of(run, "APCER, print") == .5);
+  CHECK(value_of(run, "APCER, replay") == 0);
+  CHECK(value_of(run, "APCER, all attacks together") == .25);
+  CHECK(value_of(run, "BPCER") == .25);
+  CHECK(value_of(run, "ACER") == .375);
+  CHECK(value_of(run, "BPCER10") == .25);
+  CHECK(value_of(run, "APCER at BPCER 0.01") == .5);
+  CHECK(value_of(run, "accuracy, a") == 1);
+  CHECK(value_of(run, "accuracy, b") == 0);
+  CHECK(value_of(run, "accuracy, worst group") == 0);
+  CHECK(value_of(run, "accuracy, mean of groups") == .5);
+  CHECK(run.samples == std::vector<int64_t>{4, 4});
+  CHECK(run.confusion == std::vector<std::vector<int64_t>>{{3, 1}, {1, 3}});
+  const auto plain = judge(table_of(kPerfect), Question());
+  CHECK(value_of(plain, "AUC") == 1);
+  CHECK(!has(plain, "APCER, all attacks together"));
+  CHECK(!has(plain, "accuracy, worst group"));
+}
+
+TEST_CASE("The other class can be the positive one", "[evaluate]") {
+  for (const auto* name : {"live", "0"}) {
+    Question question;
+    question.positive = name;
+    const auto run = judge(table_of(kFaces), question);
+    CHECK(run.positive == 0);
+    CHECK(run.threshold == Approx(.6));
+    CHECK(value_of(run, "AUC") == 14. / 16);
+    CHECK(value_of(run, "APCER") == .25);  // live .7 counts as .3
+    CHECK(value_of(run, "BPCER") == 0);
+    CHECK(run.confusion == std::vector<std::vector<int64_t>>{{3, 1}, {0, 4}});
+  }
+  Question question;
+  question.positive = "fake";
+  CHECK(
+      error_of([&] { judge(table_of(kFaces), question); }) ==
+      "evaluate: run.csv: no class \"fake\": choose one of \"live\", "
+      "\"spoof\" with --positive");
+}
+
+TEST_CASE("Logits become scores in one of two ways", "[evaluate]") {
+  // ln 3 is 1.0986...: softmax 1/2, sigmoid 3/4; then softmax 1/4, sigmoid 1/2.
+  const auto table = table_of(
+      "path,split,class,label,logit_0,logit_1\n"
+      "1,test,live,0,1.0986122886681098,0\n"
+      "2,test,spoof,1,1.0986122886681098,1.0986122886681098\n");
+  Question question;
+  const auto softmax = judge(table, question);
+  CHECK(softmax.positive_scores[0] == Approx(.5));
+  CHECK(softmax.negative_scores[0] == Approx(.25));
+  question.score = "sigmoid";
+  question.score_asked = true;
+  const auto sigmoid = judge(table, question);
+  CHECK(sigmoid.positive_scores[0] == Approx(.75));
+  CHECK(sigmoid.negative_scores[0] == Approx(.5));
+  CHECK(
+      error_of([&] { judge(table_of(kFaces), question); }) ==
+      "evaluate: run.csv: no columns logit_0, logit_1, ..., which --score "
+      "needs: leave that option out, and the column \"score\" is taken");
+  // Far logits neither overflow nor become NaN.
+  const auto far = judge(
+      table_of("path,split,class,label,logit_0,logit_1\n"
+               "1,test,live,0,2000,-2000\n2,test,spoof,1,-2000,2000\n"),
+      Question());
+  CHECK(far.negative_scores[0] == 0);
+  CHECK(far.positive_scores[0] == 1);
+}
+
+TEST_CASE("A single logit speaks for label 1", "[evaluate]") {
+  const auto table = table_of(
+      "path,split,class,label,logit_0\n"
+      "1,test,live,0,-1.0986122886681098\n2,test,spoof,1,0\n");
+  Question question;
+  const auto run = judge(table, question);
+  CHECK(run.positive_scores[0] == Approx(.5));
+  CHECK(run.negative_scores[0] == Approx(.25));
+  question.score_asked = true;
+  CHECK(
+      error_of([&] { judge(table, question); }) ==
+      "evaluate: run.csv: one logit a row has no softmax: use --score sigmoid");
+}
+
+TEST_CASE("A threshold is given, chosen, or said to be missing", "[evaluate]") {
+  Question question;
+  question.threshold_asked = true;
+  question.threshold_from = "0.25";
+  const auto given = judge(table_of(kFaces), question);
+  CHECK(given.threshold == .25);
+  CHECK(given.threshold_origin == "given");
+  CHECK(value_of(given, "BPCER") == .5);
+
+  question.threshold_from = "test";
+  const auto same = judge(table_of(kFaces), question);
+  REQUIRE(same.notes.size() == 1);
+  CHECK(contains(same.notes[0], "the error rates are too good"));
+
+  question.threshold_from = "dev";
+  CHECK(
+      error_of([&] { judge(table_of(kFaces), question); }) ==
+      "evaluate: run.csv: no rows of split \"dev\": a threshold cannot be "
+      "chosen there; give another split or a number with --threshold-from");
+
+  // Nobody asked: 0.5, and a note.
+  const auto fallback = judge(
+      table_of("path,split,class,label,score\n1,test,x,0,.2\n2,test,y,1,.8\n"),
+      Question());
+  CHECK(fallback.threshold == .5);
+  CHECK(
+      fallback.notes ==
+      std::vector<std::string>{"no rows of split \"val\": the threshold is "
+                               "0.5; choose one with --threshold-from"});
+  const auto one_class = judge(
+      table_of("path,split,class,label,score\n1,test,x,0,.2\n2,test,y,1,.8\n"
+               "3,val,x,0,.1\n"),
+      Question());
+  CHECK(one_class.threshold == .5);
+  CHECK(contains(one_class.notes[0], "are of one class"));
+}
+
+TEST_CASE("Subjects of both splits are told", "[evaluate]") {
+  const auto run = judge(
+      table_of("path,split,class,label,score,subject\n"
+               "1,test,x,0,.2,ann\n2,test,y,1,.8,bob\n3,val,x,0,.1,ann\n"
+               "4,val,y,1,.7,eve\n"),
+      Question());
+  CHECK(
+      run.notes ==
+      std::vector<std::string>{"subjects of both split \"val\" and \"test\": "
+                               "1; the threshold has seen them"});
+}
+
+TEST_CASE("A split that cannot be judged is told", "[evaluate]") {
+  Question question;
+  question.split = "train";
+  CHECK(
+      error_of([&] { judge(table_of(kFaces), question); }) ==
+      "evaluate: run.csv: no rows of split \"train\": choose one of \"test\", "
+      "\"val\" with --split");
+  CHECK(
+      error_of([] {
+        judge(
+            table_of("path,split,class,label,score\n1,test,x,0,.2\n"),
+            Question());
+      }) ==
+      "evaluate: run.csv: all 1 rows of split \"test\" are of class \"x\": "
+      "scores of both classes are needed");
+}
+
+TEST_CASE("More classes have an AUC each, against the rest", "[evaluate]") {
+  const auto run = judge(table_of(kThree), Question());
+  CHECK(value_of(run, "accuracy") == .75);
+  CHECK(value_of(run, "balanced accuracy") == Approx((.5 + 1 + 1) / 3));
+  CHECK(value_of(run, "AUC, owl against the rest") == 1);
+  // The second cat and the dog have the same logits: a tie.
+  CHECK(value_of(run, "AUC, cat against the rest") == 3.5 / 4);
+  CHECK(value_of(run, "AUC, dog against the rest") == Approx(2.5 / 3));
+  CHECK(
+      value_of(run, "AUC, mean of one against the rest") ==
+      Approx((1 + 3.5 / 4 + 2.5 / 3) / 3));
+  CHECK(
+      run.confusion ==
+      std::vector<std::vector<int64_t>>{{1, 1, 0}, {0, 1, 0}, {0, 0, 1}});
+  CHECK(std::isnan(run.threshold));
+  CHECK(!has(run, "EER"));
+  Question question;
+  question.positive = "owl";
+  CHECK(
+      error_of([&] { judge(table_of(kThree), question); }) ==
+      "evaluate: run.csv: has 3 classes, and --positive is for two: leave it "
+      "out");
+  // A class without samples has none.
+  const auto two =
+      judge(table_of(kThree.substr(0, kThree.find("4,"))), Question());
+  CHECK(!has(two, "balanced accuracy"));
+  CHECK(!has(two, "AUC, class 2 against the rest"));
+  CHECK(two.notes.size() == 2);
+}
+
+TEST_CASE("Several runs have a mean and a spread", "[evaluate]") {
+  const std::vector<RunResult> runs = {
+      judge(table_of(kFaces), Question()),
+      judge(table_of(kPerfect), Question())};
+  const auto rows = evaluate::summarize(runs);
+  CHECK(rows[0].name == "AUC");
+  CHECK(rows[0].values == std::vector<double>{.875, 1});
+  CHECK(rows[0].mean_std.mean == .9375);
+  CHECK(rows[0].mean_std.std == Approx(.125 / std::sqrt(2.)));
+  for (const auto& row : rows) {  // what one run lacks has no mean
+    if (row.name == "APCER, print") {
+      CHECK(std::isnan(row.values[1]));
+      CHECK(std::isnan(row.mean_std.mean));
+    }
+  }
+  const auto text = evaluate::to_text(runs);
+  CHECK(contains(
+      text,
+      "4 live, 4 spoof; \"spoof\" is predicted at score >= "
+      "0.6000 (equal errors on split \"val\")"));
+  CHECK(contains(text, "0.8750"));
+  CHECK(contains(text, "0.9375 ± 0.0884"));
+  const auto csv = evaluate::to_csv(runs);
+  CHECK(contains(csv, "run,threshold,AUC,EER,"));
+  CHECK(contains(csv, "\"APCER, print\""));
+  CHECK(contains(csv, "\nrun.csv,0.6,0.875,"));
+  CHECK(contains(csv, "\nmean,,0.9375,"));
+}
+
+TEST_CASE("The report shows what the run was", "[evaluate]") {
+  auto table = table_of(kFaces);
+  table.name = "a<b.csv";
+  const auto page = evaluate::to_html({judge(table, Question())}, Question());
+  CHECK(contains(page, "<svg"));
+  CHECK(contains(page, "a&lt;b.csv"));
+  CHECK(contains(page, "predicted spoof"));
+  CHECK(contains(page, "ROC curve of each run"));
+  CHECK(contains(page, "Histogram of the scores"));
+  const auto more =
+      evaluate::to_html({judge(table_of(kThree), Question())}, Question());
+  CHECK(contains(more, "More than two classes"));
+  CHECK(!contains(more, "<svg"));
+}
+
+TEST_CASE("The program writes what it is told to", "[evaluate]") {
+  const pictures::Folder folder;
+  const auto first = folder.write("one.csv", kFaces);
+  const auto second = folder.write("two.csv", kPerfect);
+  const auto outcome = program(
+      {first, second, "--fpr", "0.1,0.2", "--json", folder / "out.json",
+       "--csv", folder / "out.csv", "--html", folder / "out.html"});
+  CHECK(outcome.error.empty());
+  REQUIRE(outcome.code == 0);
+  CHECK(contains(outcome.out, "TPR at FPR 0.1 "));
+  CHECK(!contains(outcome.out, "TPR at FPR 0.01"));
+  const auto json =
+      nlohmann::json::parse(cyborg::data::read_file(folder / "out.json"));
+  CHECK(json["split"] == "test");
+  CHECK(json["runs"].size() == 2);
+  CHECK(json["runs"][0]["measures"]["AUC"] == .875);
+  CHECK(json["runs"][0]["threshold"] == .6);
+  CHECK(json["runs"][0]["positive"] == "spoof");
+  CHECK(json["runs"][1]["measures"]["d'"].is_null());  // infinite
+  CHECK(json["summary"]["AUC"]["mean"] == .9375);
+  CHECK(folder.entries() == 5);
+}
+
+TEST_CASE("A wrong input ends with 2 and writes nothing", "[evaluate]") {
+  const pictures::Folder folder;
+  const auto good = folder.write("good.csv", kFaces);
+  const auto bad =
+      folder.write("bad.csv", "path,split,class,label,score\n1,test,x,0,2\n");
+  const auto out = folder / "out.json";
+  const auto outcome = program({good, bad, "--json", out});
+  CHECK(outcome.code == 2);
+  CHECK(outcome.out.empty());
+  CHECK(contains(outcome.error, "evaluate: " + bad + ":2: the score is"));
+  CHECK(program({}).code == 2);
+  CHECK(program({good, "--score", "max"}).code == 2);
+  CHECK(program({good, "--fpr", "2"}).code == 2);
+  CHECK(program({folder / "none.csv"}).code == 2);
+  const auto three = folder.write("three.csv", kThree);
+  const auto mixed = program({good, three, "--json", out});
+  CHECK(mixed.code == 2);
+  CHECK(contains(mixed.error, "its classes are not those of"));
+  // An output that would replace an input, another output, or cannot be.
+  CHECK(contains(program({good, "--csv", good}).error, "is named twice"));
+  CHECK(contains(
+      program({good, "--csv", out, "--html", out}).error, "is named twice"));
+  CHECK(contains(
+      program({good, "--csv", out, "--html", folder / "no/a.html"}).error,
+      "in a folder that exists"));
+  CHECK(cyborg::data::read_file(good) == kFaces);
+  CHECK(folder.entries() == 3);
+}
+
+TEST_CASE("The help names every option and its default", "[evaluate]") {
+  const auto help = program({"--help"});
+  CHECK(help.code == 0);
+  CHECK(help.error.empty());
+  // Versions of CLI11 differ in "=" or " [" before a default.
+  for (const auto& [option, by_default] :
+       std::vector<std::pair<std::string, std::string>>{
+           {"--split TEXT", "test"},
+           {"--threshold-from TEXT", "val"},
+           {"--positive TEXT", "label 1"},
+           {"--score TEXT:{softmax,sigmoid}", "softmax"},
+           {"--fpr FLOAT:FLOAT in [0 - 1]", "0.001,0.002,0.01,0.05"},
+           {"--csv TEXT", "none"},
+           {"--json TEXT", "none"},
+           {"--html TEXT", "none"}}) {
+    INFO(option << " in\n" << help.out);
+    CHECK(
+        (contains(help.out, option + "=" + by_default) ||
+         contains(help.out, option + " [" + by_default)));
+  }
+  CHECK(contains(help.out, "files TEXT ... REQUIRED"));
+}

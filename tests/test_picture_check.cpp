@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "catch.hpp"
+#include "support.hpp"
+
+#include "pictures.hpp"
+
+#include <cyborg/data/picture_check.hpp>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace data = cyborg::data;
+using data::check_pictures;
+using data::PictureCheck;
+using pictures::Folder;
+
+namespace {
+
+/// A grey picture of one row whose first value is `value` and others 0.
+std::string grey(uint32_t width, uint32_t height, uint32_t value) {
+  std::vector<uint32_t> samples(width * height, 0);
+  samples[0] = value;
+  return pictures::png(width, height, 8, 0, samples);
+}
+
+/// A table of the classes a and b whose pictures are files of a folder.
+struct Set {
+  Folder folder;
+  data::Table table;
+
+  Set() { table.classes = {"a", "b"}; }
+
+  data::Row& add(
+      const std::string& split, const std::string& cls,
+      const std::string& picture) {
+    data::Row row;
+    row.split = split;
+    row.cls = cls;
+    row.label = cls == "a" ? 0 : 1;
+    row.path =
+        folder.write(std::to_string(table.rows.size()) + ".png", picture);
+    table.rows.push_back(row);
+    return table.rows.back();
+  }
+
+  std::string map(const std::string& bytes) {
+    return folder.write("map" + std::to_string(maps++) + ".png", bytes);
+  }
+
+  int maps = 0;
+};
+
+/// "row: text" of each note.
+std::vector<std::string> texts(const std::vector<PictureCheck::Note>& notes) {
+  std::vector<std::string> list;
+  for (const auto& note : notes) {
+    list.push_back(std::to_string(note.row) + ": " + note.text);
+  }
+  return list;
+}
+
+using Texts = std::vector<std::string>;
+
+}  // namespace
+
+TEST_CASE("A table is counted by split and class", "[data][check]") {
+  Set set;
+  set.add("test", "b", grey(4, 4, 1)).saliency = {set.map(grey(4, 4, 9))};
+  set.add("train", "b", grey(4, 4, 2)).saliency = {"", ""};
+  set.add("train", "a", grey(4, 4, 3)).saliency = {
+      "", set.map(grey(4, 4, 0)), set.map(grey(4, 4, 8))};
+  set.add("train", "b", grey(4, 4, 4)).saliency = {set.map(grey(4, 4, 0))};
+  set.add("train", "b", grey(4, 4, 5));
+  const auto found = check_pictures(set.table);
+  REQUIRE(found.counts.size() == 3);
+  const auto is = [&](size_t i, const char* split, const char* cls,
+                      std::vector<int64_t> numbers) {
+    const auto& count = found.counts[i];
+    CHECK(count.split == split);
+    CHECK(count.cls == cls);
+    CHECK(
+        std::vector<int64_t>{count.pictures, count.annotated, count.without} ==
+        numbers);
+  };
+  is(0, "train", "a", {1, 1, 0});
+  is(1, "train", "b", {3, 0, 2});
+  is(2, "test", "b", {1, 1, 0});
+  CHECK(
+      texts(found.constant) ==
+      Texts{"2: is the same everywhere", "3: is the same everywhere"});
+  CHECK(found.constant[0].path == set.table.rows[2].saliency[1]);
+  CHECK(found.ok());
+}
+
+TEST_CASE("Files that cannot be used are named", "[data][check]") {
+  Set set;
+  set.add("train", "a", "broken").saliency = {set.map(grey(4, 4, 1))};
+  set.add("train", "a", grey(4, 4, 1)).saliency = {
+      set.map(pictures::jpeg_grey()), set.folder / "none.png"};
+  set.add("train", "b", grey(4, 4, 2).substr(0, 40));
+  set.add("train", "b", grey(9, 9, 2));
+  const auto found =
+      check_pictures(set.table, data::ImageOptions().max_pixels(64));
+  CHECK_FALSE(found.ok());
+  CHECK(
+      texts(found.unreadable) ==
+      Texts{
+          "0: is mislabelled: its content is text, not a PNG, JPEG or BMP "
+          "picture",
+          "1: is mislabelled: named as PNG but its content is JPEG",
+          "1: no such file",
+          "2: is truncated: it ends before the PNG's last chunk",
+          "3: is too large: 9 x 9 pixels, the limit is 64 "
+          "(ImageOptions::max_pixels)"});
+  CHECK(found.unreadable[0].path == set.table.rows[0].path);
+  CHECK(found.unreadable[2].path == set.folder / "none.png");
+  REQUIRE(found.counts.size() == 2);
+  CHECK(found.counts[0].pictures == 2);
+  CHECK(found.counts[0].annotated == 1);
+  CHECK(found.counts[0].without == 0);
+}
+
+TEST_CASE("Maps of another size or shape are named", "[data][check]") {
+  Set set;
+  set.add("train", "a", grey(8, 6, 1)).saliency = {
+      set.map(grey(8, 6, 1)),    // the same
+      set.map(grey(4, 3, 1)),    // half as large
+      set.map(grey(16, 12, 1)),  // twice as large
+      set.map(grey(3, 2, 1)),    // 2.67 x 2: rounded
+      set.map(grey(6, 8, 1)),    // upright
+      set.map(grey(8, 8, 1))};
+  const auto found = check_pictures(set.table);
+  CHECK(
+      texts(found.other_size) == Texts{
+                                     "0: is 4 x 3, the picture is 8 x 6",
+                                     "0: is 16 x 12, the picture is 8 x 6",
+                                     "0: is 3 x 2, the picture is 8 x 6"});
+  CHECK(
+      texts(found.other_aspect) == Texts{
+                                       "0: is 6 x 8, the picture is 8 x 6",
+                                       "0: is 8 x 8, the picture is 8 x 6"});
+  CHECK(found.ok());  // they are resized
+}
+
+TEST_CASE(
+    "The same picture in two splits or classes is found", "[data][check]") {
+  Set set;
+  set.add("train", "a", grey(4, 4, 1));
+  set.add("train", "a", grey(4, 4, 2));
+  set.add("train", "b", grey(4, 4, 3));
+  set.add("test", "a", grey(4, 4, 2));   // in another split
+  set.add("train", "a", grey(4, 4, 3));  // of another class
+  set.add("train", "a", grey(4, 4, 1));  // a mere repetition
+  set.add("val", "a", grey(4, 4, 2));
+  const auto found = check_pictures(set.table);
+  CHECK(
+      found.duplicates == std::vector<std::vector<size_t>>{{1, 3, 6}, {2, 4}});
+  CHECK_FALSE(found.ok());
+  // FNV-1a's published values.
+  CHECK(data::detail::hash_bytes("") == 0xCBF29CE484222325ULL);
+  CHECK(data::detail::hash_bytes("a") == 0xAF63DC4C8601EC8CULL);
+  CHECK(data::detail::hash_bytes("foobar") == 0x85944171F73967E8ULL);
+}
+
+TEST_CASE("Subjects in two splits are found", "[data][check]") {
+  Set set;
+  const auto add = [&](const char* split, const char* subject) {
+    const auto count = static_cast<uint32_t>(set.table.rows.size());
+    set.add(split, "a", grey(4, 4, count)).subject = subject;
+  };
+  add("train", "Zoe");
+  add("train", "Ann");
+  add("train", "");
+  add("val", "Zoe");
+  add("test", "Ann");
+  add("test", "");
+  add("test", "Bob");
+  add("test", "Bob");
+  const auto found = check_pictures(set.table);
+  CHECK(found.shared_subjects == Texts{"Ann", "Zoe"});
+  CHECK_FALSE(found.ok());
+}
+
+TEST_CASE("Any number of threads finds the same", "[data][check]") {
+  Set set;
+  for (uint32_t i = 0; i < 60; ++i) {
+    set.add(
+           i % 2 == 0 ? "train" : "test", i % 3 == 0 ? "a" : "b",
+           i % 7 == 0 ? "broken" : grey(4, 4, i % 20))
+        .saliency = {set.map(grey(3 + i % 3, 3, i % 5))};
+  }
+  const auto threads = at::get_num_threads();
+  at::set_num_threads(1);
+  const auto alone = check_pictures(set.table);
+  at::set_num_threads(4);
+  const auto many = check_pictures(set.table);
+  at::set_num_threads(threads);
+  CHECK(alone.unreadable.size() == 9);
+  CHECK(texts(alone.unreadable) == texts(many.unreadable));
+  CHECK(alone.constant.size() == 12);
+  CHECK(texts(alone.constant) == texts(many.constant));
+  CHECK(texts(alone.other_size) == texts(many.other_size));
+  CHECK(texts(alone.other_aspect) == texts(many.other_aspect));
+  CHECK(alone.duplicates == many.duplicates);
+  CHECK(alone.counts.size() == many.counts.size());
+}
+
+TEST_CASE("An empty table has nothing to find", "[data][check]") {
+  const auto found = check_pictures({});
+  CHECK(found.counts.empty());
+  CHECK(found.ok());
+}

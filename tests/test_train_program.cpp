@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The program `train`: it survives, and it does what the demo does.
+
+#include "catch.hpp"
+#include "pictures.hpp"
+#include "support.hpp"
+
+#include <common/scoring.hpp>
+#include <common/weights.hpp>
+#include <demo/protocol.hpp>
+#include <demo/synthesize.hpp>
+#include <train/trainer.hpp>
+
+#include <cyborg/measure/detection.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace {
+
+using cyborg::train::NamedTensors;
+using support::contains;
+using support::error_of;
+
+/// 48 + 12 grey pictures of mixed sizes, a bright square where the class says;
+/// maps for three of five.
+std::string write_table(const pictures::Folder& folder) {
+  std::string csv = "split,class,path,saliency\n";
+  torch::manual_seed(5);
+  for (int64_t i = 0; i < 60; ++i) {
+    const int64_t side = 24 + 4 * (i % 4), label = i % 2;
+    auto image = 0.3 * torch::rand({side, side});
+    auto map = torch::zeros({side, side});
+    const int64_t at = label == 0 ? 2 : side / 2;
+    for (auto* each : {&image, &map}) {
+      each->narrow(0, at, 6).narrow(1, at, 6).fill_(1);
+    }
+    const auto name = "p" + std::to_string(i) + ".png";
+    cyborg::data::write_png(folder / name, image);
+    const bool annotated = i % 5 < 3;
+    if (annotated) {
+      cyborg::data::write_png(folder / ("map-" + name), map);
+    }
+    csv += std::string(i < 48 ? "train," : "val,") +
+           (label == 0 ? "live," : "spoof,") + name + "," +
+           (annotated ? "map-" + name : "") + "\n";
+  }
+  return folder.write("table.csv", csv);
+}
+
+programs::Request request_for(const std::string& table) {
+  programs::Request request;
+  request.settings.data = table;
+  request.settings.size = {32, 32};
+  request.settings.channels = 1;
+  request.settings.mean = {0.5};
+  request.settings.stddev = {0.25};
+  request.settings.network = "demo";
+  request.settings.loss = "cyborg-kl";
+  request.settings.alpha = 0.3;
+  request.settings.optimizer = "adam";
+  request.settings.learning_rate = 2e-3;
+  request.settings.weight_decay = 0;
+  request.settings.schedule = "none";
+  request.settings.epochs = 3;
+  request.settings.batch = 8;
+  request.threads = 1;
+  request.quiet = true;
+  return request;
+}
+
+/// Starts the program as a user does.
+pid_t start(const std::vector<std::string>& arguments) {
+  const pid_t child = fork();
+  if (child == 0) {
+    std::vector<char*> words = {const_cast<char*>(CYBORG_TRAIN)};
+    for (const auto& each : arguments) {
+      words.push_back(const_cast<char*>(each.c_str()));
+    }
+    words.push_back(nullptr);
+    execv(words[0], words.data());
+    _exit(127);
+  }
+  return child;
+}
+
+int end_of(pid_t child) {
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+std::vector<std::string> command(
+    const std::string& table, const std::string& out) {
+  return {"--data",       table,        "--size",      "32",       "32",
+          "--channels",   "1",          "--mean",      "0.5",      "--std",
+          "0.25",         "--network",  "demo",        "--loss",   "cyborg-kl",
+          "--alpha",      "0.3",        "--optimizer", "adam",     "--lr",
+          "0.002",        "--schedule", "none",        "--epochs", "6",
+          "--batch",      "8",          "--threads",   "1",        "--quiet",
+          "--save-every", "2",          "--out",       out};
+}
+
+bool same(const NamedTensors& a, const NamedTensors& b) {
+  bool equal = a.size() == b.size();
+  for (size_t i = 0; equal && i < a.size(); ++i) {
+    equal = a[i].first == b[i].first && at::equal(a[i].second, b[i].second);
+  }
+  return equal;
+}
+
+bool same_checkpoints(const std::string& a, const std::string& b) {
+  const auto one = cyborg::train::load_checkpoint(a);
+  const auto two = cyborg::train::load_checkpoint(b);
+  bool equal = one.tensors.size() == two.tensors.size() &&
+               one.texts.at("place") == two.texts.at("place");
+  for (const auto& [name, tensors] : one.tensors) {
+    equal = equal && same(tensors, two.tensors.at(name));
+  }
+  return equal;
+}
+
+}  // namespace
+
+TEST_CASE(
+    "A training that was killed ends as one that was not", "[train][slow]") {
+  const pictures::Folder folder;
+  const auto table = write_table(folder);
+  REQUIRE(end_of(start(command(table, folder / "whole"))) == 0);
+
+  auto arguments = command(table, folder / "killed");
+  int kills = 0;
+  for (int wait = 40; wait <= 4000; wait *= 3) {
+    const auto child = start(arguments);
+    // Not before there is something to go on with, or it gave up.
+    while (!std::filesystem::exists(folder / "killed/last.pt") &&
+           waitpid(child, nullptr, WNOHANG) == 0) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(wait));
+    kill(child, SIGKILL);
+    kills += end_of(child) == 128 + SIGKILL;
+    arguments = {"--resume", "--out",   folder / "killed", "--threads",
+                 "1",        "--quiet", "--save-every",    "2"};
+  }
+  CHECK(kills > 0);
+  REQUIRE(end_of(start(arguments)) == 0);
+  CHECK(same_checkpoints(folder / "whole/last.pt", folder / "killed/last.pt"));
+  CHECK(same_checkpoints(folder / "whole/best.pt", folder / "killed/best.pt"));
+  CHECK(
+      cyborg::data::read_file(folder / "whole/log.jsonl") ==
+      cyborg::data::read_file(folder / "killed/log.jsonl"));
+  CHECK(
+      cyborg::data::read_file(folder / "whole/scores.csv") ==
+      cyborg::data::read_file(folder / "killed/scores.csv"));
+}
+
+TEST_CASE("Ctrl-C stops after the step, and the rest follows", "[train]") {
+  const pictures::Folder folder;
+  auto request = request_for(write_table(folder));
+  request.out = folder / "whole";
+  const auto whole = programs::Trainer(request).run();
+  REQUIRE(whole.finished);
+  CHECK(whole.place.step == 18);
+  CHECK(whole.log.size() == 3);
+  CHECK(std::filesystem::exists(folder / "whole/best.pt"));
+  REQUIRE(whole.validation.rows.size() == 12);
+  CHECK(whole.validation.rows[0].saliency.front().empty());  // 48 % 5 is 3
+  CHECK(!whole.validation.rows[2].saliency.front().empty());
+  CHECK(whole.log.back()["annotated"] == 30);  // of 48, three of five
+
+  request.out = folder / "stopped";
+  request.stop_after = 8;  // in the second epoch
+  const auto stopped = programs::Trainer(request).run();
+  CHECK(!stopped.finished);
+  CHECK(stopped.place.step == 8);
+  CHECK(stopped.place.batch == 2);
+  request.stop_after = 0;
+  request.resume = true;
+  const auto rest = programs::Trainer(request).run();
+  CHECK(rest.finished);
+  CHECK(same_checkpoints(folder / "whole/last.pt", folder / "stopped/last.pt"));
+  CHECK(rest.log == whole.log);
+}
+
+TEST_CASE("Several batches make one step, the last fewer", "[train]") {
+  const pictures::Folder folder;
+  auto request = request_for(write_table(folder));
+  request.settings.loss = "ce";
+  request.settings.epochs = 1;
+  request.settings.accumulate = 4;
+  request.out = folder / "four";
+  const auto outcome = programs::Trainer(request).run();
+  CHECK(outcome.place.step == 2);  // 6 batches: 4 and 2
+}
+
+TEST_CASE("A row of the demo can be trained again", "[train][demo]") {
+  const pictures::Folder folder;
+  demo::Sizes sizes;
+  sizes.annotated = 80;
+  sizes.more = 0;
+  sizes.test = 20;
+  sizes.steps = 20;  // two epochs: the demo's curve has a point every ten
+  sizes.batch = 8;
+  const int64_t seed = GENERATE(0, 3);
+  const auto digits =
+      demo::read_digits(CYBORG_SOURCE_DIR "/examples/data/digits.png");
+  demo::write_samples(
+      demo::synthesize(digits, seed, {}, sizes, /*validation=*/false),
+      folder.path());
+  const auto repetition = demo::read_repetition(folder.path(), seed);
+  const std::vector<std::string> tested = {demo::generators().front()};
+
+  const std::string name = GENERATE("ce", "cyborg_l1", "cyborg_kl");
+  INFO(name << ", seed " << seed);
+  const auto rows = demo::protocol_rows(sizes);
+  const auto row = std::find_if(
+      rows.begin(), rows.end(), [&](const auto& r) { return r.name == name; });
+  const int threads = at::get_num_threads();
+  at::set_num_threads(1);
+  const auto expected = demo::run(*row, repetition, sizes, tested);
+
+  auto request = request_for(folder / "pictures.csv");
+  request.settings.size = {};
+  request.settings.epochs = 2;
+  request.settings.seed = static_cast<uint64_t>(seed);
+  request.settings.loss = name == "ce"          ? "ce"
+                          : name == "cyborg_l1" ? "cyborg-l1"
+                                                : "cyborg-kl";
+  request.settings.alpha = row->alpha;
+  request.out = folder / "run";
+  const auto outcome = programs::Trainer(request).run();
+  REQUIRE(expected.curve.step.size() == 2);
+  for (size_t i = 0; i < 2; ++i) {
+    CHECK(
+        outcome.log[i]["classification"].get<double>() ==
+        Approx(expected.curve.classification[i]).epsilon(1e-12));
+  }
+  auto last = programs::load_trained(folder / "run/last.pt");
+  const auto scored = programs::score_pictures(
+      last.network,
+      cyborg::data::read_table(folder / "pictures.csv").rows_of("test"),
+      last.settings,
+      {torch::kCPU, /*workers=*/2, /*batch=*/256});  // the demo's
+  at::set_num_threads(threads);
+  const auto score = programs::margin(scored.logits);
+  std::vector<int64_t> members;
+  for (size_t i = 0; i < scored.rows.size(); ++i) {
+    const auto& each = scored.rows[i];
+    if (each.attack == tested.front() ||
+        (each.label == 0 && each.group == "clean")) {
+      members.push_back(static_cast<int64_t>(i));
+    }
+  }
+  const auto index = torch::tensor(members);
+  CHECK(
+      cyborg::measure::roc_auc(
+          score.index_select(0, index), scored.labels.index_select(0, index)) ==
+      expected.clean.front());
+}
+
+TEST_CASE("Every option is in docs/train.md", "[train]") {
+  const auto docs = cyborg::data::read_file(CYBORG_SOURCE_DIR "/docs/train.md");
+  std::string help;
+  FILE* pipe = popen(CYBORG_TRAIN " --help", "r");
+  REQUIRE(pipe != nullptr);
+  for (int c = std::fgetc(pipe); c != EOF; c = std::fgetc(pipe)) {
+    help += static_cast<char>(c);
+  }
+  CHECK(pclose(pipe) == 0);
+  int options = 0;
+  for (size_t at = help.find(" --"); at != std::string::npos;
+       at = help.find(" --", at + 1)) {
+    const auto end = help.find_first_of(" =:\n", at + 1);
+    const auto flag = help.substr(at + 1, end - at - 1);
+    INFO(flag);
+    CHECK(contains(docs, "`" + flag));
+    ++options;
+  }
+  CHECK(options > 45);
+}
+
+TEST_CASE("What cannot be trained on is said", "[train]") {
+  const pictures::Folder folder;
+  const auto table = write_table(folder);
+  auto request = request_for(table);
+  request.out = folder / "run";
+  const auto error = [&] {
+    return error_of([&] { programs::Trainer(request).run(); });
+  };
+  SECTION("a table that is not there") {
+    request.settings.data = folder / "nothing.csv";
+    CHECK(contains(error(), "nothing.csv: no such file"));
+  }
+  SECTION("a class that training does not know") {
+    request.settings.data = folder.write(
+        "other.csv",
+        "train,live,p0.png\ntrain,spoof,p1.png\nval,mask,p2.png\n");
+    CHECK(contains(error(), "other.csv"));
+    CHECK(contains(error(), "mask"));
+  }
+  SECTION("a device that is not there") {
+    request.device = "cuda:x";
+    CHECK(contains(error(), "expected cpu, cuda or cuda:N, got \"cuda:x\""));
+  }
+  SECTION("a network for other pictures") {
+    request.settings.network = "resnet18";
+    CHECK(contains(error(), "resnet18 reads pictures of 3 channels, got 1"));
+  }
+  SECTION("a file that is no network") {
+    request.settings.model = table;
+    CHECK(contains(error(), "is no TorchScript file"));
+  }
+  SECTION("weights of another network") {
+    const auto bytes = torch::jit::pickle_save([] {
+      c10::Dict<std::string, at::Tensor> other;
+      other.insert("conv.weight", torch::zeros({3}));
+      return c10::IValue(other);
+    }());
+    request.settings.weights =
+        folder.write("other.pt", {bytes.data(), bytes.size()});
+    CHECK(contains(error(), "other.pt: fits nothing of this network"));
+  }
+  SECTION("a training that is there already") {
+    request.settings.epochs = 1;
+    programs::Trainer(request).run();
+    CHECK(contains(error(), "holds a training already: --resume goes on"));
+  }
+  SECTION("a loss that is not finite, with the pictures' names") {
+    request.settings.epochs = 1;
+    programs::Trainer(request).run();
+    const auto kept = cyborg::data::read_file(folder / "run/last.pt");
+    request.settings.learning_rate = 1e30;
+    request.settings.optimizer = "sgd";
+    request.settings.epochs = 3;
+    request.out = folder / "other";
+    CHECK(contains(error(), "the loss is not finite in epoch 1, batch"));
+    CHECK(contains(error(), ".png"));
+    CHECK(!std::filesystem::exists(folder / "other/best.pt"));
+  }
+  SECTION("a picture that cannot be read") {
+    folder.write("p3.png", "not a picture");
+    CHECK(contains(error(), "p3.png"));
+    request.settings.skip_unreadable = true;
+    request.settings.epochs = 1;
+    CHECK(programs::Trainer(request).run().log.front()["pictures"] == 47);
+  }
+}
