@@ -14,9 +14,14 @@
 #include <torch/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
+
+namespace models {
+struct BatchNormImpl;
+}
 
 namespace programs {
 
@@ -47,6 +52,10 @@ class Network {
   /// Parameters, then buffers, with torchvision's names for native networks.
   cyborg::train::NamedTensors state() const;
   std::vector<torch::Tensor> parameters() const;
+  std::vector<torch::Tensor> buffers() const;
+  /// Throws: `std::invalid_argument` for a TorchScript file.
+  void each_batch_norm(
+      const std::function<void(models::BatchNormImpl&)>& visit);
   void train(bool on);
   void to(torch::Device device);
 

@@ -48,6 +48,93 @@ inline torch::Tensor sum_over_ranks(
   return detail::SumOverRanks::apply(tensor, group.link());
 }
 
+namespace detail {
+
+inline void check_normalized(const torch::Tensor& input, int64_t channels) {
+  TORCH_CHECK_VALUE(
+      input.dim() == 4 && input.size(1) == channels && input.numel() > 0,
+      "cyborg::train::SyncBatchNorm2d: expected [B, ", channels,
+      ", H, W], got ", input.sizes());
+}
+
+/// `norm`, with the statistics of the samples of all ranks.
+template <class Norm>
+torch::Tensor normalize_over_ranks(
+    Norm& norm, const torch::Tensor& input, double momentum,
+    const Group& group) {
+  const cyborg::detail::NoAutocast no_autocast;
+  const torch::Tensor x = cyborg::detail::to_compute_type(input);
+  const int64_t channels = x.size(1);
+  const std::vector<int64_t> across{0, 2, 3};
+  const torch::Tensor own_mean = x.mean(across, /*keepdim=*/true);
+  const torch::Tensor own_squares = (x - own_mean).square().sum(across);
+  const torch::Tensor own_count =
+      at::full({1}, x.numel() / channels, own_squares.options());
+
+  // A row for each rank, [R, 2 C + 1]: a sum with zeros gathers them.
+  const torch::Tensor row =
+      at::cat({own_mean.flatten(), own_squares, own_count}).unsqueeze(0);
+  const torch::Tensor rows = sum_over_ranks(
+      at::cat(
+          {row.new_zeros({group.rank(), row.size(1)}), row,
+           row.new_zeros({group.size() - group.rank() - 1, row.size(1)})}),
+      group);
+  const torch::Tensor means = rows.narrow(1, 0, channels);
+  const torch::Tensor squares = rows.narrow(1, channels, channels);
+  const torch::Tensor counts = rows.narrow(1, 2 * channels, 1).detach();
+  const torch::Tensor count = counts.sum();
+  const torch::Tensor mean = (counts * means).sum(0) / count;
+  const torch::Tensor square =
+      (squares + counts * (means - mean).square()).sum(0);
+
+  if (norm.is_training() && norm.running_mean.defined()) {
+    const at::NoGradGuard no_grad;
+    const auto follow = [momentum](
+                            torch::Tensor& running, const torch::Tensor& now) {
+      running.lerp_(now.detach().to(running.scalar_type()), momentum);
+    };
+    follow(norm.running_mean, mean);
+    follow(norm.running_var, square / (count - 1));
+  }
+  const auto wide = [channels](const torch::Tensor& tensor) {
+    return tensor.view({1, channels, 1, 1});
+  };
+  torch::Tensor y =
+      (x - wide(mean)) * wide((square / count + norm.options.eps()).rsqrt());
+  if (norm.weight.defined()) {
+    y = y * wide(norm.weight) + wide(norm.bias);
+  }
+  return y.to(input.scalar_type());
+}
+
+}  // namespace detail
+
+/// What `SyncBatchNorm2d` computes, for another module that has the options,
+/// parameters and buffers of `torch::nn::BatchNorm2d`: a network whose layers
+/// call it in their forward is synchronised as it is.
+///
+/// Shapes, gradient, throws: as `SyncBatchNorm2d`.
+template <class Norm>
+torch::Tensor sync_batch_norm(
+    Norm& norm, const torch::Tensor& input, const Group& group) {
+  detail::check_normalized(input, norm.options.num_features());
+  const bool by_batch = norm.is_training() || !norm.running_mean.defined();
+  double momentum = norm.options.momentum().value_or(0);
+  if (norm.is_training() && norm.num_batches_tracked.defined()) {
+    norm.num_batches_tracked += 1;
+    if (!norm.options.momentum().has_value()) {
+      momentum = 1 / norm.num_batches_tracked.template item<double>();
+    }
+  }
+  if (!by_batch || group.size() == 1) {
+    return torch::batch_norm(
+        input, norm.weight, norm.bias, norm.running_mean, norm.running_var,
+        by_batch, momentum, norm.options.eps(),
+        at::globalContext().userEnabledCuDNN());
+  }
+  return detail::normalize_over_ranks(norm, input, momentum, group);
+}
+
 /// `torch::nn::BatchNorm2d` with the mean and variance of the samples of all
 /// ranks, however many each has (one at least).
 ///
@@ -62,7 +149,8 @@ inline torch::Tensor sum_over_ranks(
 ///
 /// A finished network cannot be converted: a LibTorch module calls its
 /// children by members of their own types, which `replace_module` does not
-/// reach. Write this type in place of `torch::nn::BatchNorm2d`.
+/// reach. Write this type in place of `torch::nn::BatchNorm2d`, or one that
+/// calls `sync_batch_norm`.
 ///
 /// Shapes: [B, C, H, W] -> [B, C, H, W], any floating type; computed in float32
 /// at least.
@@ -82,79 +170,15 @@ class SyncBatchNorm2dImpl
       : Base(norm), group_(std::move(group)) {}
 
   torch::Tensor forward(const torch::Tensor& input) {
-    _check_input_dim(input);
-    const bool by_batch = is_training() || !running_mean.defined();
-    double momentum = options.momentum().value_or(0);
-    if (is_training() && num_batches_tracked.defined()) {
-      num_batches_tracked += 1;
-      if (!options.momentum().has_value()) {
-        momentum = 1 / num_batches_tracked.item<double>();
-      }
-    }
-    if (!by_batch || group_.size() == 1) {
-      return torch::batch_norm(
-          input, weight, bias, running_mean, running_var, by_batch, momentum,
-          options.eps(), at::globalContext().userEnabledCuDNN());
-    }
-    return normalize(input, momentum);
+    return sync_batch_norm(*this, input, group_);
   }
 
  protected:
   void _check_input_dim(const torch::Tensor& input) override {
-    TORCH_CHECK_VALUE(
-        input.dim() == 4 && input.size(1) == options.num_features() &&
-            input.numel() > 0,
-        "cyborg::train::SyncBatchNorm2d: expected [B, ", options.num_features(),
-        ", H, W], got ", input.sizes());
+    detail::check_normalized(input, options.num_features());
   }
 
  private:
-  torch::Tensor normalize(const torch::Tensor& input, double momentum) {
-    const cyborg::detail::NoAutocast no_autocast;
-    const torch::Tensor x = cyborg::detail::to_compute_type(input);
-    const int64_t channels = x.size(1);
-    const std::vector<int64_t> across{0, 2, 3};
-    const torch::Tensor own_mean = x.mean(across, /*keepdim=*/true);
-    const torch::Tensor own_squares = (x - own_mean).square().sum(across);
-    const torch::Tensor own_count =
-        at::full({1}, x.numel() / channels, own_squares.options());
-
-    // A row for each rank, [R, 2 C + 1]: a sum with zeros gathers them.
-    const torch::Tensor row =
-        at::cat({own_mean.flatten(), own_squares, own_count}).unsqueeze(0);
-    const torch::Tensor rows = sum_over_ranks(
-        at::cat(
-            {row.new_zeros({group_.rank(), row.size(1)}), row,
-             row.new_zeros({group_.size() - group_.rank() - 1, row.size(1)})}),
-        group_);
-    const torch::Tensor means = rows.narrow(1, 0, channels);
-    const torch::Tensor squares = rows.narrow(1, channels, channels);
-    const torch::Tensor counts = rows.narrow(1, 2 * channels, 1).detach();
-    const torch::Tensor count = counts.sum();
-    const torch::Tensor mean = (counts * means).sum(0) / count;
-    const torch::Tensor square =
-        (squares + counts * (means - mean).square()).sum(0);
-
-    if (is_training() && running_mean.defined()) {
-      const at::NoGradGuard no_grad;
-      const auto follow =
-          [momentum](torch::Tensor& running, const torch::Tensor& now) {
-            running.lerp_(now.detach().to(running.scalar_type()), momentum);
-          };
-      follow(running_mean, mean);
-      follow(running_var, square / (count - 1));
-    }
-    const auto wide = [channels](const torch::Tensor& tensor) {
-      return tensor.view({1, channels, 1, 1});
-    };
-    torch::Tensor y =
-        (x - wide(mean)) * wide((square / count + options.eps()).rsqrt());
-    if (weight.defined()) {
-      y = y * wide(weight) + wide(bias);
-    }
-    return y.to(input.scalar_type());
-  }
-
   Group group_;
 };
 
