@@ -571,8 +571,16 @@ std::vector<Tensor> buffers(const Group& group) {
 std::vector<Tensor> sync_batch_norm(const Group& group) {
   SyncBatchNorm2d norm(nn::BatchNormOptions(2).momentum(0.3), group);
   const Tensor all = samples_to_normalize();
-  return normalized(
-      norm, group.rank() == 0 ? all.narrow(0, 0, 1) : all.narrow(0, 1, 3));
+  const Tensor part =
+      group.rank() == 0 ? all.narrow(0, 0, 1) : all.narrow(0, 1, 3);
+  // LibTorch's own module, by a call in place of its forward.
+  nn::BatchNorm2d plain(2);
+  SyncBatchNorm2d fresh(nn::BatchNormOptions(2), group);
+  CHECK(close(
+      cyborg::train::sync_batch_norm(*plain, part, group), fresh(part), 0));
+  CHECK(close(plain->running_var, fresh->running_var, 0));
+  CHECK(plain->num_batches_tracked.item<int64_t>() == 1);
+  return normalized(norm, part);
 }
 
 /// What rank 0 says when rank 1 does `last` instead of its second exchange.
