@@ -3,6 +3,7 @@
 
 #include "catch.hpp"
 #include "pictures.hpp"
+#include "programs.hpp"
 #include "support.hpp"
 
 #include <common/scoring.hpp>
@@ -18,7 +19,6 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
-#include <cstdio>
 #include <cstdlib>
 #include <string>
 #include <thread>
@@ -29,7 +29,9 @@
 
 namespace {
 
-using cyborg::train::NamedTensors;
+using programs_test::end_of;
+using programs_test::same;
+using programs_test::same_checkpoints;
 using support::contains;
 using support::error_of;
 
@@ -80,25 +82,8 @@ programs::Request request_for(const std::string& table) {
   return request;
 }
 
-/// Starts the program as a user does.
-pid_t start(const std::vector<std::string>& arguments) {
-  const pid_t child = fork();
-  if (child == 0) {
-    std::vector<char*> words = {const_cast<char*>(CYBORG_TRAIN)};
-    for (const auto& each : arguments) {
-      words.push_back(const_cast<char*>(each.c_str()));
-    }
-    words.push_back(nullptr);
-    execv(words[0], words.data());
-    _exit(127);
-  }
-  return child;
-}
-
-int end_of(pid_t child) {
-  int status = 0;
-  waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+pid_t start_train(const std::vector<std::string>& arguments) {
+  return programs_test::start(CYBORG_TRAIN, arguments);
 }
 
 std::vector<std::string> command(
@@ -112,37 +97,18 @@ std::vector<std::string> command(
           "--save-every", "2",          "--out",       out};
 }
 
-bool same(const NamedTensors& a, const NamedTensors& b) {
-  bool equal = a.size() == b.size();
-  for (size_t i = 0; equal && i < a.size(); ++i) {
-    equal = a[i].first == b[i].first && at::equal(a[i].second, b[i].second);
-  }
-  return equal;
-}
-
-bool same_checkpoints(const std::string& a, const std::string& b) {
-  const auto one = cyborg::train::load_checkpoint(a);
-  const auto two = cyborg::train::load_checkpoint(b);
-  bool equal = one.tensors.size() == two.tensors.size() &&
-               one.texts.at("place") == two.texts.at("place");
-  for (const auto& [name, tensors] : one.tensors) {
-    equal = equal && same(tensors, two.tensors.at(name));
-  }
-  return equal;
-}
-
 }  // namespace
 
 TEST_CASE(
     "A training that was killed ends as one that was not", "[train][slow]") {
   const pictures::Folder folder;
   const auto table = write_table(folder);
-  REQUIRE(end_of(start(command(table, folder / "whole"))) == 0);
+  REQUIRE(end_of(start_train(command(table, folder / "whole"))) == 0);
 
   auto arguments = command(table, folder / "killed");
   int kills = 0;
   for (int wait = 40; wait <= 4000; wait *= 3) {
-    const auto child = start(arguments);
+    const auto child = start_train(arguments);
     // Not before there is something to go on with, or it gave up.
     while (!std::filesystem::exists(folder / "killed/last.pt") &&
            waitpid(child, nullptr, WNOHANG) == 0) {
@@ -155,7 +121,7 @@ TEST_CASE(
                  "1",        "--quiet", "--save-every",    "2"};
   }
   CHECK(kills > 0);
-  REQUIRE(end_of(start(arguments)) == 0);
+  REQUIRE(end_of(start_train(arguments)) == 0);
   CHECK(same_checkpoints(folder / "whole/last.pt", folder / "killed/last.pt"));
   CHECK(same_checkpoints(folder / "whole/best.pt", folder / "killed/best.pt"));
   CHECK(
@@ -270,27 +236,6 @@ TEST_CASE("A row of the demo can be trained again", "[train][demo]") {
       expected.clean.front());
 }
 
-TEST_CASE("Every option is in docs/train.md", "[train]") {
-  const auto docs = cyborg::data::read_file(CYBORG_SOURCE_DIR "/docs/train.md");
-  std::string help;
-  FILE* pipe = popen(CYBORG_TRAIN " --help", "r");
-  REQUIRE(pipe != nullptr);
-  for (int c = std::fgetc(pipe); c != EOF; c = std::fgetc(pipe)) {
-    help += static_cast<char>(c);
-  }
-  CHECK(pclose(pipe) == 0);
-  int options = 0;
-  for (size_t at = help.find(" --"); at != std::string::npos;
-       at = help.find(" --", at + 1)) {
-    const auto end = help.find_first_of(" =:\n", at + 1);
-    const auto flag = help.substr(at + 1, end - at - 1);
-    INFO(flag);
-    CHECK(contains(docs, "`" + flag));
-    ++options;
-  }
-  CHECK(options > 45);
-}
-
 TEST_CASE("What cannot be trained on is said", "[train]") {
   const pictures::Folder folder;
   const auto table = write_table(folder);
@@ -355,5 +300,22 @@ TEST_CASE("What cannot be trained on is said", "[train]") {
     request.settings.skip_unreadable = true;
     request.settings.epochs = 1;
     CHECK(programs::Trainer(request).run().log.front()["pictures"] == 47);
+  }
+  SECTION("the first picture, by a training that is stopped behind it") {
+    folder.write("p0.png", "not a picture");
+    request.settings.skip_unreadable = true;
+    request.settings.batch = 1;  // a batch of which nothing is left
+    request.settings.epochs = 1;
+    request.out = folder / "whole";
+    const auto whole = programs::Trainer(request).run();
+    CHECK(whole.place.step == 47);
+    request.out = folder / "stopped";
+    for (const int64_t stop : {20, 40, 0}) {
+      request.stop_after = stop;
+      programs::Trainer(request).run();
+      request.resume = true;
+    }
+    CHECK(
+        same_checkpoints(folder / "whole/last.pt", folder / "stopped/last.pt"));
   }
 }

@@ -154,21 +154,6 @@ class Autocast {
   bool on_;
 };
 
-torch::Device device_named(const std::string& name) {
-  torch::Device device = torch::kCPU;
-  try {
-    device = torch::Device(name);
-  } catch (const c10::Error&) {
-    throw std::invalid_argument(
-        "--device: expected cpu, cuda or cuda:N, got \"" + name + "\"");
-  }
-  if (device.is_cuda() && !at::hasCUDA()) {
-    throw std::invalid_argument(
-        "--device " + name + ": this LibTorch or this machine has no CUDA");
-  }
-  return device;
-}
-
 /// Of the order of the pictures; the demo's own for its network, so that one
 /// of its trainings can be done again.
 uint64_t order_seed(const Settings& s) {
@@ -230,7 +215,7 @@ void Trainer::begin() {
     fmt::print(stderr, "warning: {}\n", warning);
   }
   network_ = std::make_unique<Network>(
-      settings_, classes, dataset_of(rows_, settings_).get(0).data);
+      settings_, classes, [this] { return first_picture(rows_, settings_); });
   if (!settings_.weights.empty()) {
     const auto note = load_weights(*network_, settings_.weights);
     if (!note.empty()) {
@@ -357,18 +342,18 @@ bool Trainer::train_epoch(TrainingSet& pictures, Loader& loader) {
   pictures.epoch(static_cast<uint64_t>(place_.epoch));
   loader.epoch(static_cast<uint64_t>(place_.epoch));
   loader.skip(static_cast<size_t>(place_.batch));
+  int64_t group = 0;    // batches that make the next step
+  int64_t pending = 0;  // those of them that are done
   for (auto& batch : loader) {
-    const int64_t within = place_.batch % settings_.accumulate;
-    if (within == 0) {
+    if (pending == 0) {
+      // The last group of an epoch may be smaller.
+      group = std::min(settings_.accumulate, batches - place_.batch);
       optimizer_->zero_grad();
       cyborg::train::set_learning_rate(
           *optimizer_, cyborg::train::learning_rate(
                            place_.epoch, std::min(place_.batch, batches - 1),
                            batches, schedule(settings_)));
     }
-    // The last group of an epoch may be smaller.
-    const int64_t group =
-        std::min(settings_.accumulate, batches - place_.batch + within);
     const auto terms = loss_of(batch);
     const auto total = terms.total.item<double>();
     if (!std::isfinite(total)) {
@@ -384,17 +369,19 @@ bool Trainer::train_epoch(TrainingSet& pictures, Loader& loader) {
         static_cast<double>(annotated) * terms.saliency.item<double>();
     place_.annotated += annotated;
     place_.pictures += count;
-    ++place_.batch;
+    const auto position = static_cast<int64_t>(loader.position());
     progress.add(
-        1,
+        position - place_.batch,
         fmt::format(
             "{:.0f} images/s, loss {:.4f}",
             static_cast<double>(place_.pictures - before) / progress.seconds(),
             place_.total / static_cast<double>(place_.pictures)));
-    if (within + 1 < group) {
+    place_.batch = position;
+    if (++pending < group) {
       continue;
     }
     step_optimizer();
+    pending = 0;
     const bool enough =
         request_.stop_after > 0 && place_.step >= request_.stop_after;
     const bool last = place_.batch >= batches;
@@ -408,6 +395,9 @@ bool Trainer::train_epoch(TrainingSet& pictures, Loader& loader) {
         place_.step % request_.save_every == 0) {
       save("last.pt");
     }
+  }
+  if (pending > 0) {  // what would have followed could not be read
+    step_optimizer();
   }
   if (place_.pictures == 0) {
     throw std::runtime_error(
@@ -589,7 +579,8 @@ void Trainer::log(const json& record) {
 
 void Trainer::not_finite(const Loader& loader) const {
   const auto order = loader.order(static_cast<uint64_t>(place_.epoch));
-  const auto begin = static_cast<size_t>(place_.batch * settings_.batch);
+  const auto batch = static_cast<int64_t>(loader.position());
+  const auto begin = static_cast<size_t>((batch - 1) * settings_.batch);
   std::string names;
   for (size_t i = begin;
        i < std::min(order.size(), begin + static_cast<size_t>(settings_.batch));
@@ -599,7 +590,7 @@ void Trainer::not_finite(const Loader& loader) const {
   throw std::runtime_error(fmt::format(
       "the loss is not finite in epoch {}, batch {}: a smaller --lr or --clip "
       "may help. The last checkpoint is kept. The pictures of the batch:{}",
-      place_.epoch + 1, place_.batch + 1, names));
+      place_.epoch + 1, batch, names));
 }
 
 void Trainer::say(const std::string& line) const {
