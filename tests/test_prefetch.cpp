@@ -254,6 +254,19 @@ TEST_CASE("Batches without a sample are left out", "[data][prefetch]") {
     Prefetcher loader(source, PrefetchOptions().batch_size(2).workers(workers));
     CHECK(
         epoch_of(loader) == std::vector<std::vector<int64_t>>{{2, 3}, {6, 7}});
+    // They count where the place in the epoch is told.
+    std::vector<size_t> positions;
+    for (auto& batch : loader) {
+      CHECK(batch.data.defined());
+      positions.push_back(loader.position());
+    }
+    CHECK(positions == std::vector<size_t>{2, 4});
+    CHECK(loader.position() == 5);
+    loader.skip(2);
+    for (auto& batch : loader) {
+      CHECK(batch.data[0].template item<int64_t>() == 6);
+      CHECK(loader.position() == 4);
+    }
   }
 }
 

@@ -3,6 +3,7 @@
 
 #include "catch.hpp"
 #include "pictures.hpp"
+#include "programs.hpp"
 #include "support.hpp"
 
 #include <common/scoring.hpp>
@@ -18,13 +19,11 @@
 #include <algorithm>
 #include <chrono>
 #include <csignal>
-#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include <sys/wait.h>
@@ -32,7 +31,9 @@
 
 namespace {
 
-using cyborg::train::NamedTensors;
+using programs_test::end_of;
+using programs_test::same;
+using programs_test::same_checkpoints;
 using support::contains;
 using support::error_of;
 
@@ -83,35 +84,8 @@ programs::Request request_for(const std::string& table) {
   return request;
 }
 
-using Variables = std::vector<std::pair<std::string, std::string>>;
-
-/// Starts the program as a user does; `errors`, a file for what it complains.
-pid_t start(
-    const std::vector<std::string>& arguments, const Variables& variables = {},
-    const std::string& errors = "") {
-  const pid_t child = fork();
-  if (child == 0) {
-    for (const auto& [name, value] : variables) {
-      setenv(name.c_str(), value.c_str(), 1);
-    }
-    if (!errors.empty() && freopen(errors.c_str(), "a", stderr) == nullptr) {
-      _exit(126);
-    }
-    std::vector<char*> words = {const_cast<char*>(CYBORG_TRAIN)};
-    for (const auto& each : arguments) {
-      words.push_back(const_cast<char*>(each.c_str()));
-    }
-    words.push_back(nullptr);
-    execv(words[0], words.data());
-    _exit(127);
-  }
-  return child;
-}
-
-int end_of(pid_t child) {
-  int status = 0;
-  waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+pid_t start_train(const std::vector<std::string>& arguments) {
+  return programs_test::start(CYBORG_TRAIN, arguments);
 }
 
 std::vector<std::string> command(
@@ -125,37 +99,18 @@ std::vector<std::string> command(
           "--save-every", "2",          "--out",       out};
 }
 
-bool same(const NamedTensors& a, const NamedTensors& b) {
-  bool equal = a.size() == b.size();
-  for (size_t i = 0; equal && i < a.size(); ++i) {
-    equal = a[i].first == b[i].first && at::equal(a[i].second, b[i].second);
-  }
-  return equal;
-}
-
-bool same_checkpoints(const std::string& a, const std::string& b) {
-  const auto one = cyborg::train::load_checkpoint(a);
-  const auto two = cyborg::train::load_checkpoint(b);
-  bool equal = one.tensors.size() == two.tensors.size() &&
-               one.texts.at("place") == two.texts.at("place");
-  for (const auto& [name, tensors] : one.tensors) {
-    equal = equal && same(tensors, two.tensors.at(name));
-  }
-  return equal;
-}
-
 }  // namespace
 
 TEST_CASE(
     "A training that was killed ends as one that was not", "[train][slow]") {
   const pictures::Folder folder;
   const auto table = write_table(folder);
-  REQUIRE(end_of(start(command(table, folder / "whole"))) == 0);
+  REQUIRE(end_of(start_train(command(table, folder / "whole"))) == 0);
 
   auto arguments = command(table, folder / "killed");
   int kills = 0;
   for (int wait = 40; wait <= 4000; wait *= 3) {
-    const auto child = start(arguments);
+    const auto child = start_train(arguments);
     // Not before there is something to go on with, or it gave up.
     while (!std::filesystem::exists(folder / "killed/last.pt") &&
            waitpid(child, nullptr, WNOHANG) == 0) {
@@ -168,7 +123,7 @@ TEST_CASE(
                  "1",        "--quiet", "--save-every",    "2"};
   }
   CHECK(kills > 0);
-  REQUIRE(end_of(start(arguments)) == 0);
+  REQUIRE(end_of(start_train(arguments)) == 0);
   CHECK(same_checkpoints(folder / "whole/last.pt", folder / "killed/last.pt"));
   CHECK(same_checkpoints(folder / "whole/best.pt", folder / "killed/best.pt"));
   CHECK(
@@ -219,8 +174,8 @@ std::vector<pid_t> start_two(
   ++port;
   std::vector<pid_t> children;
   for (const char* rank : {"0", "1"}) {
-    children.push_back(start(
-        arguments,
+    children.push_back(programs_test::start(
+        CYBORG_TRAIN, arguments,
         {{"RANK", rank},
          {"WORLD_SIZE", "2"},
          {"MASTER_ADDR", "127.0.0.1"},
@@ -290,7 +245,7 @@ TEST_CASE(
         folder / out,
         "--sync-batch-norm"};
   };
-  REQUIRE(end_of(start(words("one", "8"))) == 0);
+  REQUIRE(end_of(start_train(words("one", "8"))) == 0);
   REQUIRE(ends_of(start_two(words("two", "4"))) == kBothWell);
   const auto one = log_of(folder / "one"), two = log_of(folder / "two");
   REQUIRE(one.size() == 2);
@@ -351,7 +306,7 @@ TEST_CASE(
   const std::vector<std::string> rest{"--resume",     "--out", out,
                                       "--threads",    "1",     "--quiet",
                                       "--save-every", "2"};
-  CHECK(end_of(start(rest)) == 2);  // of two processes, which is said
+  CHECK(end_of(start_train(rest)) == 2);  // of two processes, which is said
   REQUIRE(ends_of(start_two(rest)) == kBothWell);
   CHECK(same_checkpoints(folder / "whole/last.pt", out + "/last.pt"));
   CHECK(
@@ -393,15 +348,19 @@ TEST_CASE(
 
 #else
 
-TEST_CASE("A program for one process ends", "[train][distributed]") {
+TEST_CASE("A program for one process says so", "[train][distributed]") {
   const pictures::Folder folder;
-  const auto table = write_table(folder);
-  CHECK(
-      end_of(start(
-          command(table, folder / "run"), {{"RANK", "0"},
-                                           {"WORLD_SIZE", "2"},
-                                           {"MASTER_ADDR", "127.0.0.1"},
-                                           {"MASTER_PORT", "29500"}})) == 2);
+  const auto child = programs_test::start(
+      CYBORG_TRAIN, command(write_table(folder), folder / "run"),
+      {{"RANK", "0"},
+       {"WORLD_SIZE", "2"},
+       {"MASTER_ADDR", "127.0.0.1"},
+       {"MASTER_PORT", "29500"}},
+      folder / "errors");
+  CHECK(end_of(child) == 2);
+  CHECK(contains(
+      cyborg::data::read_file(folder / "errors"),
+      "WORLD_SIZE is 2, and this program was built for one process"));
   CHECK(!std::filesystem::exists(folder / "run"));
 }
 
@@ -483,27 +442,6 @@ TEST_CASE("A row of the demo can be trained again", "[train][demo]") {
       expected.clean.front());
 }
 
-TEST_CASE("Every option is in docs/train.md", "[train]") {
-  const auto docs = cyborg::data::read_file(CYBORG_SOURCE_DIR "/docs/train.md");
-  std::string help;
-  FILE* pipe = popen(CYBORG_TRAIN " --help", "r");
-  REQUIRE(pipe != nullptr);
-  for (int c = std::fgetc(pipe); c != EOF; c = std::fgetc(pipe)) {
-    help += static_cast<char>(c);
-  }
-  CHECK(pclose(pipe) == 0);
-  int options = 0;
-  for (size_t at = help.find(" --"); at != std::string::npos;
-       at = help.find(" --", at + 1)) {
-    const auto end = help.find_first_of(" =:\n", at + 1);
-    const auto flag = help.substr(at + 1, end - at - 1);
-    INFO(flag);
-    CHECK(contains(docs, "`" + flag));
-    ++options;
-  }
-  CHECK(options > 45);
-}
-
 TEST_CASE("What cannot be trained on is said", "[train]") {
   const pictures::Folder folder;
   const auto table = write_table(folder);
@@ -568,5 +506,22 @@ TEST_CASE("What cannot be trained on is said", "[train]") {
     request.settings.skip_unreadable = true;
     request.settings.epochs = 1;
     CHECK(programs::Trainer(request).run().log.front()["pictures"] == 47);
+  }
+  SECTION("the first picture, by a training that is stopped behind it") {
+    folder.write("p0.png", "not a picture");
+    request.settings.skip_unreadable = true;
+    request.settings.batch = 1;  // a batch of which nothing is left
+    request.settings.epochs = 1;
+    request.out = folder / "whole";
+    const auto whole = programs::Trainer(request).run();
+    CHECK(whole.place.step == 47);
+    request.out = folder / "stopped";
+    for (const int64_t stop : {20, 40, 0}) {
+      request.stop_after = stop;
+      programs::Trainer(request).run();
+      request.resume = true;
+    }
+    CHECK(
+        same_checkpoints(folder / "whole/last.pt", folder / "stopped/last.pt"));
   }
 }

@@ -9,6 +9,7 @@
 
 #include <cyborg/data/file.hpp>
 
+#include <ATen/Context.h>
 #include <torch/nn/init.h>
 
 #include <algorithm>
@@ -48,14 +49,30 @@ const std::vector<std::string>& network_names() {
   return names;
 }
 
+torch::Device device_named(const std::string& name) {
+  torch::Device device = torch::kCPU;
+  try {
+    device = torch::Device(name);
+  } catch (const c10::Error&) {
+    throw std::invalid_argument(
+        "--device: expected cpu, cuda or cuda:N, got \"" + name + "\"");
+  }
+  if (device.is_cuda() && !at::hasCUDA()) {
+    throw std::invalid_argument(
+        "--device " + name + ": this LibTorch or this machine has no CUDA");
+  }
+  return device;
+}
+
 Network::Network(
-    const Settings& settings, int64_t classes, const torch::Tensor& picture) {
+    const Settings& settings, int64_t classes,
+    const std::function<torch::Tensor()>& picture) {
   torch::manual_seed(settings.seed);
   if (settings.model.empty()) {
     make_native(settings, classes);
   } else {
     load_script(settings);
-    fit_head(classes, picture);
+    fit_head(classes, picture());
   }
 }
 
@@ -188,8 +205,9 @@ torch::Tensor Network::forward(const torch::Tensor& images) {
   return out.toTensor();
 }
 
-std::unique_ptr<cyborg::CamHook> Network::hook(const std::string& layer) {
-  const auto options = cyborg::CamHookOptions().layer(layer);
+std::unique_ptr<cyborg::CamHook> Network::hook(
+    const std::string& layer, cyborg::CamMethod method) {
+  const auto options = cyborg::CamHookOptions().layer(layer).method(method);
   return script_ ? std::make_unique<cyborg::CamHook>(*script_, options)
                  : std::make_unique<cyborg::CamHook>(*native_.ptr(), options);
 }

@@ -29,9 +29,10 @@ class Network {
  public:
   /// The one that `settings` name, with fresh weights drawn from their seed
   /// (a TorchScript file: its own, and a new head where it has another number
-  /// of classes). `picture` [C, H, W] is one as the network will see.
+  /// of classes; `picture` then gives one [C, H, W] as it will see).
   Network(
-      const Settings& settings, int64_t classes, const torch::Tensor& picture);
+      const Settings& settings, int64_t classes,
+      const std::function<torch::Tensor()>& picture);
 
   /// The one of a checkpoint: `settings`' architecture, or the TorchScript
   /// module whose bytes [N] it holds, with the weights `state`.
@@ -46,8 +47,10 @@ class Network {
   /// Shapes: images [B, C, H, W] -> logits [B, K].
   torch::Tensor forward(const torch::Tensor& images);
 
-  /// Watches the network; `layer` as `CamHookOptions::layer`.
-  std::unique_ptr<cyborg::CamHook> hook(const std::string& layer);
+  /// Watches the network; `layer` and `method` as in `CamHookOptions`.
+  std::unique_ptr<cyborg::CamHook> hook(
+      const std::string& layer,
+      cyborg::CamMethod method = cyborg::CamMethod::kAuto);
 
   /// Parameters, then buffers, with torchvision's names for native networks.
   cyborg::train::NamedTensors state() const;
@@ -67,6 +70,10 @@ class Network {
   torch::nn::AnyModule native_;
   std::unique_ptr<torch::jit::Module> script_;
 };
+
+/// cpu, cuda, cuda:1, ...
+/// Throws: `std::invalid_argument` for another name, or without CUDA.
+torch::Device device_named(const std::string& name);
 
 /// The names that `Settings::network` may have.
 const std::vector<std::string>& network_names();

@@ -67,6 +67,23 @@ data::PictureDataset dataset_of(
                                        : data::OnError::kStop));
 }
 
+torch::Tensor first_picture(
+    const std::vector<data::Row>& rows, const Settings& settings) {
+  auto unmapped = rows;
+  for (auto& row : unmapped) {
+    row.saliency.clear();
+  }
+  auto pictures = dataset_of(std::move(unmapped), settings);
+  for (size_t i = 0; settings.skip_unreadable && i < rows.size(); ++i) {
+    try {
+      return pictures.get(i).data;
+    } catch (const data::FileError&) {
+      continue;
+    }
+  }
+  return pictures.get(0).data;
+}
+
 TrainingSet training_set(
     std::vector<data::Row> rows, const Settings& settings) {
   auto plain = settings;  // pictures in [0, 1], until the colours are changed

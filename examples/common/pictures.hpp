@@ -8,7 +8,8 @@
 #include <cyborg/data/dataset.hpp>
 #include <cyborg/data/table.hpp>
 
-#include <filesystem>
+#include <torch/types.h>
+
 #include <string>
 #include <vector>
 
@@ -23,7 +24,13 @@ cyborg::data::Table read_pictures(const Settings& settings);
 cyborg::data::PictureDataset dataset_of(
     std::vector<cyborg::data::Row> rows, const Settings& settings);
 
-/// The same for training, with `settings`' augmentation.
+/// The first picture [C, H, W] of them that can be read.
+/// Throws: `cyborg::data::FileError` of the first one, where none can be or
+/// unreadable ones are not to be skipped.
+torch::Tensor first_picture(
+    const std::vector<cyborg::data::Row>& rows, const Settings& settings);
+
+/// The data set for training, with `settings`' augmentation.
 using TrainingSet = cyborg::data::Augmented<cyborg::data::PictureDataset>;
 TrainingSet training_set(
     std::vector<cyborg::data::Row> rows, const Settings& settings);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "program.hpp"
 
+#include "checkpoint.hpp"
 #include "measures.hpp"
 #include "report.hpp"
 #include "scores.hpp"
@@ -14,6 +15,7 @@
 #include <exception>
 #include <filesystem>
 #include <sstream>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,6 +31,8 @@ constexpr int kWrongInput = 2;
 struct Arguments {
   std::vector<std::string> files;
   Question question;
+  Pictures pictures;
+  fs::path scores;
   fs::path csv;
   fs::path json;
   fs::path html;
@@ -52,7 +56,8 @@ void check_outputs(const Arguments& arguments) {
   for (const auto& file : arguments.files) {
     taken.push_back(fs::weakly_canonical(fs::absolute(file)));
   }
-  for (const auto& out : {arguments.csv, arguments.json, arguments.html}) {
+  for (const auto& out :
+       {arguments.scores, arguments.csv, arguments.json, arguments.html}) {
     if (out.empty()) {
       continue;
     }
@@ -72,10 +77,38 @@ void check_outputs(const Arguments& arguments) {
   }
 }
 
+/// The scores of one file, a table or a checkpoint, and, of the latter, the
+/// table's text.
+ScoresTable scores_of(
+    const Arguments& arguments, const std::string& file, std::string* csv) {
+  if (!is_checkpoint(file)) {
+    if (!arguments.pictures.data.empty() || !arguments.scores.empty()) {
+      throw cyborg::data::FileError(
+          "evaluate", file,
+          "holds scores already: --data and --scores are for checkpoints");
+    }
+    return read_scores(file);
+  }
+  std::vector<std::string> splits = {arguments.question.split};
+  if (arguments.question.threshold_from != splits.front()) {
+    splits.push_back(arguments.question.threshold_from);
+  }
+  auto scored = score_checkpoint(file, arguments.pictures, splits);
+  auto table = parse_scores(scored.csv, file);
+  table.classes = scored.classes;
+  table.notes = scored.notes;
+  *csv = std::move(scored.csv);
+  return table;
+}
+
 void write_outputs(
-    const Arguments& arguments, const std::vector<RunResult>& runs) {
+    const Arguments& arguments, const std::vector<RunResult>& runs,
+    const std::string& scores) {
   const auto& question = arguments.question;
   std::vector<std::pair<fs::path, std::string>> outputs;
+  if (!arguments.scores.empty()) {
+    outputs.emplace_back(arguments.scores, scores);
+  }
   if (!arguments.csv.empty()) {
     outputs.emplace_back(arguments.csv, to_csv(runs));
   }
@@ -93,12 +126,19 @@ void write_outputs(
 
 std::string run(const Arguments& arguments) {
   check_outputs(arguments);
+  if (!arguments.scores.empty() && arguments.files.size() != 1) {
+    throw cyborg::data::FileError(
+        "evaluate", arguments.scores,
+        "--scores writes those of one checkpoint: name one");
+  }
   std::vector<RunResult> runs;
+  std::string scores;
   for (const auto& file : arguments.files) {
-    runs.push_back(judge(read_scores(file), arguments.question));
+    runs.push_back(
+        judge(scores_of(arguments, file, &scores), arguments.question));
   }
   check_runs(runs);
-  write_outputs(arguments, runs);
+  write_outputs(arguments, runs, scores);
   return to_text(runs);
 }
 
@@ -108,18 +148,21 @@ Outcome program(int argc, const char* const* argv) {
   Arguments arguments;
   auto& question = arguments.question;
   CLI::App app(
-      "Measures of a classifier from files of scores. Each file is one run: "
-      "CSV with a first line that names the columns, path,split,class,label "
-      "and score (probability of label 1, in [0, 1]) or logit_0,logit_1,..., "
-      "and, if known, attack,group,subject.\n"
+      "Measures of a classifier. Each file is one run: a checkpoint of "
+      "`train`, "
+      "which is run over pictures, or a CSV of scores with a first line that "
+      "names the columns, path,split,class,label and score (probability of "
+      "label 1, in [0, 1]) or logit_0,logit_1,..., and, if known, "
+      "attack,group,subject.\n"
       "Two classes: ROC, EER, APCER, BPCER and accuracies at a threshold "
       "(score >= threshold is positive). More: accuracies, and the AUC of "
       "each class against the rest.");
-  app.add_option("files", arguments.files, "files of scores, one a run")
+  app.add_option(
+         "files", arguments.files, "checkpoints or files of scores, one a run")
       ->required();
   app.add_option("--split", question.split, "the rows that are judged")
       ->capture_default_str();
-  auto* from =
+  auto* threshold =
       app.add_option(
              "--threshold-from", question.threshold_from,
              "where the threshold is chosen: a split (at equal errors there), "
@@ -143,6 +186,35 @@ Outcome program(int argc, const char* const* argv) {
       ->allow_extra_args(false)
       ->check(CLI::Range(0.0, 1.0))
       ->default_str(fmt::format("{}", fmt::join(question.fpr, ",")));
+  auto& pictures = arguments.pictures;
+  const auto from = [](int64_t least) {
+    return CLI::Range(least, int64_t{1} << 20);
+  };
+  app.add_option(
+         "--data", pictures.data,
+         "pictures for checkpoints, a CSV or a folder split/class/*.png")
+      ->default_str("those trained with");
+  app.add_flag(
+      "--skip-unreadable", pictures.skip_unreadable,
+      "leave out pictures that cannot be read, and list them");
+  app.add_option("--device", pictures.device, "cpu, cuda, cuda:1, ...")
+      ->capture_default_str();
+  app.add_option(
+         "--threads", pictures.threads,
+         "of LibTorch; 0: as many as there are cores")
+      ->check(from(0))
+      ->capture_default_str();
+  app.add_option(
+         "--workers", pictures.workers, "threads that decode pictures ahead")
+      ->check(from(0))
+      ->capture_default_str();
+  app.add_option("--batch", pictures.batch, "pictures in a batch")
+      ->check(from(1))
+      ->capture_default_str();
+  app.add_option(
+         "--scores", arguments.scores,
+         "file to write the scores of the one checkpoint to")
+      ->default_str("none");
   app.add_option("--csv", arguments.csv, "table to write, a line a run")
       ->default_str("none");
   app.add_option("--json", arguments.json, "results to write")
@@ -151,7 +223,7 @@ Outcome program(int argc, const char* const* argv) {
       ->default_str("none");
   try {
     app.parse(argc, argv);
-    question.threshold_asked = from->count() > 0;
+    question.threshold_asked = threshold->count() > 0;
     question.score_asked = score->count() > 0;
     return {0, run(arguments), ""};
   } catch (const CLI::ParseError& error) {
@@ -163,6 +235,8 @@ Outcome program(int argc, const char* const* argv) {
     return {
         kWrongInput, "",
         "evaluate: " + error.path() + ": " + error.reason() + "\n"};
+  } catch (const std::invalid_argument& error) {
+    return {kWrongInput, "", "evaluate: " + std::string(error.what()) + "\n"};
   } catch (const c10::Error& error) {
     return {
         1, "",

@@ -176,9 +176,13 @@ size_t class_count(
 }  // namespace
 
 ScoresTable read_scores(const std::filesystem::path& file) {
-  const Fail fail{file.string()};
-  const auto text =
-      cyborg::data::read_file(file, uint64_t{1} << 31, "evaluate");
+  return parse_scores(
+      cyborg::data::read_file(file, uint64_t{1} << 31, "evaluate"),
+      file.string());
+}
+
+ScoresTable parse_scores(const std::string& text, const std::string& name) {
+  const Fail fail{name};
   const auto records = cyborg::data::detail::parse_csv(text, fail);
   if (records.size() < 2) {
     fail(
@@ -190,9 +194,9 @@ ScoresTable read_scores(const std::filesystem::path& file) {
   const auto columns = named_columns(records[0], fail);
   const auto logits = logit_columns(columns);
   ScoresTable table;
-  table.name = file.string();
-  for (const auto& name : unused_columns(columns, logits.size())) {
-    table.notes.push_back("column \"" + name + "\" is not used");
+  table.name = name;
+  for (const auto& unused : unused_columns(columns, logits.size())) {
+    table.notes.push_back("column \"" + unused + "\" is not used");
   }
   std::map<int64_t, std::string> names;
   std::vector<size_t> lines;
@@ -205,8 +209,8 @@ ScoresTable read_scores(const std::filesystem::path& file) {
                            std::to_string(record.fields.size()) +
                            ": quote a field that holds a comma");
     }
-    const auto field = [&](const char* name) {
-      const auto at = columns.find(name);
+    const auto field = [&](const char* column) {
+      const auto at = columns.find(column);
       return at == columns.end() ? std::string() : record.fields[at->second];
     };
     ScoreRow row;

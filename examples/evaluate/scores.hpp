@@ -38,9 +38,10 @@ struct ScoresTable {
 /// `logit_1`, ..., or both; optional are `attack`, `group` and `subject`.
 /// Other columns are named in `notes`.
 ///
-/// All that follows works on the table: scores from elsewhere (a model that is
-/// run here, say) need a function that returns one, and nothing else.
 /// Throws: `cyborg::data::FileError` naming file and line.
 ScoresTable read_scores(const std::filesystem::path& file);
+
+/// The same from a text; `name` stands for the file.
+ScoresTable parse_scores(const std::string& text, const std::string& name);
 
 }  // namespace evaluate

@@ -154,21 +154,6 @@ class Autocast {
   bool on_;
 };
 
-torch::Device device_named(const std::string& name) {
-  torch::Device device = torch::kCPU;
-  try {
-    device = torch::Device(name);
-  } catch (const c10::Error&) {
-    throw std::invalid_argument(
-        "--device: expected cpu, cuda or cuda:N, got \"" + name + "\"");
-  }
-  if (device.is_cuda() && !at::hasCUDA()) {
-    throw std::invalid_argument(
-        "--device " + name + ": this LibTorch or this machine has no CUDA");
-  }
-  return device;
-}
-
 /// Of the order of the pictures; the demo's own for its network, so that one
 /// of its trainings can be done again.
 uint64_t order_seed(const Settings& s) {
@@ -232,7 +217,7 @@ void Trainer::begin() {
     warn(warning + "\n");
   }
   network_ = std::make_unique<Network>(
-      settings_, classes, dataset_of(rows_, settings_).get(0).data);
+      settings_, classes, [this] { return first_picture(rows_, settings_); });
   if (!settings_.weights.empty()) {
     const auto note = load_weights(*network_, settings_.weights);
     if (!note.empty()) {
@@ -379,18 +364,19 @@ bool Trainer::train_epoch(TrainingSet& pictures, Loader& loader) {
   pictures.epoch(static_cast<uint64_t>(place_.epoch));
   loader.epoch(static_cast<uint64_t>(place_.epoch));
   loader.skip(static_cast<size_t>(place_.batch));
+  int64_t group = 0;    // batches that make the next step
+  int64_t pending = 0;  // those of them that are done
   for (auto& batch : loader) {
-    const int64_t within = place_.batch % settings_.accumulate;
-    if (within == 0) {
+    if (pending == 0) {
+      // The last group of an epoch may be smaller.
+      group = std::min(settings_.accumulate, batches - place_.batch);
       optimizer_->zero_grad();
       cyborg::train::set_learning_rate(
           *optimizer_, cyborg::train::learning_rate(
                            place_.epoch, std::min(place_.batch, batches - 1),
                            batches, schedule(settings_)));
     }
-    // The last group of an epoch may be smaller.
-    const int64_t group =
-        std::min(settings_.accumulate, batches - place_.batch + within);
+    check_in_step(static_cast<int64_t>(loader.position()) - 1);
     auto terms = loss_of(batch);
     const auto count = batch.target.size(0);
     terms.total = ranks_.whole_batch(terms, count, settings_.alpha);
@@ -407,23 +393,25 @@ bool Trainer::train_epoch(TrainingSet& pictures, Loader& loader) {
       not_finite(loader, !std::isfinite(own));
     }
     ranks_.backward(
-        group == 1 ? terms.total : terms.total / group, within + 1 == group);
+        group == 1 ? terms.total : terms.total / group, pending + 1 == group);
     place_.total += sums[4] * sums[0];
     place_.classification += sums[1];
     place_.saliency += sums[2];
     place_.annotated += static_cast<int64_t>(sums[3]);
     place_.pictures += static_cast<int64_t>(sums[4]);
-    ++place_.batch;
+    const auto position = static_cast<int64_t>(loader.position());
     progress.add(
-        1,
+        position - place_.batch,
         fmt::format(
             "{:.0f} images/s, loss {:.4f}",
             static_cast<double>(place_.pictures - before) / progress.seconds(),
             place_.total / static_cast<double>(place_.pictures)));
-    if (within + 1 < group) {
+    place_.batch = position;
+    if (++pending < group) {
       continue;
     }
     step_optimizer();
+    pending = 0;
     const bool enough =
         request_.stop_after > 0 && place_.step >= request_.stop_after;
     const bool last = place_.batch >= batches;
@@ -437,6 +425,10 @@ bool Trainer::train_epoch(TrainingSet& pictures, Loader& loader) {
         place_.step % request_.save_every == 0) {
       save("last.pt");
     }
+  }
+  check_in_step(batches);
+  if (pending > 0) {  // what would have followed could not be read
+    step_optimizer();
   }
   if (place_.pictures == 0) {
     throw std::runtime_error(
@@ -633,7 +625,8 @@ void Trainer::not_finite(const Loader& loader, bool here) const {
         "the loss is not finite on another rank, which names the pictures");
   }
   const auto order = loader.share(static_cast<uint64_t>(place_.epoch));
-  const auto begin = static_cast<size_t>(place_.batch * settings_.batch);
+  const auto batch = static_cast<int64_t>(loader.position());
+  const auto begin = static_cast<size_t>((batch - 1) * settings_.batch);
   std::string names;
   for (size_t i = begin;
        i < std::min(order.size(), begin + static_cast<size_t>(settings_.batch));
@@ -643,7 +636,17 @@ void Trainer::not_finite(const Loader& loader, bool here) const {
   throw std::runtime_error(fmt::format(
       "the loss is not finite in epoch {}, batch {}: a smaller --lr or --clip "
       "may help. The last checkpoint is kept. The pictures of the batch:{}",
-      place_.epoch + 1, place_.batch + 1, names));
+      place_.epoch + 1, batch, names));
+}
+
+/// A batch that one of several processes leaves out, the others wait for.
+void Trainer::check_in_step(int64_t done) const {
+  if (ranks_.size() > 1 && done != place_.batch) {
+    throw std::runtime_error(fmt::format(
+        "no picture of batch {} can be read, of which several processes need "
+        "one each; --check says why",
+        place_.batch + 1));
+  }
 }
 
 /// Asked of any rank, so that all stop after the same step.

@@ -81,6 +81,7 @@ class Trainer {
   void save(const std::string& name) const;
   void log(const nlohmann::json& record);
   [[noreturn]] void not_finite(const Loader& loader, bool here) const;
+  void check_in_step(int64_t done) const;
   bool stop_asked() const;
   void say(const std::string& line) const;
   void warn(const std::string& line) const;

@@ -145,9 +145,10 @@ class Prefetcher {
     /// The end.
     Iterator() : inner_(nullptr), end_(nullptr) {}
 
-    explicit Iterator(Loader& loader)
+    Iterator(Loader& loader, std::shared_ptr<size_t> position)
         : inner_(std::make_shared<Inner>(loader.begin())),
-          end_(std::make_shared<Inner>(loader.end())) {
+          end_(std::make_shared<Inner>(loader.end())),
+          position_(std::move(position)) {
       settle([] {});
     }
 
@@ -171,12 +172,14 @@ class Prefetcher {
     void settle(First first) {
       try {
         first();
-        while (*inner_ != *end_ && !(**inner_).data.defined()) {
+        while (*inner_ != *end_) {
+          ++*position_;
+          if ((**inner_).data.defined()) {
+            return;
+          }
           ++*inner_;
         }
-        if (*inner_ == *end_) {
-          inner_ = nullptr;
-        }
+        inner_ = nullptr;
       } catch (const torch::data::WorkerException& error) {
         inner_ = nullptr;
         std::rethrow_exception(error.original_exception);
@@ -188,6 +191,7 @@ class Prefetcher {
 
     std::shared_ptr<Inner> inner_;
     std::shared_ptr<Inner> end_;
+    std::shared_ptr<size_t> position_;
   };
 
   /// Throws: `c10::ValueError` for a data set without a size, a batch size of
@@ -217,8 +221,9 @@ class Prefetcher {
   Iterator begin() {
     loader_ = nullptr;  // joins the threads of the last epoch
     auto rest = share(epoch_++);
+    *position_ = std::exchange(skip_, 0);
     const auto skipped =
-        std::min(std::exchange(skip_, 0) * options_.batch_size(), rest.size());
+        std::min(*position_ * options_.batch_size(), rest.size());
     rest.erase(
         rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(skipped));
     loader_ = std::make_unique<Loader>(
@@ -229,7 +234,7 @@ class Prefetcher {
             .max_jobs(options_.workers() == 0 ? 0 : options_.ahead())
             .enforce_ordering(true)
             .drop_last(options_.drop_last()));
-    return Iterator(*loader_);
+    return Iterator(*loader_, position_);
   }
 
   Iterator end() { return Iterator(); }
@@ -249,6 +254,10 @@ class Prefetcher {
 
   /// Leaves out so many batches at the beginning of the next epoch alone.
   void skip(size_t batches) noexcept { skip_ = batches; }
+
+  /// Batches of the epoch so far: the one in use, those before it, and among
+  /// them those left out. What `skip` needs to go on behind the one in use.
+  size_t position() const noexcept { return *position_; }
 
   /// The order of the samples in an epoch, those of all processes: the
   /// epoch-th permutation (from 0) that a generator with the seed draws.
@@ -305,6 +314,7 @@ class Prefetcher {
   size_t count_ = 0;
   uint64_t epoch_ = 0;
   size_t skip_ = 0;
+  std::shared_ptr<size_t> position_ = std::make_shared<size_t>(0);
   mutable at::Generator random_;  // has drawn `drawn_` permutations
   mutable uint64_t drawn_ = 0;
   mutable at::Tensor last_;

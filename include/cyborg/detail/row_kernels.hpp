@@ -32,6 +32,17 @@ CYBORG_INLINE void apply_mask(
   __builtin_memcpy(&x, &bits, sizeof(x));
 }
 
+/// Asks for memory ahead of a long row, to be read or written: the processor's
+/// own guess ends at every page. (Short rows gained nothing by it.)
+template <bool kWrite>
+CYBORG_INLINE void prefetch(const void* here) {
+  constexpr uintptr_t kAhead = 16384;
+  // A number, not a pointer: it may lie beyond the end.
+  __builtin_prefetch(
+      reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(here) + kAhead),
+      /*rw=*/kWrite ? 1 : 0);
+}
+
 /// Scaled sums of one vector a row, as many rows at once as it has lanes:
 /// `row(r, sum)` fills the vector.
 template <class L, class F>
@@ -119,6 +130,7 @@ CYBORG_INLINE void long_forward(
     unrolled<kRows>([&](auto r) CYBORG_INLINE_LAMBDA {
       std::decay_t<decltype(map)> x;
       load(x, rows + r * positions + p);
+      prefetch<false>(rows + r * positions + p);
       const Scalar factor = weight[r];
       map += factor * x;
       if constexpr (kPool) {
@@ -228,10 +240,12 @@ CYBORG_INLINE void long_backward(
       if constexpr (kDot) {
         X x;
         load(x, rows + r * positions + p);
+        prefetch<false>(rows + r * positions + p);
         sums[r].add(x * map);
       }
       if constexpr (kWrite) {
         const Scalar factor = weight[r];
+        prefetch<true>(grad + r * positions + p);
         X y = factor * map + shift[r];
         if constexpr (kAdd) {
           X before;

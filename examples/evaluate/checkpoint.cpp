@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "checkpoint.hpp"
+
+#include "../common/pictures.hpp"
+#include "../common/scoring.hpp"
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+
+#include <fstream>
+#include <utility>
+
+namespace evaluate {
+
+bool is_checkpoint(const std::filesystem::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  char first[2] = {};
+  stream.read(first, 2);
+  return stream && first[0] == 'P' && first[1] == 'K';  // a zip archive
+}
+
+CheckpointScores score_checkpoint(
+    const std::filesystem::path& file, const Pictures& pictures,
+    const std::vector<std::string>& splits) {
+  if (pictures.threads > 0) {
+    at::set_num_threads(static_cast<int>(pictures.threads));
+  }
+  const auto device = programs::device_named(pictures.device);
+  auto trained = programs::load_trained(file);
+  auto& settings = trained.settings;
+  if (!pictures.data.empty()) {
+    settings.data = pictures.data;
+    settings.saliency.clear();  // no map is read
+  }
+  settings.skip_unreadable |= pictures.skip_unreadable;
+  const auto table = programs::read_pictures(settings);
+  trained.network.to(device);
+  CheckpointScores out{"", settings.classes, table.warnings};
+  std::vector<programs::Scored> parts;
+  for (const auto& split : splits) {
+    if (!table.has(split)) {
+      continue;  // `judge` says so, where it needs it
+    }
+    parts.push_back(programs::score_pictures(
+        trained.network, table.rows_of(split), settings,
+        {device, static_cast<size_t>(pictures.workers),
+         static_cast<size_t>(pictures.batch)}));
+    const auto& skipped = parts.back().skipped;
+    for (const auto& one : skipped) {
+      out.notes.push_back("left out: " + one);
+    }
+  }
+  if (parts.empty()) {
+    throw cyborg::data::FileError(
+        "evaluate", table.name,
+        fmt::format("holds no rows of split {}", splits.front()));
+  }
+  out.csv = programs::scores_csv(parts);
+  return out;
+}
+
+}  // namespace evaluate

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "inputs.hpp"
+
+#include <cyborg/data/detail/picture_file.hpp>
+#include <cyborg/data/table.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <iterator>
+#include <map>
+#include <set>
+#include <utility>
+
+namespace explain {
+
+namespace {
+
+namespace data = cyborg::data;
+namespace fs = std::filesystem;
+
+data::Row loose(const fs::path& path) {
+  data::Row row;
+  row.path = path.string();
+  row.label = -1;
+  return row;
+}
+
+bool is_picture(const fs::path& path) {
+  return data::detail::promised_format(path.extension().string()) !=
+         data::detail::PictureFormat::kNone;
+}
+
+/// Whether pictures lie in it by split and class.
+bool has_splits(const fs::path& folder) {
+  for (const auto* split : {"train", "val", "test"}) {
+    if (fs::is_directory(folder / split)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+std::vector<data::Row> in_folder(const fs::path& folder) {
+  std::vector<data::Row> rows;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    if (entry.is_regular_file() && is_picture(entry.path())) {
+      rows.push_back(loose(entry.path()));
+    }
+  }
+  std::sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) {
+    return a.path < b.path;
+  });
+  return rows;
+}
+
+std::vector<data::Row> rows_of(const Inputs& inputs, const fs::path& path) {
+  const auto options = data::TableOptions().classes(inputs.classes);
+  const bool folder = fs::is_directory(path);
+  if (folder && !has_splits(path)) {
+    return in_folder(path);
+  }
+  if (!folder && is_picture(path)) {
+    return {loose(path)};
+  }
+  auto rows = (folder ? data::read_folders(path, options)
+                      : data::read_table(path, options))
+                  .rows;
+  if (!inputs.split.empty()) {
+    rows.erase(
+        std::remove_if(
+            rows.begin(), rows.end(),
+            [&](const auto& row) { return row.split != inputs.split; }),
+        rows.end());
+  }
+  return rows;
+}
+
+}  // namespace
+
+std::vector<data::Row> find_pictures(const Inputs& inputs) {
+  data::Table table;
+  for (const auto& path : inputs.paths) {
+    auto rows = rows_of(inputs, path);
+    if (rows.empty()) {
+      throw data::FileError(
+          "explain", path,
+          inputs.split.empty() ? "holds no pictures"
+                               : "holds no pictures of split " + inputs.split);
+    }
+    std::move(rows.begin(), rows.end(), std::back_inserter(table.rows));
+  }
+  data::detail::find_maps(
+      table, data::TableOptions().saliency(inputs.saliency), "explain");
+  return std::move(table.rows);
+}
+
+std::vector<std::string> names_of(const std::vector<data::Row>& rows) {
+  std::vector<fs::path> rest;
+  std::vector<std::string> names;
+  for (const auto& row : rows) {
+    rest.push_back(fs::path(row.path).parent_path());
+    names.push_back(fs::path(row.path).stem().string());
+  }
+  for (bool longer = true; longer;) {
+    longer = false;
+    std::map<std::string, int> count;
+    for (const auto& name : names) {
+      ++count[name];
+    }
+    for (size_t i = 0; i < names.size(); ++i) {
+      const auto folder = rest[i].filename().string();
+      if (count[names[i]] > 1 && !folder.empty()) {
+        names[i] = folder + "_" + names[i];
+        rest[i] = rest[i].parent_path();
+        longer = true;
+      }
+    }
+  }
+  // One picture twice, or a.png beside a.jpg.
+  std::set<std::string> taken(names.begin(), names.end());
+  std::set<std::string> used;
+  for (auto& name : names) {
+    const auto first = name;
+    for (int i = 2; !used.insert(name).second; ++i) {
+      do {
+        name = first + "_" + std::to_string(i);
+      } while (taken.count(name) > 0 && ++i > 0);
+    }
+  }
+  return names;
+}
+
+}  // namespace explain
