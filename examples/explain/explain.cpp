@@ -10,6 +10,7 @@
 #include <cyborg/data/image.hpp>
 #include <cyborg/data/prefetch.hpp>
 #include <cyborg/human/maps.hpp>
+#include <cyborg/measure/overlap.hpp>
 #include <cyborg/measure/saliency.hpp>
 
 #include <fmt/format.h>
