@@ -13,6 +13,7 @@ set(CYBORG_HEADERS
     include/cyborg/data/dataset.hpp
     include/cyborg/data/detail/csv.hpp
     include/cyborg/data/detail/picture_file.hpp
+    include/cyborg/data/detail/standardize.hpp
     include/cyborg/data/detail/stb.hpp
     include/cyborg/data/detail/table_checks.hpp
     include/cyborg/data/example.hpp
@@ -53,8 +54,10 @@ set(CYBORG_HEADERS
     include/cyborg/loss.hpp
     include/cyborg/measure/attack_detection.hpp
     include/cyborg/measure/detail/class_scores.hpp
+    include/cyborg/measure/detail/map_pixels.hpp
     include/cyborg/measure/detection.hpp
     include/cyborg/measure/roc.hpp
+    include/cyborg/measure/overlap.hpp
     include/cyborg/measure/saliency.hpp
     include/cyborg/measure/statistics.hpp
     include/cyborg/report/contact_sheet.hpp

@@ -56,9 +56,11 @@ std::string write_pictures(const pictures::Folder& folder) {
     const int64_t label = i / 2 % 2;
     auto image = 0.7 * torch::rand({height, width});
     auto map = torch::zeros({height, width});
-    const int64_t at = label == 0 ? 3 : height - 10;
+    const bool above = label == 0;
     for (auto* each : {&image, &map}) {
-      each->narrow(0, at, 7).narrow(1, at, 7).fill_(1);
+      each->narrow(0, above ? 3 : height - 10, 7)
+          .narrow(1, above ? 3 : width - 10, 7)
+          .fill_(1);
     }
     const auto name = "p" + std::to_string(i) + (i % 2 == 0 ? ".png" : ".jpg");
     if (i % 2 == 0) {

@@ -2,6 +2,7 @@
 #include "catch.hpp"
 #include "support.hpp"
 
+#include <cyborg/measure/overlap.hpp>
 #include <cyborg/measure/saliency.hpp>
 
 #include <cmath>

@@ -10,6 +10,7 @@
 #include <cyborg/data/image.hpp>
 #include <cyborg/data/prefetch.hpp>
 #include <cyborg/human/maps.hpp>
+#include <cyborg/measure/overlap.hpp>
 #include <cyborg/measure/saliency.hpp>
 
 #include <fmt/format.h>
@@ -17,7 +18,6 @@
 
 #include <algorithm>
 #include <set>
-#include <sstream>
 #include <stdexcept>
 #include <utility>
 
@@ -161,7 +161,6 @@ Result explain_pictures(
       dataset, data::PrefetchOptions()
                    .batch_size(batch_size)
                    .workers(static_cast<size_t>(question.workers)));
-  std::filesystem::create_directories(question.out);
   const torch::NoGradGuard no_grad;
   Result result;
   for (auto& batch : loader) {
@@ -172,11 +171,10 @@ Result explain_pictures(
     const auto maps = hook->cam(logits, which).to(torch::kCPU, torch::kFloat);
     const auto share =
         logits.to(torch::kCPU, torch::kDouble).softmax(/*dim=*/1);
-    if (result.method.empty()) {
-      std::ostringstream words;
-      words << *hook;
-      result.method = words.str();
-    }
+    const auto& seen = hook->observation();
+    result.method =
+        fmt::format("maps of layer {}: {}", seen.layer, seen.reason);
+    std::filesystem::create_directories(question.out);
     std::set<size_t> left_out;
     for (const auto& skipped : dataset.skipped()) {
       left_out.insert(skipped.index);

@@ -56,7 +56,7 @@ struct Explained {
 struct Result {
   std::vector<Explained> pictures;
   std::vector<std::string> skipped;  ///< unreadable, with reasons
-  std::string method;                ///< in words, of the hook
+  std::string method;                ///< in words: layer, and why so
 };
 
 /// The classes that the network of a checkpoint knows, in the order of labels.

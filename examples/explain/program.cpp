@@ -13,11 +13,12 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
-#include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace explain {
@@ -32,9 +33,50 @@ struct Arguments {
   Inputs inputs;
   Question question;
   int64_t threads = 0;
+  std::string method = "auto", colormap = "turbo", maps = "none";
   double opacity = 0.5;
-  Colormap colormap = Colormap::kTurbo;
 };
+
+/// What names stand for, in the order of the help.
+template <class T>
+using Choice = std::vector<std::pair<std::string, T>>;
+
+const Choice<cyborg::CamMethod> kMethods = {
+    {"auto", cyborg::CamMethod::kAuto},
+    {"cam", cyborg::CamMethod::kCam},
+    {"grad-cam", cyborg::CamMethod::kGradCam},
+    {"hirescam", cyborg::CamMethod::kHiResCam}};
+const Choice<Colormap> kColormaps = {
+    {"turbo", Colormap::kTurbo},
+    {"viridis", Colormap::kViridis},
+    {"jet", Colormap::kJet},
+    {"grey", Colormap::kGrey}};
+const Choice<MapFile> kMaps = {
+    {"none", MapFile::kNone},
+    {"pt", MapFile::kTensor},
+    {"png", MapFile::kGrey}};
+
+template <class T>
+void add_choice(
+    CLI::App& app, const char* flag, std::string& name, const Choice<T>& choice,
+    const char* text) {
+  std::vector<std::string> names;
+  for (const auto& one : choice) {
+    names.push_back(one.first);
+  }
+  app.add_option(flag, name, text)
+      ->check(CLI::IsMember(names))
+      ->capture_default_str();
+}
+
+/// The name was checked.
+template <class T>
+T chosen(const std::string& name, const Choice<T>& choice) {
+  return std::find_if(
+             choice.begin(), choice.end(),
+             [&](const auto& one) { return one.first == name; })
+      ->second;
+}
 
 struct Column {
   const char* name;
@@ -71,8 +113,8 @@ void write_page(const Result& result, const Question& question) {
   cyborg::report::HtmlPage page(
       "Where the network looks",
       fmt::format(
-          "{} pictures, {}. {}", result.pictures.size(),
-          question.checkpoint.string(), result.method));
+          "{}, {} pictures, {}.", question.checkpoint.string(),
+          result.pictures.size(), result.method));
   const auto agreement = agreement_text(result);
   if (!agreement.empty()) {
     cyborg::report::HtmlTable table;
@@ -121,7 +163,10 @@ int run(Arguments& arguments) {
   if (arguments.threads > 0) {
     at::set_num_threads(static_cast<int>(arguments.threads));
   }
-  question.overlay.opacity(arguments.opacity).colormap(arguments.colormap);
+  question.method = chosen(arguments.method, kMethods);
+  question.maps = chosen(arguments.maps, kMaps);
+  question.overlay.opacity(arguments.opacity)
+      .colormap(chosen(arguments.colormap, kColormaps));
   arguments.inputs.classes = known_classes(question.checkpoint);
   const auto result =
       explain_pictures(find_pictures(arguments.inputs), question);
@@ -178,43 +223,22 @@ int program(int argc, const char* const* argv) {
          "whose map: predicted (the network's choice), label (the true one), "
          "or the name of a class")
       ->capture_default_str();
-  app.add_option(
-         "--method", question.method,
-         "auto (CAM where it is exact, else Grad-CAM), cam, grad-cam or "
-         "hirescam")
-      ->transform(
-          CLI::CheckedTransformer(std::map<std::string, cyborg::CamMethod>{
-              {"auto", cyborg::CamMethod::kAuto},
-              {"cam", cyborg::CamMethod::kCam},
-              {"grad-cam", cyborg::CamMethod::kGradCam},
-              {"hirescam", cyborg::CamMethod::kHiResCam}}))
-      ->default_str("auto")
-      ->type_name("NAME");
+  add_choice(
+      app, "--method", arguments.method, kMethods,
+      "how maps are made; auto: CAM where it is exact, else Grad-CAM");
   app.add_option(
          "--layer", question.layer, "the layer whose output gives the map")
       ->default_str("as trained");
-  app.add_option(
-         "--colormap", arguments.colormap, "turbo, viridis, jet or grey")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, Colormap>{
-          {"turbo", Colormap::kTurbo},
-          {"viridis", Colormap::kViridis},
-          {"jet", Colormap::kJet},
-          {"grey", Colormap::kGrey}}))
-      ->default_str("turbo")
-      ->type_name("NAME");
+  add_choice(
+      app, "--colormap", arguments.colormap, kColormaps, "colours of maps");
   app.add_option("--opacity", arguments.opacity, "of the map over the picture")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
-  app.add_option(
-         "--maps", question.maps,
-         "keep each map as well: pt (a tensor as it is, for torch.load) or png "
-         "(8-bit grey, stretched; `train` takes it as a human map)")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, MapFile>{
-          {"none", MapFile::kNone},
-          {"pt", MapFile::kTensor},
-          {"png", MapFile::kGrey}}))
-      ->default_str("none")
-      ->type_name("NAME");
+  add_choice(
+      app, "--maps", arguments.maps, kMaps,
+      "keep each map as well; pt: a tensor as it is, for torch.load; png: "
+      "8-bit "
+      "grey, stretched, which `train` takes as a human map");
   app.add_flag(
       "--skip-unreadable", question.skip_unreadable,
       "leave out pictures and maps that cannot be read, and list them");

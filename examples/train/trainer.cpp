@@ -510,10 +510,9 @@ void Trainer::end_epoch() {
   }
   std::string line = fmt::format(
       "epoch {}: loss {:.4f}", place_.epoch, record["loss"].get<double>());
-  for (const auto& item : record.items()) {
-    if (item.key().compare(0, 4, "val_") == 0 && item.value().is_number()) {
-      line += fmt::format(
-          ", {} {:.4f}", item.key().substr(4), item.value().get<double>());
+  for (const auto* name : {"val_loss", "val_accuracy", "val_auc"}) {
+    if (record.contains(name)) {
+      line += fmt::format(", {} {:.4f}", name, record[name].get<double>());
     }
   }
   say(line + (better && validated ? " (best so far)" : ""));

@@ -31,6 +31,7 @@
 #include <cyborg/measure/attack_detection.hpp>
 #include <cyborg/measure/detection.hpp>
 #include <cyborg/measure/roc.hpp>
+#include <cyborg/measure/overlap.hpp>
 #include <cyborg/measure/saliency.hpp>
 #include <cyborg/measure/statistics.hpp>
 #include <cyborg/report/contact_sheet.hpp>

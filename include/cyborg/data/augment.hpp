@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cyborg/data/dataset.hpp>
+#include <cyborg/data/detail/standardize.hpp>
 #include <cyborg/data/example.hpp>
 #include <cyborg/human/maps.hpp>
 
@@ -124,10 +125,7 @@ class Augment {
     check("brightness", options_.brightness(), 0, 1);
     check("contrast", options_.contrast(), 0, 1);
     check("saturation", options_.saturation(), 0, 1);
-    for (const double value : options_.stddev()) {
-      TORCH_CHECK_VALUE(
-          value > 0, "cyborg::data::Augment: expected stddev > 0, got ", value);
-    }
+    detail::check_stddev("cyborg::data::Augment", options_.stddev());
   }
 
   GuidedExample operator()(GuidedExample example, uint64_t draw) const {
@@ -146,7 +144,10 @@ class Augment {
     const auto state = detail::mix(options_.seed(), draw);
     move(image, map, state);
     colour(image, state);
-    normalise(image);
+    image = detail::standardized(
+        image, detail::standard(
+                   "cyborg::data::Augment", image.size(0), options_.mean(),
+                   options_.stddev(), image.scalar_type()));
     return example;
   }
 
@@ -260,26 +261,6 @@ class Augment {
         grey_of(image).expand_as(image), image,
         factor(kSaturation, options_.saturation()));
     image = image.clamp(0, 1);
-  }
-
-  void normalise(at::Tensor& image) const {
-    const auto per_channel = [&](const char* name,
-                                 const std::vector<double>& values) {
-      const auto count = static_cast<int64_t>(values.size());
-      TORCH_CHECK_VALUE(
-          count == 1 || count == image.size(0),
-          "cyborg::data::Augment: expected 1 or ", image.size(0),
-          " numbers in ", name, ", got ", count);
-      return at::tensor(values, at::kDouble)
-          .to(image.scalar_type())
-          .view({count, 1, 1});
-    };
-    if (!options_.mean().empty()) {
-      image = image - per_channel("mean", options_.mean());
-    }
-    if (!options_.stddev().empty()) {
-      image = image / per_channel("stddev", options_.stddev());
-    }
   }
 
   AugmentOptions options_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <cyborg/data/detail/standardize.hpp>
 #include <cyborg/data/example.hpp>
 #include <cyborg/data/image.hpp>
 #include <cyborg/data/table.hpp>
@@ -107,13 +108,10 @@ class PictureDataset
         options_.channels() == 1 || options_.channels() == 3,
         "cyborg::data::PictureDataset: expected 1 or 3 channels, got ",
         options_.channels());
-    for (const double value : options_.stddev()) {
-      TORCH_CHECK_VALUE(
-          value > 0, "cyborg::data::PictureDataset: expected stddev > 0, got ",
-          value);
-    }
-    mean_ = per_channel("mean", options_.mean());
-    stddev_ = per_channel("stddev", options_.stddev());
+    detail::check_stddev("cyborg::data::PictureDataset", options_.stddev());
+    standard_ = detail::standard(
+        "cyborg::data::PictureDataset", options_.channels(), options_.mean(),
+        options_.stddev());
   }
 
   /// One sample.
@@ -129,15 +127,9 @@ class PictureDataset
                       .max_pixels(options_.max_pixels())
                       .check_extension(options_.check_extension()));
     auto map = read_map(row, image);
-    if (mean_.defined()) {
-      image = image - mean_;
-    }
-    if (stddev_.defined()) {
-      image = image / stddev_;
-    }
     return {
-        std::move(image), at::scalar_tensor(row.label, at::kLong),
-        std::move(map)};
+        detail::standardized(std::move(image), standard_),
+        at::scalar_tensor(row.label, at::kLong), std::move(map)};
   }
 
   /// The samples of `indices`, in that order; under `OnError::kSkip` without
@@ -198,21 +190,6 @@ class PictureDataset
     log_->skipped.emplace(index, Skipped{index, error.path(), error.reason()});
   }
 
-  /// [C, 1, 1], or undefined for an empty list.
-  at::Tensor per_channel(
-      const char* name, const std::vector<double>& values) const {
-    const auto count = static_cast<int64_t>(values.size());
-    TORCH_CHECK_VALUE(
-        count <= 1 || count == options_.channels(),
-        "cyborg::data::PictureDataset: expected ",
-        options_.channels() == 1 ? "1 number in " : "1 or 3 numbers in ", name,
-        ", got ", count);
-    return count == 0 ? at::Tensor()
-                      : at::tensor(values, at::kDouble)
-                            .to(at::kFloat)
-                            .view({count, 1, 1});
-  }
-
   /// The human map of a row: annotators combined, blurred, resized.
   at::Tensor read_map(const Row& row, const at::Tensor& image) const {
     const std::vector<int64_t> size = !options_.map_size().empty()
@@ -247,8 +224,7 @@ class PictureDataset
   std::shared_ptr<const std::vector<Row>> rows_;
   std::shared_ptr<Log> log_;
   PictureDatasetOptions options_;
-  at::Tensor mean_;
-  at::Tensor stddev_;
+  detail::Standard standard_;
 };
 
 }  // namespace cyborg::data
