@@ -259,8 +259,9 @@ void Trainer::resume() {
       settings_, script_, trained.tensors.at("model"));
   set_up();
   cyborg::train::load_state(*optimizer_, trained.tensors.at("optimizer"));
+  // A copy, for set_state reads it as aligned numbers.
   random().set_state(
-      trained.tensors.at("random").front().second[ranks_.rank()]);
+      trained.tensors.at("random").front().second[ranks_.rank()].clone());
   // What was logged after the checkpoint will happen again.
   std::ifstream stream(request_.out / "log.jsonl");
   std::string kept;
