@@ -68,6 +68,10 @@ set(CYBORG_HEADERS
     include/cyborg/report/plot.hpp
     include/cyborg/report/text.hpp
     include/cyborg/train/checkpoint.hpp
+    include/cyborg/train/detail/link.hpp
+    include/cyborg/train/distributed.hpp
     include/cyborg/train/event_file.hpp
     include/cyborg/train/schedule.hpp
+    include/cyborg/train/sync_batch_norm.hpp
+    include/cyborg/train/world.hpp
     include/cyborg/version.hpp)

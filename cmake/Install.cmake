@@ -19,6 +19,7 @@ write_basic_package_version_file(
   COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
 install(FILES "${CMAKE_CURRENT_BINARY_DIR}/cyborgConfig.cmake"
               "${CMAKE_CURRENT_BINARY_DIR}/cyborgConfigVersion.cmake"
+              "${CMAKE_CURRENT_LIST_DIR}/Distributed.cmake"
         DESTINATION "${_cyborg_package}")
 install(FILES "${PROJECT_SOURCE_DIR}/LICENSE"
         DESTINATION "${CMAKE_INSTALL_DOCDIR}")

@@ -7,3 +7,7 @@
 get_target_property(_cyborg_options cyborg_warnings INTERFACE_COMPILE_OPTIONS)
 add_compile_options(${_cyborg_options} -O0 -g0)
 include_directories(SYSTEM "${CYBORG_STB_INCLUDE}")
+if(TARGET cyborg::distributed)
+  include_directories(SYSTEM "${CYBORG_GLOO_INCLUDE}")
+  add_compile_definitions(CYBORG_WITH_DISTRIBUTED)
+endif()

@@ -5,6 +5,9 @@
 #include <cyborg/train/checkpoint.hpp>
 
 #include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -13,11 +16,20 @@
 
 namespace programs_test {
 
-/// Starts a program; the caller waits for its end.
+/// Starts a program, with more variables in its environment, and its standard
+/// error at the end of a file where one is named; the caller waits for its end.
 inline pid_t start(
-    const char* program, const std::vector<std::string>& arguments) {
+    const char* program, const std::vector<std::string>& arguments,
+    const std::map<std::string, std::string>& variables = {},
+    const std::string& errors = "") {
   const pid_t child = fork();
   if (child == 0) {
+    for (const auto& [name, value] : variables) {
+      setenv(name.c_str(), value.c_str(), 1);
+    }
+    if (!errors.empty() && freopen(errors.c_str(), "a", stderr) == nullptr) {
+      _exit(126);
+    }
     std::vector<char*> words = {const_cast<char*>(program)};
     for (const auto& each : arguments) {
       words.push_back(const_cast<char*>(each.c_str()));

@@ -4,6 +4,7 @@
 #include "../demo/network.hpp"
 #include "../demo/synthesize.hpp"
 #include "../models/densenet.hpp"
+#include "../models/layers.hpp"
 #include "../models/resnet.hpp"
 
 #include <cyborg/data/file.hpp>
@@ -234,6 +235,31 @@ std::vector<torch::Tensor> Network::parameters() const {
     out.push_back(parameter);
   }
   return out;
+}
+
+std::vector<torch::Tensor> Network::buffers() const {
+  if (!script_) {
+    return native_.ptr()->buffers();
+  }
+  std::vector<torch::Tensor> out;
+  for (const auto& buffer : script_->buffers()) {
+    out.push_back(buffer);
+  }
+  return out;
+}
+
+void Network::each_batch_norm(
+    const std::function<void(models::BatchNormImpl&)>& visit) {
+  if (script_) {
+    throw std::invalid_argument(
+        "--sync-batch-norm: expected a native network, got a TorchScript file, "
+        "whose layers cannot be replaced");
+  }
+  for (const auto& module : native_.ptr()->modules()) {
+    if (auto* norm = module->as<models::BatchNorm>()) {
+      visit(*norm);
+    }
+  }
 }
 
 void Network::train(bool on) {

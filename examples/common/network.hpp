@@ -19,6 +19,10 @@
 #include <string>
 #include <vector>
 
+namespace models {
+struct BatchNormImpl;
+}
+
 namespace programs {
 
 class Network {
@@ -51,6 +55,10 @@ class Network {
   /// Parameters, then buffers, with torchvision's names for native networks.
   cyborg::train::NamedTensors state() const;
   std::vector<torch::Tensor> parameters() const;
+  std::vector<torch::Tensor> buffers() const;
+  /// Throws: `std::invalid_argument` for a TorchScript file.
+  void each_batch_norm(
+      const std::function<void(models::BatchNormImpl&)>& visit);
   void train(bool on);
   void to(torch::Device device);
 

@@ -62,6 +62,7 @@ struct Settings {
   double clip = 0;
   std::string select = "accuracy";
   int64_t patience = 0;
+  bool sync_batch_norm = false;  ///< of several processes
 
   // Run
   uint64_t seed = 0;
@@ -74,7 +75,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(
     brightness, contrast, saturation, network, model, weights, layer, loss,
     alpha, cam_class, map_normalizer, human_normalizer, reduction, optimizer,
     learning_rate, momentum, weight_decay, schedule, step_epochs, step_factor,
-    warm_up, epochs, batch, accumulate, clip, select, patience, seed,
-    deterministic, bfloat16)
+    warm_up, epochs, batch, accumulate, clip, select, patience, sync_batch_norm,
+    seed, deterministic, bfloat16)
 
 }  // namespace programs

@@ -5,9 +5,10 @@
 
 #include "synthesize.hpp"
 
+#include "../models/layers.hpp"
+
 #include <torch/nn/module.h>
 #include <torch/nn/modules/activation.h>
-#include <torch/nn/modules/batchnorm.h>
 #include <torch/nn/modules/container/sequential.h>
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
@@ -26,7 +27,7 @@ struct DetectorImpl : torch::nn::Module {
           torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, /*kernel_size=*/3)
                                 .padding(1)
                                 .bias(false)));
-      features->push_back(torch::nn::BatchNorm2d(out));
+      features->push_back(models::BatchNorm(out));
       features->push_back(torch::nn::ReLU());
       if (out < 64) {
         features->push_back(torch::nn::MaxPool2d(2));

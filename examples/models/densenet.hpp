@@ -7,7 +7,6 @@
 
 #include <torch/arg.h>
 #include <torch/nn/cloneable.h>
-#include <torch/nn/modules/batchnorm.h>
 #include <torch/nn/modules/linear.h>
 #include <torch/nn/pimpl.h>
 
@@ -45,9 +44,9 @@ struct DenseLayerImpl : torch::nn::Cloneable<DenseLayerImpl> {
   }
 
   void reset() override {
-    norm1 = register_module("norm1", torch::nn::BatchNorm2d(in));
+    norm1 = register_module("norm1", BatchNorm(in));
     conv1 = register_module("conv1", convolution(in, width, /*kernel=*/1));
-    norm2 = register_module("norm2", torch::nn::BatchNorm2d(width));
+    norm2 = register_module("norm2", BatchNorm(width));
     conv2 = register_module("conv2", convolution(width, growth, /*kernel=*/3));
   }
 
@@ -58,7 +57,7 @@ struct DenseLayerImpl : torch::nn::Cloneable<DenseLayerImpl> {
   }
 
   int64_t in, width, growth;
-  torch::nn::BatchNorm2d norm1{nullptr}, norm2{nullptr};
+  BatchNorm norm1{nullptr}, norm2{nullptr};
   torch::nn::Conv2d conv1{nullptr}, conv2{nullptr};
 };
 TORCH_MODULE(DenseLayer);
@@ -98,7 +97,7 @@ struct TransitionImpl : torch::nn::Cloneable<TransitionImpl> {
   explicit TransitionImpl(int64_t in_) : in(in_) { TransitionImpl::reset(); }
 
   void reset() override {
-    norm = register_module("norm", torch::nn::BatchNorm2d(in));
+    norm = register_module("norm", BatchNorm(in));
     conv = register_module("conv", convolution(in, in / 2, /*kernel=*/1));
   }
 
@@ -108,7 +107,7 @@ struct TransitionImpl : torch::nn::Cloneable<TransitionImpl> {
   }
 
   int64_t in;
-  torch::nn::BatchNorm2d norm{nullptr};
+  BatchNorm norm{nullptr};
   torch::nn::Conv2d conv{nullptr};
 };
 TORCH_MODULE(Transition);
@@ -127,7 +126,7 @@ struct DenseFeaturesImpl : torch::nn::Cloneable<DenseFeaturesImpl> {
     channels = options.stem();
     conv0 = register_module(
         "conv0", convolution(/*in=*/3, channels, /*kernel=*/7, /*stride=*/2));
-    norm0 = register_module("norm0", torch::nn::BatchNorm2d(channels));
+    norm0 = register_module("norm0", BatchNorm(channels));
     for (const int64_t count : options.layers()) {
       if (!blocks.empty()) {
         transitions.push_back(register_module(
@@ -140,7 +139,7 @@ struct DenseFeaturesImpl : torch::nn::Cloneable<DenseFeaturesImpl> {
           DenseBlock(channels, count, options)));
       channels += count * options.growth();
     }
-    norm5 = register_module("norm5", torch::nn::BatchNorm2d(channels));
+    norm5 = register_module("norm5", BatchNorm(channels));
   }
 
   torch::Tensor forward(const torch::Tensor& images) {
@@ -156,7 +155,7 @@ struct DenseFeaturesImpl : torch::nn::Cloneable<DenseFeaturesImpl> {
   DenseNetOptions options;
   int64_t channels = 0;  // of the map that `forward` returns
   torch::nn::Conv2d conv0{nullptr};
-  torch::nn::BatchNorm2d norm0{nullptr}, norm5{nullptr};
+  BatchNorm norm0{nullptr}, norm5{nullptr};
   std::vector<DenseBlock> blocks;
   std::vector<Transition> transitions;
 };

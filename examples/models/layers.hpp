@@ -5,10 +5,13 @@
 
 #include <torch/nn/init.h>
 #include <torch/nn/module.h>
+#include <torch/nn/modules/batchnorm.h>
 #include <torch/nn/modules/conv.h>
+#include <torch/nn/pimpl.h>
 #include <torch/types.h>
 
 #include <cstdint>
+#include <functional>
 
 namespace models {
 
@@ -21,6 +24,20 @@ inline torch::nn::Conv2d convolution(
                                .padding(kernel / 2)
                                .bias(false));
 }
+
+/// `torch::nn::BatchNorm2d` whose forward a program may replace: several
+/// processes that train one network take their statistics together.
+struct BatchNormImpl : torch::nn::BatchNorm2dImpl {
+  explicit BatchNormImpl(const torch::nn::BatchNormOptions& norm)
+      : BatchNorm2dImpl(norm) {}
+
+  torch::Tensor forward(const torch::Tensor& x) {
+    return instead ? instead(x) : BatchNorm2dImpl::forward(x);
+  }
+
+  std::function<torch::Tensor(const torch::Tensor&)> instead;
+};
+TORCH_MODULE(BatchNorm);
 
 /// Draws the weights of all convolutions in `module` anew, from a normal
 /// distribution of variance 2 / fan: a ReLU behind it keeps the scale of the

@@ -7,7 +7,6 @@
 
 #include <torch/arg.h>
 #include <torch/nn/cloneable.h>
-#include <torch/nn/modules/batchnorm.h>
 #include <torch/nn/modules/container/sequential.h>
 #include <torch/nn/modules/linear.h>
 #include <torch/nn/pimpl.h>
@@ -41,7 +40,7 @@ inline torch::nn::Sequential shortcut(
   }
   return torch::nn::Sequential(
       convolution(options.in(), out, /*kernel=*/1, options.stride()),
-      torch::nn::BatchNorm2d(out));
+      BatchNorm(out));
 }
 
 /// Two 3x3 convolutions and a shortcut.
@@ -56,9 +55,9 @@ struct BasicBlockImpl : torch::nn::Cloneable<BasicBlockImpl> {
     const int64_t in = options.in(), width = options.width();
     conv1 = register_module(
         "conv1", convolution(in, width, /*kernel=*/3, options.stride()));
-    bn1 = register_module("bn1", torch::nn::BatchNorm2d(width));
+    bn1 = register_module("bn1", BatchNorm(width));
     conv2 = register_module("conv2", convolution(width, width, /*kernel=*/3));
-    bn2 = register_module("bn2", torch::nn::BatchNorm2d(width));
+    bn2 = register_module("bn2", BatchNorm(width));
     downsample = shortcut(options, width);
     if (downsample) {
       register_module("downsample", downsample);
@@ -74,7 +73,7 @@ struct BasicBlockImpl : torch::nn::Cloneable<BasicBlockImpl> {
 
   BlockOptions options;
   torch::nn::Conv2d conv1{nullptr}, conv2{nullptr};
-  torch::nn::BatchNorm2d bn1{nullptr}, bn2{nullptr};
+  BatchNorm bn1{nullptr}, bn2{nullptr};
   torch::nn::Sequential downsample{nullptr};
 };
 TORCH_MODULE(BasicBlock);
@@ -94,12 +93,12 @@ struct BottleneckImpl : torch::nn::Cloneable<BottleneckImpl> {
     const int64_t in = options.in(), width = options.width();
     const int64_t out = width * kExpansion;
     conv1 = register_module("conv1", convolution(in, width, /*kernel=*/1));
-    bn1 = register_module("bn1", torch::nn::BatchNorm2d(width));
+    bn1 = register_module("bn1", BatchNorm(width));
     conv2 = register_module(
         "conv2", convolution(width, width, /*kernel=*/3, options.stride()));
-    bn2 = register_module("bn2", torch::nn::BatchNorm2d(width));
+    bn2 = register_module("bn2", BatchNorm(width));
     conv3 = register_module("conv3", convolution(width, out, /*kernel=*/1));
-    bn3 = register_module("bn3", torch::nn::BatchNorm2d(out));
+    bn3 = register_module("bn3", BatchNorm(out));
     downsample = shortcut(options, out);
     if (downsample) {
       register_module("downsample", downsample);
@@ -116,7 +115,7 @@ struct BottleneckImpl : torch::nn::Cloneable<BottleneckImpl> {
 
   BlockOptions options;
   torch::nn::Conv2d conv1{nullptr}, conv2{nullptr}, conv3{nullptr};
-  torch::nn::BatchNorm2d bn1{nullptr}, bn2{nullptr}, bn3{nullptr};
+  BatchNorm bn1{nullptr}, bn2{nullptr}, bn3{nullptr};
   torch::nn::Sequential downsample{nullptr};
 };
 TORCH_MODULE(Bottleneck);
@@ -163,7 +162,7 @@ struct ResNetImpl : torch::nn::Cloneable<ResNetImpl> {
   void reset() override {
     conv1 = register_module(
         "conv1", convolution(/*in=*/3, /*out=*/64, /*kernel=*/7, /*stride=*/2));
-    bn1 = register_module("bn1", torch::nn::BatchNorm2d(64));
+    bn1 = register_module("bn1", BatchNorm(64));
     int64_t channels = 64;
     layer1 = register_module("layer1", layer(0, channels));
     layer2 = register_module("layer2", layer(1, channels));
@@ -192,7 +191,7 @@ struct ResNetImpl : torch::nn::Cloneable<ResNetImpl> {
 
   ResNetOptions options;
   torch::nn::Conv2d conv1{nullptr};
-  torch::nn::BatchNorm2d bn1{nullptr};
+  BatchNorm bn1{nullptr};
   torch::nn::Sequential layer1{nullptr}, layer2{nullptr}, layer3{nullptr},
       layer4{nullptr};
   torch::nn::Linear fc{nullptr};

@@ -196,7 +196,10 @@ void add_optimisation(CLI::App& app, Settings& s) {
   group->add_option("--epochs", s.epochs, "epochs")
       ->check(kPositive)
       ->capture_default_str();
-  group->add_option("--batch", s.batch, "pictures in a batch")
+  group
+      ->add_option(
+          "--batch", s.batch,
+          "pictures in a batch; of several processes, in each one's")
       ->check(kPositive)
       ->capture_default_str();
   group
@@ -221,6 +224,10 @@ void add_optimisation(CLI::App& app, Settings& s) {
           "epochs without a better one after which to stop; 0: never")
       ->check(kNotNegative)
       ->capture_default_str();
+  group->add_flag(
+      "--sync-batch-norm", s.sync_batch_norm,
+      "batch normalisation sees the pictures of all processes; native "
+      "networks");
 }
 
 void add_run(CLI::App& app, Request& r) {
@@ -243,7 +250,10 @@ void add_run(CLI::App& app, Request& r) {
       "only operators that give the same result every time");
   group->add_flag(
       "--bf16", r.settings.bfloat16, "forward in bfloat16 where it is safe");
-  group->add_option("--device", r.device, "cpu, cuda, cuda:1, ...")
+  group
+      ->add_option(
+          "--device", r.device,
+          "cpu, cuda, cuda:1, ...; of several processes: cuda, one each")
       ->capture_default_str();
   group
       ->add_option(

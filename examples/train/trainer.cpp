@@ -171,7 +171,9 @@ at::Generator random() {
 Trainer::Trainer(const Request& request)
     : request_(request),
       settings_(request_.settings),
-      device_(device_named(request.device)) {
+      ranks_(device_named(request.device)),
+      device_(ranks_.device()) {
+  request_.quiet = request_.quiet || !ranks_.first();
   if (request.threads > 0) {
     at::set_num_threads(static_cast<int>(request.threads));
   }
@@ -212,27 +214,27 @@ void Trainer::begin() {
         classes));
   }
   for (const auto& warning : table_.warnings) {
-    fmt::print(stderr, "warning: {}\n", warning);
+    warn(warning + "\n");
   }
   network_ = std::make_unique<Network>(
       settings_, classes, [this] { return first_picture(rows_, settings_); });
   if (!settings_.weights.empty()) {
     const auto note = load_weights(*network_, settings_.weights);
     if (!note.empty()) {
-      fmt::print(stderr, "warning: {}", note);
+      warn(note);
     }
   } else if (settings_.model.empty() && settings_.network != "demo") {
-    fmt::print(
-        stderr,
-        "warning: the published recipe begins with weights learned on ImageNet "
+    warn(fmt::format(
+        "the published recipe begins with weights learned on ImageNet "
         "and this begins with random ones. In Python: "
         "examples/export_weights.py --torchvision {0} {0}.pt; then --weights "
         "{0}.pt\n",
-        settings_.network);
+        settings_.network));
   }
   script_ = network_->script();
+  place_.ranks = ranks_.size();
   set_up();
-  torch::manual_seed(settings_.seed);
+  torch::manual_seed(settings_.seed + static_cast<uint64_t>(ranks_.rank()));
 }
 
 void Trainer::resume() {
@@ -240,6 +242,13 @@ void Trainer::resume() {
   const auto trained = cyborg::train::load_checkpoint(path);
   settings_ = json::parse(trained.texts.at("settings")).get<Settings>();
   place_ = json::parse(trained.texts.at("place")).get<Place>();
+  if (place_.ranks != ranks_.size()) {
+    throw data::FileError(
+        "--resume", path,
+        fmt::format(
+            "was trained by {} processes and must go on with as many, got {}",
+            place_.ranks, ranks_.size()));
+  }
   table_ = read_pictures(settings_);
   rows_ = table_.rows_of("train");
   const auto script = trained.tensors.find("script");
@@ -250,7 +259,8 @@ void Trainer::resume() {
       settings_, script_, trained.tensors.at("model"));
   set_up();
   cyborg::train::load_state(*optimizer_, trained.tensors.at("optimizer"));
-  random().set_state(trained.tensors.at("random").front().second);
+  random().set_state(
+      trained.tensors.at("random").front().second[ranks_.rank()]);
   // What was logged after the checkpoint will happen again.
   std::ifstream stream(request_.out / "log.jsonl");
   std::string kept;
@@ -262,13 +272,19 @@ void Trainer::resume() {
       kept += line + "\n";
     }
   }
-  data::write_file(request_.out / "log.jsonl", kept);
+  if (ranks_.first()) {
+    data::write_file(request_.out / "log.jsonl", kept);
+  }
   say(fmt::format(
       "goes on at epoch {}, batch {}", place_.epoch + 1, place_.batch));
 }
 
 void Trainer::set_up() {
+  if (ranks_.size() > 1 && settings_.reduction == "sum") {
+    throw std::invalid_argument("--reduction sum: several processes need mean");
+  }
   network_->to(device_);
+  ranks_.share(*network_, settings_.sync_batch_norm);
   hook_ = network_->hook(settings_.layer);
   optimizer_ = make_optimizer(settings_, network_->parameters());
   const auto options = loss_options(settings_);
@@ -281,8 +297,10 @@ void Trainer::set_up() {
 
 Outcome Trainer::run() {
   listen();
-  fs::create_directories(request_.out);
-  events_ = std::make_unique<cyborg::train::EventWriter>(request_.out);
+  if (ranks_.first()) {
+    fs::create_directories(request_.out);
+    events_ = std::make_unique<cyborg::train::EventWriter>(request_.out);
+  }
   auto rows = rows_;
   if (settings_.alpha == 1) {
     for (auto& row : rows) {
@@ -296,7 +314,9 @@ Outcome Trainer::run() {
                     .workers(static_cast<size_t>(request_.workers))
                     .ahead(static_cast<size_t>(request_.ahead))
                     .shuffle(true)
-                    .seed(order_seed(settings_)));
+                    .seed(order_seed(settings_))
+                    .world(static_cast<size_t>(ranks_.size()))
+                    .rank(static_cast<size_t>(ranks_.rank())));
   bool going = true;
   const auto waited = [&] {
     return settings_.patience > 0 && place_.best_epoch >= 0 &&
@@ -306,7 +326,7 @@ Outcome Trainer::run() {
     going = train_epoch(pictures, loader);
   }
   Outcome out;
-  out.finished = going;
+  out.finished = going && ranks_.first();
   out.settings = settings_;
   out.place = place_;
   out.log = records_;
@@ -314,6 +334,8 @@ Outcome Trainer::run() {
     say(fmt::format(
         "stopped after step {}, saved. To go on: train --resume --out {}",
         place_.step, request_.out.string()));
+  }
+  if (!out.finished) {
     return out;
   }
   auto best = load_trained(request_.out / "best.pt");
@@ -354,21 +376,29 @@ bool Trainer::train_epoch(TrainingSet& pictures, Loader& loader) {
                            place_.epoch, std::min(place_.batch, batches - 1),
                            batches, schedule(settings_)));
     }
-    const auto terms = loss_of(batch);
-    const auto total = terms.total.item<double>();
-    if (!std::isfinite(total)) {
-      not_finite(loader);
-    }
-    (group == 1 ? terms.total : terms.total / group).backward();
+    check_in_step(static_cast<int64_t>(loader.position()) - 1);
+    auto terms = loss_of(batch);
     const auto count = batch.target.size(0);
+    terms.total = ranks_.whole_batch(terms, count, settings_.alpha);
+    const auto own = terms.total.item<double>();
     const auto weight = static_cast<double>(count);
-    place_.total += weight * total;
-    place_.classification += weight * terms.classification.item<double>();
-    const auto annotated = terms.annotated_count.item<int64_t>();
-    place_.saliency +=
-        static_cast<double>(annotated) * terms.saliency.item<double>();
-    place_.annotated += annotated;
-    place_.pictures += count;
+    const auto annotated =
+        static_cast<double>(terms.annotated_count.item<int64_t>());
+    // Those of this batch, on all ranks.
+    const auto sums = ranks_.sum(
+        {own / static_cast<double>(ranks_.size()),
+         weight * terms.classification.item<double>(),
+         annotated * terms.saliency.item<double>(), annotated, weight});
+    if (!std::isfinite(sums[0])) {
+      not_finite(loader, !std::isfinite(own));
+    }
+    ranks_.backward(
+        group == 1 ? terms.total : terms.total / group, pending + 1 == group);
+    place_.total += sums[4] * sums[0];
+    place_.classification += sums[1];
+    place_.saliency += sums[2];
+    place_.annotated += static_cast<int64_t>(sums[3]);
+    place_.pictures += static_cast<int64_t>(sums[4]);
     const auto position = static_cast<int64_t>(loader.position());
     progress.add(
         position - place_.batch,
@@ -385,7 +415,7 @@ bool Trainer::train_epoch(TrainingSet& pictures, Loader& loader) {
     const bool enough =
         request_.stop_after > 0 && place_.step >= request_.stop_after;
     const bool last = place_.batch >= batches;
-    if (stop_wanted != 0 || enough) {
+    if (stop_asked() || enough) {
       if (!last) {
         save("last.pt");
         return false;
@@ -396,6 +426,7 @@ bool Trainer::train_epoch(TrainingSet& pictures, Loader& loader) {
       save("last.pt");
     }
   }
+  check_in_step(batches);
   if (pending > 0) {  // what would have followed could not be read
     step_optimizer();
   }
@@ -404,7 +435,7 @@ bool Trainer::train_epoch(TrainingSet& pictures, Loader& loader) {
         "no picture of split train could be read; --check says why");
   }
   end_epoch();
-  return stop_wanted == 0 &&
+  return !stop_asked() &&
          (request_.stop_after == 0 || place_.step < request_.stop_after);
 }
 
@@ -438,6 +469,7 @@ void Trainer::step_optimizer() {
 }
 
 void Trainer::end_epoch() {
+  ranks_.share_statistics();
   auto record = validate();
   const auto count = static_cast<double>(place_.pictures);
   record["epoch"] = place_.epoch;
@@ -473,7 +505,9 @@ void Trainer::end_epoch() {
   }
   log(record);
   save("last.pt");
-  show(record);
+  if (ranks_.first()) {
+    show(record);
+  }
   std::string line = fmt::format(
       "epoch {}: loss {:.4f}", place_.epoch, record["loss"].get<double>());
   for (const auto* name : {"val_loss", "val_accuracy", "val_auc"}) {
@@ -490,11 +524,13 @@ json Trainer::validate() {
   if (rows.empty()) {
     return record;
   }
-  const auto scored = score_pictures(
-      *network_, rows, settings_,
+  auto scored = score_pictures(
+      *network_, ranks_.part(rows), settings_,
       {device_, static_cast<size_t>(request_.workers),
        static_cast<size_t>(settings_.batch)});
-  if (scored.rows.empty()) {
+  scored.logits = ranks_.gather(scored.logits);
+  scored.labels = ranks_.gather(scored.labels);
+  if (scored.labels.numel() == 0) {
     throw std::runtime_error("no picture of the validation split can be read");
   }
   record["val_loss"] =
@@ -553,6 +589,10 @@ void Trainer::show(const json& record) {
 }
 
 void Trainer::save(const std::string& name) const {
+  const auto states = ranks_.gather(random().get_state().unsqueeze(0));
+  if (!ranks_.first()) {
+    return;
+  }
   cyborg::train::Checkpoint checkpoint;
   checkpoint.texts["settings"] = json(settings_).dump();
   checkpoint.texts["place"] = json(place_).dump();
@@ -562,7 +602,7 @@ void Trainer::save(const std::string& name) const {
   }
   if (name == "last.pt") {
     checkpoint.tensors["optimizer"] = cyborg::train::state_of(*optimizer_);
-    checkpoint.tensors["random"] = {{"cpu", random().get_state()}};
+    checkpoint.tensors["random"] = {{"cpu", states}};
   }
   cyborg::train::save_checkpoint(request_.out / name, checkpoint);
 }
@@ -573,11 +613,17 @@ void Trainer::log(const json& record) {
   for (const auto& each : records_) {
     all += each.dump() + "\n";
   }
-  data::write_file(request_.out / "log.jsonl", all);
+  if (ranks_.first()) {
+    data::write_file(request_.out / "log.jsonl", all);
+  }
 }
 
-void Trainer::not_finite(const Loader& loader) const {
-  const auto order = loader.order(static_cast<uint64_t>(place_.epoch));
+void Trainer::not_finite(const Loader& loader, bool here) const {
+  if (!here) {
+    throw std::runtime_error(
+        "the loss is not finite on another rank, which names the pictures");
+  }
+  const auto order = loader.share(static_cast<uint64_t>(place_.epoch));
   const auto batch = static_cast<int64_t>(loader.position());
   const auto begin = static_cast<size_t>((batch - 1) * settings_.batch);
   std::string names;
@@ -592,10 +638,31 @@ void Trainer::not_finite(const Loader& loader) const {
       place_.epoch + 1, batch, names));
 }
 
+/// A batch that one of several processes leaves out, the others wait for.
+void Trainer::check_in_step(int64_t done) const {
+  if (ranks_.size() > 1 && done != place_.batch) {
+    throw std::runtime_error(fmt::format(
+        "no picture of batch {} can be read, of which several processes need "
+        "one each; --check says why",
+        place_.batch + 1));
+  }
+}
+
+/// Asked of any rank, so that all stop after the same step.
+bool Trainer::stop_asked() const {
+  return ranks_.any(stop_wanted != 0);
+}
+
 void Trainer::say(const std::string& line) const {
   if (!request_.quiet) {
     fmt::print("{}\n", line);
     std::fflush(stdout);
+  }
+}
+
+void Trainer::warn(const std::string& line) const {
+  if (ranks_.first()) {
+    fmt::print(stderr, "warning: {}", line);
   }
 }
 

@@ -3,6 +3,7 @@
 // The training: an ordinary loop, and what lets it survive.
 
 #include "options.hpp"
+#include "ranks.hpp"
 
 #include "../common/network.hpp"
 #include "../common/pictures.hpp"
@@ -35,14 +36,17 @@ struct Place {
   // Sums over the epoch so far.
   double total = 0, classification = 0, saliency = 0;
   int64_t annotated = 0, pictures = 0;
+  int64_t ranks = 1;  ///< the processes that share a batch
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(
     Place, epoch, batch, step, best_epoch, best, total, classification,
-    saliency, annotated, pictures)
+    saliency, annotated, pictures, ranks)
 
 /// What a training came to.
 struct Outcome {
-  bool finished = false;  ///< or it was asked to stop, and can go on
+  /// Or it was asked to stop, and can go on; or the first of several processes
+  /// does the rest.
+  bool finished = false;
   Settings settings;
   Place place;
   std::vector<nlohmann::json> log;  ///< a record an epoch
@@ -55,7 +59,8 @@ class Trainer {
   /// `request.out`. Nothing is written yet.
   explicit Trainer(const Request& request);
 
-  /// Trains, writes checkpoints and the log. Stops after a step on Ctrl-C.
+  /// Trains, writes checkpoints and the log. Stops after a step on Ctrl-C. Of
+  /// several processes, the first writes.
   Outcome run();
 
  private:
@@ -75,11 +80,15 @@ class Trainer {
   void show(const nlohmann::json& record);
   void save(const std::string& name) const;
   void log(const nlohmann::json& record);
-  [[noreturn]] void not_finite(const Loader& loader) const;
+  [[noreturn]] void not_finite(const Loader& loader, bool here) const;
+  void check_in_step(int64_t done) const;
+  bool stop_asked() const;
   void say(const std::string& line) const;
+  void warn(const std::string& line) const;
 
   Request request_;
   Settings& settings_;
+  Ranks ranks_;
   torch::Device device_;
   cyborg::data::Table table_;
   std::vector<cyborg::data::Row> rows_;

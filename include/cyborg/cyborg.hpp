@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// Everything. Programs compile sooner with <cyborg/loss.hpp> and what else they
-// need; data/ and report/ need stb, the rest needs LibTorch only.
+// Everything but several processes. Programs compile sooner with
+// <cyborg/loss.hpp> and what else they need; data/ and report/ need stb, the
+// rest needs LibTorch only. Not every LibTorch has c10d, so what needs it is
+// included by name: <cyborg/train/distributed.hpp>, which brings
+// <cyborg/train/world.hpp>, and <cyborg/train/sync_batch_norm.hpp>.
 
 #include <cyborg/cam/head.hpp>
 #include <cyborg/cam/hook.hpp>
