@@ -18,10 +18,10 @@ def state_of(loaded):
     """The state_dict in what torch.load returned."""
     if hasattr(loaded, "state_dict"):
         return loaded.state_dict()
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(loaded, dict) and key in loaded:
-            return state_of(loaded[key])
     if isinstance(loaded, dict):
+        for key in ("state_dict", "model_state_dict", "model", "tensors"):
+            if isinstance(loaded.get(key), dict) or hasattr(loaded.get(key), "state_dict"):
+                return state_of(loaded[key])
         return loaded
     raise SystemExit(f"holds a {type(loaded).__name__}, expected a state_dict")
 
@@ -54,9 +54,10 @@ def main():
                 "reading it as a pickle, which can run code. Stop here if you do not trust it.",
                 file=sys.stderr,
             )
+            sys.path.insert(0, ".")  # where the classes of a pickled model may be
             loaded = torch.load(arguments.source, map_location="cpu", weights_only=False)
     tensors = {
-        name: value.detach().cpu().contiguous()
+        name: value.detach().cpu().contiguous().clone()
         for name, value in state_of(loaded).items()
         if isinstance(value, torch.Tensor)
     }

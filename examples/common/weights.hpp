@@ -10,9 +10,10 @@
 namespace programs {
 
 /// The tensors of a file: a checkpoint of ours, or what `torch.save` wrote of a
-/// `state_dict`, of a dictionary that holds one as "state_dict" or "model" (the
-/// published final_model.pth), or of what examples/export_weights.py made.
-/// "module." before every name (data-parallel training) is taken off.
+/// `state_dict`, of a dictionary that holds one as "state_dict",
+/// "model_state_dict" or "model" (the published final_model.pth), or of what
+/// examples/export_weights.py made. What DataParallel ("module.") and
+/// torch.compile ("_orig_mod.") put before every name is taken off.
 ///
 /// Throws: `cyborg::data::FileError`, which says what to do where LibTorch
 /// cannot read the file.
