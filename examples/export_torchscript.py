@@ -16,6 +16,7 @@ where the number differs.
 import argparse
 import importlib
 import sys
+import warnings
 
 
 def build(name, classes, pretrained):
@@ -77,6 +78,8 @@ def main():
     arguments = parser.parse_args()
     import torch
 
+    # What is said of TorchScript: it is what LibTorch reads.
+    warnings.filterwarnings("ignore", message=".*torch.jit", category=FutureWarning)
     model = build(arguments.name, arguments.classes, arguments.pretrained)
     script = None
     if not arguments.trace:

@@ -27,5 +27,7 @@ torch.save(
     folder + "final_model.pth",
 )
 torch.save(model, folder + "whole.pth")
+compiled = {"module._orig_mod." + name: value for name, value in state.items()}
+torch.save({"step": torch.ones(1), "model": compiled}, folder + "compiled.pt")
 with torch.no_grad():
     torch.save({"logits": model(torch.ones(1, 3, 64, 64))}, folder + "logits.pt")

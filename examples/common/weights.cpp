@@ -70,8 +70,8 @@ NamedTensors read_weights(const std::filesystem::path& path) {
     found = find_state(torch::jit::pickle_load({bytes.begin(), bytes.end()}));
   } catch (const std::exception&) {
     fail(fmt::format(
-        "LibTorch cannot read it. In Python: examples/export_weights.py {} "
-        "weights.pt writes the same tensors so that it can",
+        "LibTorch cannot read it: it reads plain dictionaries of tensors. In "
+        "Python: examples/export_weights.py {} weights.pt writes one",
         path.string()));
   }
   if (found.empty()) {
