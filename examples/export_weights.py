@@ -23,7 +23,7 @@ def state_of(loaded):
             if isinstance(loaded.get(key), dict) or hasattr(loaded.get(key), "state_dict"):
                 return state_of(loaded[key])
         return loaded
-    raise SystemExit(f"holds a {type(loaded).__name__}, expected a state_dict")
+    raise SystemExit(f"the file holds a {type(loaded).__name__}, expected a state_dict")
 
 
 def main():
@@ -55,14 +55,22 @@ def main():
                 file=sys.stderr,
             )
             sys.path.insert(0, ".")  # where the classes of a pickled model may be
-            loaded = torch.load(arguments.source, map_location="cpu", weights_only=False)
+            try:
+                loaded = torch.load(
+                    arguments.source, map_location="cpu", weights_only=False
+                )
+            except Exception as error:
+                raise SystemExit(
+                    f"{arguments.source}: torch.load cannot read it "
+                    f"({type(error).__name__}: {error})"
+                ) from None
     tensors = {
         name: value.detach().cpu().contiguous().clone()
         for name, value in state_of(loaded).items()
         if isinstance(value, torch.Tensor)
     }
     if not tensors:
-        raise SystemExit("holds no tensors by name")
+        raise SystemExit(f"{arguments.source}: holds no tensors by name")
     torch.save(tensors, arguments.output)
     print(f"{arguments.output}: {len(tensors)} tensors")
 
