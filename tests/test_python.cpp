@@ -10,6 +10,8 @@
 #include <common/scoring.hpp>
 #include <common/weights.hpp>
 
+#include <cyborg/data/image.hpp>
+
 #include <nlohmann/json.hpp>
 
 #include <cmath>
