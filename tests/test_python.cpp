@@ -17,6 +17,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
 #include <string>
 
 namespace {
@@ -38,7 +39,8 @@ bool runs(const pictures::Folder& folder, const std::string& command) {
 }
 
 std::string output(const pictures::Folder& folder) {
-  return cyborg::data::read_file(folder / "output");
+  std::ifstream stream(folder / "output");
+  return {std::istreambuf_iterator<char>(stream), {}};
 }
 
 /// Whether Python has a module; says so where it does not.

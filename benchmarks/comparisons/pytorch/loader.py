@@ -71,7 +71,7 @@ def seconds_a_picture(batches):
 def ours(program, folder, kind, workers):
     with tempfile.NamedTemporaryFile(suffix=".json") as file:
         subprocess.run(
-            [program, "--quick", "--files", folder, "--out", file.name]
+            [program, "--quick", "--default-malloc", "--files", folder, "--out", file.name]
             + [f"--benchmark_filter=loader_{kind}_workers{workers}"],
             check=True,
             stdout=subprocess.DEVNULL,
