@@ -6,7 +6,9 @@
     export_torchscript.py timm:tf_efficientnet_b0 b0.pt        # timm
     export_torchscript.py mymodels:build net.pt --classes 2    # your function
 
-It is scripted, or traced where it cannot be scripted. With --classes N the
+It is scripted, or traced where it cannot be scripted: then batch norm and
+dropout layers act as they should in training and in evaluation, and whatever
+else differs between the two is as in evaluation. With --classes N the
 constructor is asked for N classes; without it, `train` replaces the last layer
 where the number differs.
 """
@@ -14,6 +16,7 @@ where the number differs.
 import argparse
 import importlib
 import sys
+import warnings
 
 
 def build(name, classes, pretrained):
@@ -39,6 +42,26 @@ def build(name, classes, pretrained):
     )
 
 
+def script_layers(model):
+    """Scripts the layers that act differently in training: a trace of theirs
+    would stay in the mode in which it was made."""
+    import torch
+
+    kinds = (torch.nn.modules.batchnorm._NormBase, torch.nn.modules.dropout._DropoutNd)
+    for name, layer in list(model.named_children()):
+        if isinstance(layer, kinds):
+            setattr(model, name, torch.jit.script(layer))
+        else:
+            script_layers(layer)
+
+
+def trace(model, picture):
+    import torch
+
+    script_layers(model.eval())
+    return torch.jit.trace(model, picture, check_trace=False).train()
+
+
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -55,6 +78,8 @@ def main():
     arguments = parser.parse_args()
     import torch
 
+    # What is said of TorchScript: it is what LibTorch reads.
+    warnings.filterwarnings("ignore", message=".*torch.jit", category=FutureWarning)
     model = build(arguments.name, arguments.classes, arguments.pretrained)
     script = None
     if not arguments.trace:
@@ -65,10 +90,8 @@ def main():
             print(f"traced, since it cannot be scripted: {reason[0] if reason else error}",
                   file=sys.stderr)
     if script is None:
-        # In training mode: batch norm and dropout must go on working.
-        model.train()
         picture = torch.rand(2, arguments.channels, arguments.size, arguments.size)
-        script = torch.jit.trace(model, picture, check_trace=False)
+        script = trace(model, picture)
     script.save(arguments.output)
     print(f"{arguments.output}: {sum(p.numel() for p in model.parameters())} parameters")
 

@@ -18,12 +18,12 @@ def state_of(loaded):
     """The state_dict in what torch.load returned."""
     if hasattr(loaded, "state_dict"):
         return loaded.state_dict()
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(loaded, dict) and key in loaded:
-            return state_of(loaded[key])
     if isinstance(loaded, dict):
+        for key in ("state_dict", "model_state_dict", "model", "tensors"):
+            if isinstance(loaded.get(key), dict) or hasattr(loaded.get(key), "state_dict"):
+                return state_of(loaded[key])
         return loaded
-    raise SystemExit(f"holds a {type(loaded).__name__}, expected a state_dict")
+    raise SystemExit(f"the file holds a {type(loaded).__name__}, expected a state_dict")
 
 
 def main():
@@ -54,14 +54,23 @@ def main():
                 "reading it as a pickle, which can run code. Stop here if you do not trust it.",
                 file=sys.stderr,
             )
-            loaded = torch.load(arguments.source, map_location="cpu", weights_only=False)
+            sys.path.insert(0, ".")  # where the classes of a pickled model may be
+            try:
+                loaded = torch.load(
+                    arguments.source, map_location="cpu", weights_only=False
+                )
+            except Exception as error:
+                raise SystemExit(
+                    f"{arguments.source}: torch.load cannot read it "
+                    f"({type(error).__name__}: {error})"
+                ) from None
     tensors = {
-        name: value.detach().cpu().contiguous()
+        name: value.detach().cpu().contiguous().clone()
         for name, value in state_of(loaded).items()
         if isinstance(value, torch.Tensor)
     }
     if not tensors:
-        raise SystemExit("holds no tensors by name")
+        raise SystemExit(f"{arguments.source}: holds no tensors by name")
     torch.save(tensors, arguments.output)
     print(f"{arguments.output}: {len(tensors)} tensors")
 

@@ -10,7 +10,8 @@
 #include <cyborg/data/file.hpp>
 
 #include <ATen/Context.h>
-#include <torch/nn/init.h>
+#include <torch/csrc/autograd/functions/accumulate_grad.h>
+#include <torch/csrc/jit/runtime/graph_executor.h>
 
 #include <algorithm>
 #include <cmath>
@@ -18,6 +19,7 @@
 #include <exception>
 #include <sstream>
 #include <stdexcept>
+#include <unordered_set>
 
 namespace programs {
 
@@ -39,6 +41,35 @@ void set_parameter(
 torch::Tensor fresh(std::vector<int64_t> sizes, int64_t inputs) {
   const double bound = 1 / std::sqrt(static_cast<double>(inputs));
   return torch::empty(sizes).uniform_(-bound, bound).requires_grad_();
+}
+
+/// The weight [K, ...] that is nearest to logits [B, K] on their graph, which
+/// is the last layer's; undefined where there is none.
+torch::Tensor last_weight(const torch::Tensor& logits) {
+  using torch::autograd::Node;
+  std::vector<Node*> found = {logits.grad_fn().get()};
+  std::unordered_set<Node*> seen = {nullptr};
+  for (size_t i = 0; i < found.size(); ++i) {  // the nearest first
+    if (!seen.insert(found[i]).second) {
+      continue;
+    }
+    if (auto* leaf = dynamic_cast<torch::autograd::AccumulateGrad*>(found[i])) {
+      if (leaf->variable.dim() >= 2 &&
+          leaf->variable.size(0) == logits.size(1)) {
+        return leaf->variable;
+      }
+    }
+    for (const auto& edge : found[i]->next_edges()) {
+      found.push_back(edge.function.get());
+    }
+  }
+  return {};
+}
+
+/// The first line of what LibTorch said.
+std::string first_line(const std::exception& error) {
+  const std::string text = error.what();
+  return text.substr(0, text.find('\n'));
 }
 
 }  // namespace
@@ -141,10 +172,12 @@ void Network::load_script(const Settings& settings) {
   try {
     script_ = std::make_unique<torch::jit::Module>(
         torch::jit::load(settings.model, torch::kCPU));
-  } catch (const std::exception&) {
+  } catch (const std::exception& error) {
     fail(
-        "is no TorchScript file; examples/export_torchscript.py makes one of "
-        "a Python network");
+        "is no TorchScript file that can be loaded; "
+        "examples/export_torchscript.py makes one of a Python network. "
+        "LibTorch says: " +
+        first_line(error));
   }
   if (!script_->hasattr("training")) {
     fail("is frozen: its weights cannot be trained; export it again");
@@ -154,54 +187,68 @@ void Network::load_script(const Settings& settings) {
 /// A new last layer, where the file's has another number of classes.
 void Network::fit_head(int64_t classes, const torch::Tensor& picture) {
   train(false);
-  const auto watcher = hook("");
-  torch::Tensor logits;
-  {
-    const torch::NoGradGuard no_grad;
-    logits = watcher->forward([&] { return forward(picture.unsqueeze(0)); });
-  }
-  if (logits.dim() == 2 && logits.size(1) == classes) {
+  const auto logits_of = [&] {
+    const torch::AutoGradMode graph_on(true);
+    // Optimised, several layers may be one node of the graph.
+    const torch::jit::GraphOptimizerEnabledGuard plain(false);
+    return forward(picture.unsqueeze(0));
+  };
+  const auto logits = logits_of();
+  const auto fits = [&](const torch::Tensor& some) {
+    return some.dim() == 2 && some.size(1) == classes;
+  };
+  if (fits(logits)) {
     return;
   }
-  const auto weight = watcher->observation().weight;
-  for (const auto& parameter : script_->named_parameters()) {
-    // By place in memory: what was observed may be a view.
-    if (!weight.defined() || parameter.value.data_ptr() != weight.data_ptr() ||
-        parameter.value.size(0) != logits.size(1)) {
-      continue;
-    }
-    auto sizes = parameter.value.sizes().vec();
-    const int64_t inputs = parameter.value[0].numel();
-    sizes[0] = classes;
-    const auto place = parameter.name.rfind("weight");
-    set_parameter(*script_, parameter.name, fresh(sizes, inputs));
-    const auto bias = place == std::string::npos
-                          ? std::string()
-                          : parameter.name.substr(0, place) + "bias";
-    for (const auto& other : script_->named_parameters()) {
-      if (other.name == bias) {
-        set_parameter(*script_, bias, fresh({classes}, inputs));
-        break;
-      }
-    }
-    return;
+  bool replaced = false;
+  try {
+    replaced = replace_head(logits, classes) && fits(logits_of());
+  } catch (const std::exception&) {
+    // The network counts on the number of classes that it has.
   }
   TORCH_CHECK_VALUE(
-      false, "the network of --model gives ", logits.sizes(),
+      replaced, "the network of --model gives ", logits.sizes(),
       " for one picture, expected [1, ", classes,
-      "], and its last layer could not be found to be replaced; export it with "
-      "--classes ",
+      "], and its last layer could not be replaced; export it with --classes ",
       classes);
+}
+
+/// Gives the layer that made `logits` fresh weights for so many classes;
+/// whether it was found.
+bool Network::replace_head(const torch::Tensor& logits, int64_t classes) {
+  const auto weight = logits.dim() == 2 ? last_weight(logits) : torch::Tensor();
+  const auto parameters = script_->named_parameters();
+  for (const auto& parameter : parameters) {
+    if (!weight.is_same(parameter.value)) {
+      continue;
+    }
+    auto sizes = weight.sizes().vec();
+    const int64_t inputs = weight[0].numel();
+    sizes[0] = classes;
+    set_parameter(*script_, parameter.name, fresh(sizes, inputs));
+    const auto place = parameter.name.rfind("weight");
+    for (const auto& other : parameters) {
+      if (place != std::string::npos &&
+          other.name == parameter.name.substr(0, place) + "bias") {
+        set_parameter(*script_, other.name, fresh({classes}, inputs));
+      }
+    }
+    return true;
+  }
+  return false;
 }
 
 torch::Tensor Network::forward(const torch::Tensor& images) {
   if (!script_) {
     return native_.forward(images);
   }
-  const auto out = script_->forward({images});
-  if (out.isTuple()) {  // auxiliary outputs come after the main one
-    return out.toTupleRef().elements()[0].toTensor();
+  auto out = script_->forward({images});
+  if (out.isTuple() && !out.toTupleRef().elements().empty()) {
+    out = out.toTupleRef().elements()[0];  // auxiliary outputs come after it
   }
+  TORCH_CHECK_VALUE(
+      out.isTensor(), "the network of --model returns a ", out.tagKind(),
+      ", expected the logits, or a tuple that begins with them");
   return out.toTensor();
 }
 

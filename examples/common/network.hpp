@@ -66,6 +66,7 @@ class Network {
   void make_native(const Settings& settings, int64_t classes);
   void load_script(const Settings& settings);
   void fit_head(int64_t classes, const torch::Tensor& picture);
+  bool replace_head(const torch::Tensor& logits, int64_t classes);
 
   torch::nn::AnyModule native_;
   std::unique_ptr<torch::jit::Module> script_;

@@ -29,20 +29,33 @@ NamedTensors tensors_in(const c10::IValue& value) {
   return out;
 }
 
-/// Of the dictionary itself, or of the one that it holds.
+/// Of the dictionary that it holds, or of itself.
 NamedTensors find_state(const c10::IValue& value) {
-  auto found = tensors_in(value);
-  if (found.empty() && value.isGenericDict()) {
-    for (const char* name : {"state_dict", "model", "tensors"}) {
+  if (value.isGenericDict()) {
+    for (const char* name :
+         {"state_dict", "model_state_dict", "model", "tensors"}) {
       for (const auto& item : value.toGenericDict()) {
-        if (found.empty() && item.key().isString() &&
-            item.key().toStringRef() == name) {
-          found = find_state(item.value());
+        if (item.key().isString() && item.key().toStringRef() == name &&
+            item.value().isGenericDict()) {
+          return find_state(item.value());
         }
       }
     }
   }
-  return found;
+  return tensors_in(value);
+}
+
+/// Takes off what wrappers of Python put before every name.
+void take_prefix_off(NamedTensors& state) {
+  for (const std::string prefix : {"module.", "_orig_mod.", "module."}) {
+    if (std::all_of(state.begin(), state.end(), [&](const auto& one) {
+          return one.first.compare(0, prefix.size(), prefix) == 0;
+        })) {
+      for (auto& one : state) {
+        one.first.erase(0, prefix.size());
+      }
+    }
+  }
 }
 
 }  // namespace
@@ -57,21 +70,14 @@ NamedTensors read_weights(const std::filesystem::path& path) {
     found = find_state(torch::jit::pickle_load({bytes.begin(), bytes.end()}));
   } catch (const std::exception&) {
     fail(fmt::format(
-        "LibTorch cannot read it. In Python: examples/export_weights.py {} "
-        "weights.pt writes the same tensors so that it can",
+        "LibTorch cannot read it: it reads plain dictionaries of tensors. In "
+        "Python: examples/export_weights.py {} weights.pt writes one",
         path.string()));
   }
   if (found.empty()) {
     fail("holds no tensors by name: expected a state_dict");
   }
-  const std::string prefix = "module.";
-  if (std::all_of(found.begin(), found.end(), [&](const auto& one) {
-        return one.first.compare(0, prefix.size(), prefix) == 0;
-      })) {
-    for (auto& one : found) {
-      one.first.erase(0, prefix.size());
-    }
-  }
+  take_prefix_off(found);
   return found;
 }
 

@@ -9,10 +9,12 @@
 
 namespace programs {
 
-/// The tensors of a file: a checkpoint of ours, or what `torch.save` wrote of a
-/// `state_dict`, of a dictionary that holds one as "state_dict" or "model" (the
-/// published final_model.pth), or of what examples/export_weights.py made.
-/// "module." before every name (data-parallel training) is taken off.
+/// The tensors of a file: a checkpoint of ours, what examples/export_weights.py
+/// made, or what `torch.save` wrote of a plain dictionary of tensors, or of one
+/// that holds it as "state_dict", "model_state_dict" or "model". What
+/// DataParallel ("module.") and torch.compile ("_orig_mod.") put before every
+/// name is taken off. A `state_dict()` as it is, an OrderedDict, LibTorch cannot
+/// read: export_weights.py rewrites it.
 ///
 /// Throws: `cyborg::data::FileError`, which says what to do where LibTorch
 /// cannot read the file.

@@ -112,24 +112,29 @@ void write_map(
   }
 }
 
-/// The files of one picture; its agreement with `human`, NaN where nobody drew.
-std::optional<Agreement> write_picture(
-    const std::string& path, const std::string& name, const torch::Tensor& map,
-    const torch::Tensor& human, const Question& question) {
-  const auto picture = data::read_image(path);  // as large as it is
-  const auto begin = question.out / name;
+/// The files of one picture, of which people drew `human` or (NaN) did not.
+void write_picture(
+    const torch::Tensor& map, const torch::Tensor& human,
+    const Question& question, bool shown, Explained& one) {
+  const auto picture = data::read_image(one.path);  // as large as it is
+  const auto begin = question.out / one.name;
   const auto overlay = cyborg::report::overlay(picture, map, question.overlay);
   data::write_png(begin.string() + "_overlay.png", overlay);
   write_map(begin, map, question.maps);
-  if (!cyborg::human::annotated(human.unsqueeze(0)).item<bool>()) {
-    return {};
+  torch::Tensor people;
+  if (cyborg::human::annotated(human.unsqueeze(0)).item<bool>()) {
+    people = cyborg::report::overlay(picture, human, question.overlay);
+    data::write_png(
+        begin.string() + "_compare.png",
+        side_by_side({picture, people, overlay}));
+    one.agreement = compare(map, human);
   }
-  data::write_png(
-      begin.string() + "_compare.png",
-      side_by_side(
-          {picture, cyborg::report::overlay(picture, human, question.overlay),
-           overlay}));
-  return compare(map, human);
+  if (shown) {
+    one.png = {
+        data::encode_png(picture),
+        people.defined() ? data::encode_png(people) : std::string(),
+        data::encode_png(overlay)};
+  }
 }
 
 }  // namespace
@@ -186,12 +191,18 @@ Result explain_pictures(
       }
       const auto& row = rows[index];
       const auto label = which[i].item<int64_t>();
-      result.pictures.push_back(
-          {row.path, names[index], row.cls,
-           settings.classes[static_cast<size_t>(label)],
-           share[i][label].item<double>(),
-           write_picture(
-               row.path, names[index], maps[i], batch.saliency[i], question)});
+      Explained one{
+          row.path,
+          names[index],
+          row.cls,
+          settings.classes[static_cast<size_t>(label)],
+          share[i][label].item<double>(),
+          {},
+          {}};
+      write_picture(
+          maps[i], batch.saliency[i], question, result.pictures.size() < kShown,
+          one);
+      result.pictures.push_back(std::move(one));
     }
   }
   for (const auto& skipped : dataset.skipped()) {

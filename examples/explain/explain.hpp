@@ -6,6 +6,7 @@
 #include <cyborg/data/table_types.hpp>
 #include <cyborg/report/overlay.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
@@ -50,7 +51,12 @@ struct Explained {
   std::string explained;               ///< whose map it is
   double probability;                  ///< that the network gives that class
   std::optional<Agreement> agreement;  ///< where people drew a map
+  /// Of the first `kShown`: picture, people's map ("" without), network's, PNG.
+  std::vector<std::string> png;
 };
+
+/// Pictures that the report shows.
+constexpr size_t kShown = 40;
 
 /// All of them.
 struct Result {

@@ -109,7 +109,6 @@ std::vector<std::string> agreement_text(const Result& result) {
 
 /// The first pictures, and how far the network agrees with people.
 void write_page(const Result& result, const Question& question) {
-  constexpr size_t kShown = 40;
   cyborg::report::HtmlPage page(
       "Where the network looks",
       fmt::format(
@@ -129,20 +128,17 @@ void write_page(const Result& result, const Question& question) {
     page.section("Agreement with people").table(table);
   }
   cyborg::report::HtmlPictures grid;
-  grid.head = {"map over picture; with a human map: picture, people, network"};
-  grid.pixels = 480;
+  grid.head = {"picture", "people", "network"};
+  grid.pixels = 160;
   for (const auto& one : result.pictures) {
-    if (grid.rows.size() == kShown) {
-      break;
+    if (!one.png.empty()) {
+      grid.rows.push_back(
+          {fmt::format(
+               "{}: {} {}{}", one.name, one.explained,
+               number(one.probability, 3),
+               one.truth.empty() ? std::string() : ", is " + one.truth),
+           one.png});
     }
-    const auto file =
-        question.out /
-        (one.name + (one.agreement ? "_compare.png" : "_overlay.png"));
-    grid.rows.push_back(
-        {fmt::format(
-             "{}: {} {}{}", one.name, one.explained, number(one.probability, 3),
-             one.truth.empty() ? std::string() : ", is " + one.truth),
-         {cyborg::data::read_file(file, UINT64_MAX, "explain")}});
   }
   grid.caption = fmt::format(
       "The first {} of {} pictures: the class whose map is shown and its "
