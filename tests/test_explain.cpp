@@ -78,6 +78,7 @@ TEST_CASE("Every picture has a name of its own, and a short one", "[explain]") {
   CHECK(names({"a/x.png", "a/y.png"}) == Names{"x", "y"});
   CHECK(names({"a/x.png", "b/x.png", "b/y.png"}) == Names{"a_x", "b_x", "y"});
   CHECK(names({"u/a/x.png", "v/a/x.png"}) == Names{"u_a_x", "v_a_x"});
+  CHECK(names({"a/x.png", "./a/../b/x.png"}) == Names{"a_x", "b_x"});
   CHECK(names({"x.png", "x.jpg", "x_2.png"}) == Names{"x", "x_3", "x_2"});
   CHECK(names({"a/x.png", "a/x.png"}) == Names{"a_x", "a_x_2"});
 }
@@ -91,8 +92,12 @@ TEST_CASE("Pictures are named one by one, by folder or by table", "[explain]") {
   picture(folder, "sets/train/spoof/d.png", 8, 8);
   picture(folder, "maps/b.png", 8, 8);
   const std::vector<std::string> classes = {"live", "spoof"};
-  const auto rows = explain::find_pictures(
-      {{folder / "loose", folder / "sets", one}, folder / "maps", "", classes});
+  const auto rows =
+      explain::find_pictures({{folder / "loose", folder / "sets", one},
+                              folder / "maps",
+                              "",
+                              classes})
+          .rows;
   REQUIRE(rows.size() == 5);
   CHECK(rows[0].path == one);
   CHECK(rows[0].label == -1);
@@ -103,13 +108,18 @@ TEST_CASE("Pictures are named one by one, by folder or by table", "[explain]") {
   CHECK(rows[3].label == 1);
   CHECK(rows[4].path == one);
   CHECK(
-      explain::find_pictures({{folder / "sets"}, "", "test", classes}).size() ==
-      1);
+      explain::find_pictures({{folder / "sets"}, "", "test", classes})
+          .rows.size() == 1);
   CHECK(contains(
       error_of([&] {
         explain::find_pictures({{folder / "sets"}, "", "val", classes});
       }),
       "holds no pictures of split val"));
+  CHECK(contains(
+      error_of([&] {
+        explain::find_pictures({{one}, "", "val", classes});
+      }),
+      "knows no splits: leave --split out"));
 }
 
 TEST_CASE("Maps are written as they are and as pictures", "[explain]") {
@@ -117,11 +127,12 @@ TEST_CASE("Maps are written as they are and as pictures", "[explain]") {
   Question question;
   question.checkpoint = write_checkpoint(folder);
   question.which = "spoof";
-  const auto rows = explain::find_pictures(
-      {{picture(folder, "a.png", 40, 60), picture(folder, "b.png", 30, 30)},
-       "",
-       "",
-       {"live", "spoof"}});
+  const auto rows = explain::find_pictures({{picture(folder, "a.png", 40, 60),
+                                             picture(folder, "b.png", 30, 30)},
+                                            "",
+                                            "",
+                                            {"live", "spoof"}})
+                        .rows;
   const auto run = [&](const std::string& out) {
     question.out = folder / out;
     return explain::explain_pictures(rows, question);
@@ -175,15 +186,16 @@ TEST_CASE(
   const auto path = picture(folder, "a.png", 32, 32);
   question.out = folder / "first";
   explain::explain_pictures(
-      explain::find_pictures({{path}, "", "", {"live", "spoof"}}), question);
+      explain::find_pictures({{path}, "", "", {"live", "spoof"}}).rows,
+      question);
   // The network's own map, as if people had drawn it.
   std::filesystem::create_directories(folder / "people");
   std::filesystem::copy_file(
       folder / "first/a_map.png", folder / "people/a.png");
   question.out = folder / "second";
   const auto result = explain::explain_pictures(
-      explain::find_pictures(
-          {{path}, folder / "people", "", {"live", "spoof"}}),
+      explain::find_pictures({{path}, folder / "people", "", {"live", "spoof"}})
+          .rows,
       question);
   REQUIRE(result.pictures[0].agreement);
   // Not 1 exactly: two interpolations enlarge them.

@@ -267,6 +267,30 @@ TEST_CASE("What cannot be trained on is said", "[train]") {
     request.settings.epochs = 1;
     CHECK(programs::Trainer(request).run().log.front()["pictures"] == 47);
   }
+  SECTION("a training whose table is another one now") {
+    request.settings.epochs = 2;
+    request.stop_after = 3;
+    programs::Trainer(request).run();
+    request.resume = true;
+    auto changed = cyborg::data::read_file(table);
+    const auto at = changed.find("train,live,p4.png");
+    REQUIRE(at != std::string::npos);
+    cyborg::data::write_file(table, changed.replace(at, 10, "train,spoof"));
+    CHECK(contains(error(), "is not the table that this training began with"));
+  }
+  SECTION("weights alone") {
+    request.settings.epochs = 1;
+    programs::Trainer(request).run();
+    std::filesystem::copy_file(
+        folder / "run/best.pt", folder / "run/last.pt",
+        std::filesystem::copy_options::overwrite_existing);
+    request.resume = true;
+    CHECK(contains(error(), "holds weights alone, as best.pt does"));
+  }
+  SECTION("a file where a folder should be") {
+    request.out = table;
+    CHECK(contains(error(), "is no folder: name one"));
+  }
   SECTION("the first picture, by a training that is stopped behind it") {
     folder.write("p0.png", "not a picture");
     request.settings.skip_unreadable = true;

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <filesystem>
 #include <set>
 #include <utility>
@@ -50,6 +51,24 @@ data::Table read_pictures(const Settings& settings) {
     }
   }
   return table;
+}
+
+std::string fingerprint(const data::Table& table) {
+  uint64_t hash = 0xcbf29ce484222325U;  // FNV-1a
+  const auto add = [&](const std::string& text) {
+    for (const char c : text + '\0') {
+      hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
+    }
+  };
+  for (const auto& row : table.rows) {
+    for (const auto* text : {&row.split, &row.cls, &row.path}) {
+      add(*text);
+    }
+    for (const auto& map : row.saliency) {
+      add(map);
+    }
+  }
+  return fmt::format("{:016x}", hash);
 }
 
 data::PictureDataset dataset_of(

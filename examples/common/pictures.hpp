@@ -20,6 +20,10 @@ namespace programs {
 /// error in any split.
 cyborg::data::Table read_pictures(const Settings& settings);
 
+/// A number for all that a training reads of a table's rows, to tell whether it
+/// is still the one that the training began with.
+std::string fingerprint(const cyborg::data::Table& table);
+
 /// The data set of some of its rows, as `settings` prepare pictures.
 cyborg::data::PictureDataset dataset_of(
     std::vector<cyborg::data::Row> rows, const Settings& settings);

@@ -13,8 +13,8 @@ namespace programs {
 /// made, or what `torch.save` wrote of a plain dictionary of tensors, or of one
 /// that holds it as "state_dict", "model_state_dict" or "model". What
 /// DataParallel ("module.") and torch.compile ("_orig_mod.") put before every
-/// name is taken off. A `state_dict()` as it is, an OrderedDict, LibTorch cannot
-/// read: export_weights.py rewrites it.
+/// name is taken off. A `state_dict()` as it is, an OrderedDict, LibTorch
+/// cannot read: export_weights.py rewrites it.
 ///
 /// Throws: `cyborg::data::FileError`, which says what to do where LibTorch
 /// cannot read the file.

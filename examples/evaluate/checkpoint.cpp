@@ -34,6 +34,17 @@ CheckpointScores score_checkpoint(
   }
   settings.skip_unreadable |= pictures.skip_unreadable;
   const auto table = programs::read_pictures(settings);
+  if (!table.has(splits.front())) {
+    std::string known;
+    for (const auto* split : {"train", "val", "test"}) {
+      known += table.has(split) ? std::string(known.empty() ? "" : ", ") + split
+                                : std::string();
+    }
+    throw cyborg::data::FileError(
+        "evaluate", table.name,
+        fmt::format(
+            "holds no rows of split {}, but of {}", splits.front(), known));
+  }
   trained.network.to(device);
   CheckpointScores out{"", settings.classes, table.warnings};
   std::vector<programs::Scored> parts;
@@ -49,11 +60,6 @@ CheckpointScores score_checkpoint(
     for (const auto& one : skipped) {
       out.notes.push_back("left out: " + one);
     }
-  }
-  if (parts.empty()) {
-    throw cyborg::data::FileError(
-        "evaluate", table.name,
-        fmt::format("holds no rows of split {}", splits.front()));
   }
   out.csv = programs::scores_csv(parts);
   return out;

@@ -56,11 +56,13 @@ std::vector<data::Row> in_folder(const fs::path& folder) {
 std::vector<data::Row> rows_of(const Inputs& inputs, const fs::path& path) {
   const auto options = data::TableOptions().classes(inputs.classes);
   const bool folder = fs::is_directory(path);
-  if (folder && !has_splits(path)) {
-    return in_folder(path);
+  const bool no_table = folder ? !has_splits(path) : is_picture(path);
+  if (no_table && !inputs.split.empty()) {
+    throw data::FileError(
+        "explain", path, "knows no splits: leave --split out");
   }
-  if (!folder && is_picture(path)) {
-    return {loose(path)};
+  if (no_table) {
+    return folder ? in_folder(path) : std::vector<data::Row>{loose(path)};
   }
   auto rows = (folder ? data::read_folders(path, options)
                       : data::read_table(path, options))
@@ -77,7 +79,7 @@ std::vector<data::Row> rows_of(const Inputs& inputs, const fs::path& path) {
 
 }  // namespace
 
-std::vector<data::Row> find_pictures(const Inputs& inputs) {
+data::Table find_pictures(const Inputs& inputs) {
   data::Table table;
   for (const auto& path : inputs.paths) {
     auto rows = rows_of(inputs, path);
@@ -91,14 +93,14 @@ std::vector<data::Row> find_pictures(const Inputs& inputs) {
   }
   data::detail::find_maps(
       table, data::TableOptions().saliency(inputs.saliency), "explain");
-  return std::move(table.rows);
+  return table;
 }
 
 std::vector<std::string> names_of(const std::vector<data::Row>& rows) {
   std::vector<fs::path> rest;
   std::vector<std::string> names;
   for (const auto& row : rows) {
-    rest.push_back(fs::path(row.path).parent_path());
+    rest.push_back(fs::path(row.path).lexically_normal().parent_path());
     names.push_back(fs::path(row.path).stem().string());
   }
   for (bool longer = true; longer;) {
@@ -109,7 +111,7 @@ std::vector<std::string> names_of(const std::vector<data::Row>& rows) {
     }
     for (size_t i = 0; i < names.size(); ++i) {
       const auto folder = rest[i].filename().string();
-      if (count[names[i]] > 1 && !folder.empty()) {
+      if (count[names[i]] > 1 && !folder.empty() && folder != "..") {
         names[i] = folder + "_" + names[i];
         rest[i] = rest[i].parent_path();
         longer = true;

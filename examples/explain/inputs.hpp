@@ -20,9 +20,9 @@ struct Inputs {
 
 /// The pictures, in the order of `paths`; a folder's by name, those of folders
 /// in it too. Without a class (from a CSV or folders split/class), `label` is
-/// -1.
+/// -1. What a person should know is in the table's `warnings`.
 /// Throws: `cyborg::data::FileError`.
-std::vector<cyborg::data::Row> find_pictures(const Inputs& inputs);
+cyborg::data::Table find_pictures(const Inputs& inputs);
 
 /// A name for each that no other has: its file's without the extension, with
 /// as many of its folders (joined by "_") as that takes, or a number.

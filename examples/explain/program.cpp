@@ -164,8 +164,11 @@ int run(Arguments& arguments) {
   question.overlay.opacity(arguments.opacity)
       .colormap(chosen(arguments.colormap, kColormaps));
   arguments.inputs.classes = known_classes(question.checkpoint);
-  const auto result =
-      explain_pictures(find_pictures(arguments.inputs), question);
+  const auto table = find_pictures(arguments.inputs);
+  for (const auto& warning : table.warnings) {
+    fmt::print(stderr, "warning: {}\n", warning);
+  }
+  const auto result = explain_pictures(table.rows, question);
   for (const auto& one : result.skipped) {
     fmt::print(stderr, "warning: left out: {}\n", one);
   }
@@ -260,6 +263,8 @@ int program(int argc, const char* const* argv) {
     return run(arguments);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
+  } catch (const cyborg::data::FileError& error) {
+    fmt::print(stderr, "explain: {}: {}\n", error.path(), error.reason());
   } catch (const c10::Error& error) {
     fmt::print(stderr, "explain: {}\n", error.what_without_backtrace());
   } catch (const std::exception& error) {

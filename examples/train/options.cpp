@@ -244,6 +244,14 @@ void add_run(CLI::App& app, Request& r) {
   group
       ->add_option(
           "--seed", r.settings.seed, "of weights, order and augmentation")
+      ->check(CLI::Validator(
+          [](const std::string& text) {
+            return text.size() < 20 && text.find_first_not_of("0123456789") ==
+                                           std::string::npos
+                       ? std::string()
+                       : "expected a whole number from 0, got " + text;
+          },
+          ""))
       ->capture_default_str();
   group->add_flag(
       "--deterministic", r.settings.deterministic,

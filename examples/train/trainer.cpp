@@ -187,6 +187,10 @@ Trainer::Trainer(const Request& request)
 }
 
 void Trainer::begin() {
+  if (request_.out.empty() ||
+      (fs::exists(request_.out) && !fs::is_directory(request_.out))) {
+    throw data::FileError("--out", request_.out, "is no folder: name one");
+  }
   if (fs::exists(request_.out / "last.pt")) {
     throw data::FileError(
         "--out", request_.out,
@@ -216,6 +220,17 @@ void Trainer::begin() {
   for (const auto& warning : table_.warnings) {
     warn(warning + "\n");
   }
+  const bool annotated =
+      std::any_of(rows_.begin(), rows_.end(), [](const data::Row& row) {
+        return std::any_of(
+            row.saliency.begin(), row.saliency.end(),
+            [](const std::string& map) { return !map.empty(); });
+      });
+  if (settings_.alpha < 1 && !annotated) {
+    warn(
+        "no picture of split train has a human map (--saliency, or a column): "
+        "this is plain training\n");
+  }
   network_ = std::make_unique<Network>(
       settings_, classes, [this] { return first_picture(rows_, settings_); });
   if (!settings_.weights.empty()) {
@@ -240,6 +255,11 @@ void Trainer::begin() {
 void Trainer::resume() {
   const auto path = request_.out / "last.pt";
   const auto trained = cyborg::train::load_checkpoint(path);
+  if (trained.tensors.count("optimizer") == 0) {
+    throw data::FileError(
+        "--resume", path,
+        "holds weights alone, as best.pt does: it cannot be gone on with");
+  }
   settings_ = json::parse(trained.texts.at("settings")).get<Settings>();
   place_ = json::parse(trained.texts.at("place")).get<Place>();
   if (place_.ranks != ranks_.size()) {
@@ -250,6 +270,12 @@ void Trainer::resume() {
             place_.ranks, ranks_.size()));
   }
   table_ = read_pictures(settings_);
+  if (trained.texts.at("table") != fingerprint(table_)) {
+    throw data::FileError(
+        "--resume", settings_.data,
+        "is not the table that this training began with (rows, classes, "
+        "splits, maps): put that back, or begin anew with another --out");
+  }
   rows_ = table_.rows_of("train");
   const auto script = trained.tensors.find("script");
   if (script != trained.tensors.end()) {
@@ -326,6 +352,9 @@ Outcome Trainer::run() {
   while (going && place_.epoch < settings_.epochs && !waited()) {
     going = train_epoch(pictures, loader);
   }
+  for (const auto& left_out : pictures.dataset().skipped()) {
+    warn(left_out.path + ": " + left_out.reason + "; left out\n");
+  }
   Outcome out;
   out.finished = going && ranks_.first();
   out.settings = settings_;
@@ -352,6 +381,11 @@ Outcome Trainer::run() {
   };
   out.validation = scored("val");
   out.test = scored("test");
+  for (const auto* part : {&out.validation, &out.test}) {
+    for (const auto& left_out : part->skipped) {
+      warn(left_out + "; left out\n");
+    }
+  }
   return out;
 }
 
@@ -597,6 +631,7 @@ void Trainer::save(const std::string& name) const {
   cyborg::train::Checkpoint checkpoint;
   checkpoint.texts["settings"] = json(settings_).dump();
   checkpoint.texts["place"] = json(place_).dump();
+  checkpoint.texts["table"] = fingerprint(table_);
   checkpoint.tensors["model"] = network_->state();
   if (script_.defined()) {
     checkpoint.tensors["script"] = {{"module", script_}};
