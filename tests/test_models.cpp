@@ -319,8 +319,7 @@ TEST_CASE("Initialisation is torchvision's", "[models]") {
         CHECK(looks_normal(weight, std::sqrt(2.0 / static_cast<double>(fan))));
         CHECK_FALSE(conv->bias.defined());
       } else if (
-          const auto* norm =
-              item.value()->template as<torch::nn::BatchNorm2d>()) {
+          const auto* norm = item.value()->template as<models::BatchNorm>()) {
         CHECK((norm->weight == 1).all().template item<bool>());
         CHECK((norm->bias == 0).all().template item<bool>());
         CHECK(norm->options.eps() == 1e-5);

@@ -27,15 +27,24 @@ inline torch::nn::Conv2d convolution(
 
 /// `torch::nn::BatchNorm2d` whose forward a program may replace: several
 /// processes that train one network take their statistics together.
-struct BatchNormImpl : torch::nn::BatchNorm2dImpl {
-  explicit BatchNormImpl(const torch::nn::BatchNormOptions& norm)
-      : BatchNorm2dImpl(norm) {}
+class BatchNormImpl : public torch::nn::BatchNormImplBase<2, BatchNormImpl> {
+  using Base = torch::nn::BatchNormImplBase<2, BatchNormImpl>;
+
+ public:
+  using Base::Base;
 
   torch::Tensor forward(const torch::Tensor& x) {
-    return instead ? instead(x) : BatchNorm2dImpl::forward(x);
+    return instead ? instead(x) : Base::forward(x);
   }
 
   std::function<torch::Tensor(const torch::Tensor&)> instead;
+
+ private:
+  void _check_input_dim(const torch::Tensor& input) override {
+    TORCH_CHECK_VALUE(
+        input.dim() == 4, "models::BatchNorm: expected [B, C, H, W], got ",
+        input.sizes());
+  }
 };
 TORCH_MODULE(BatchNorm);
 
