@@ -20,7 +20,7 @@
 #include <vector>
 
 namespace models {
-struct BatchNormImpl;
+class BatchNormImpl;
 }
 
 namespace programs {

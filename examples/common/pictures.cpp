@@ -71,6 +71,13 @@ std::string fingerprint(const data::Table& table) {
   return fmt::format("{:016x}", hash);
 }
 
+std::vector<data::Row> without_maps(std::vector<data::Row> rows) {
+  for (auto& row : rows) {
+    row.saliency.clear();
+  }
+  return rows;
+}
+
 data::PictureDataset dataset_of(
     std::vector<data::Row> rows, const Settings& settings) {
   return data::PictureDataset(
@@ -88,11 +95,7 @@ data::PictureDataset dataset_of(
 
 torch::Tensor first_picture(
     const std::vector<data::Row>& rows, const Settings& settings) {
-  auto unmapped = rows;
-  for (auto& row : unmapped) {
-    row.saliency.clear();
-  }
-  auto pictures = dataset_of(std::move(unmapped), settings);
+  auto pictures = dataset_of(without_maps(rows), settings);
   for (size_t i = 0; settings.skip_unreadable && i < rows.size(); ++i) {
     try {
       return pictures.get(i).data;

@@ -24,6 +24,10 @@ cyborg::data::Table read_pictures(const Settings& settings);
 /// is still the one that the training began with.
 std::string fingerprint(const cyborg::data::Table& table);
 
+/// The rows without their human maps, which are then not read.
+std::vector<cyborg::data::Row> without_maps(
+    std::vector<cyborg::data::Row> rows);
+
 /// The data set of some of its rows, as `settings` prepare pictures.
 cyborg::data::PictureDataset dataset_of(
     std::vector<cyborg::data::Row> rows, const Settings& settings);

@@ -20,11 +20,7 @@ Scored score_pictures(
     const Settings& settings, const Scoring& how) {
   const torch::NoGradGuard no_grad;
   network.train(false);
-  auto unmapped = rows;
-  for (auto& row : unmapped) {
-    row.saliency.clear();  // not needed, so not read
-  }
-  const auto dataset = dataset_of(std::move(unmapped), settings);
+  const auto dataset = dataset_of(without_maps(rows), settings);
   cyborg::data::Prefetcher loader(
       dataset, cyborg::data::PrefetchOptions().batch_size(how.batch).workers(
                    how.workers));

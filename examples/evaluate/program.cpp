@@ -6,6 +6,8 @@
 #include "report.hpp"
 #include "scores.hpp"
 
+#include "../common/running.hpp"
+
 #include <cyborg/data/file.hpp>
 
 #include <fmt/format.h>
@@ -187,9 +189,6 @@ Outcome program(int argc, const char* const* argv) {
       ->check(CLI::Range(0.0, 1.0))
       ->default_str(fmt::format("{}", fmt::join(question.fpr, ",")));
   auto& pictures = arguments.pictures;
-  const auto from = [](int64_t least) {
-    return CLI::Range(least, int64_t{1} << 20);
-  };
   app.add_option(
          "--data", pictures.data,
          "pictures for checkpoints, a CSV or a folder split/class/*.png")
@@ -197,20 +196,8 @@ Outcome program(int argc, const char* const* argv) {
   app.add_flag(
       "--skip-unreadable", pictures.skip_unreadable,
       "leave out pictures that cannot be read, and list them");
-  app.add_option("--device", pictures.device, "cpu, cuda, cuda:1, ...")
-      ->capture_default_str();
-  app.add_option(
-         "--threads", pictures.threads,
-         "of LibTorch; 0: as many as there are cores")
-      ->check(from(0))
-      ->capture_default_str();
-  app.add_option(
-         "--workers", pictures.workers, "threads that decode pictures ahead")
-      ->check(from(0))
-      ->capture_default_str();
-  app.add_option("--batch", pictures.batch, "pictures in a batch")
-      ->check(from(1))
-      ->capture_default_str();
+  programs::add_running_options(
+      app, pictures.device, pictures.threads, pictures.workers, pictures.batch);
   app.add_option(
          "--scores", arguments.scores,
          "file to write the scores of the one checkpoint to")

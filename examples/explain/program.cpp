@@ -4,6 +4,8 @@
 #include "explain.hpp"
 #include "inputs.hpp"
 
+#include "../common/running.hpp"
+
 #include <cyborg/data/file.hpp>
 #include <cyborg/measure/statistics.hpp>
 #include <cyborg/report/html.hpp>
@@ -236,28 +238,13 @@ int program(int argc, const char* const* argv) {
   add_choice(
       app, "--maps", arguments.maps, kMaps,
       "keep each map as well; pt: a tensor as it is, for torch.load; png: "
-      "8-bit "
-      "grey, stretched, which `train` takes as a human map");
+      "8-bit grey, stretched, which `train` takes as a human map");
   app.add_flag(
       "--skip-unreadable", question.skip_unreadable,
       "leave out pictures and maps that cannot be read, and list them");
-  app.add_option("--device", question.device, "cpu, cuda, cuda:1, ...")
-      ->capture_default_str();
-  const auto from = [](int64_t least) {
-    return CLI::Range(least, int64_t{1} << 20);
-  };
-  app.add_option(
-         "--threads", arguments.threads,
-         "of LibTorch; 0: as many as there are cores")
-      ->check(from(0))
-      ->capture_default_str();
-  app.add_option(
-         "--workers", question.workers, "threads that decode pictures ahead")
-      ->check(from(0))
-      ->capture_default_str();
-  app.add_option("--batch", question.batch, "pictures in a batch")
-      ->check(from(1))
-      ->capture_default_str();
+  programs::add_running_options(
+      app, question.device, arguments.threads, question.workers,
+      question.batch);
   try {
     app.parse(argc, argv);
     return run(arguments);

@@ -328,13 +328,8 @@ Outcome Trainer::run() {
     fs::create_directories(request_.out);
     events_ = std::make_unique<cyborg::train::EventWriter>(request_.out);
   }
-  auto rows = rows_;
-  if (settings_.alpha == 1) {
-    for (auto& row : rows) {
-      row.saliency.clear();  // no map is needed, so none is read
-    }
-  }
-  auto pictures = training_set(std::move(rows), settings_);
+  auto pictures = training_set(
+      settings_.alpha == 1 ? without_maps(rows_) : rows_, settings_);
   Loader loader(
       pictures, data::PrefetchOptions()
                     .batch_size(static_cast<size_t>(settings_.batch))

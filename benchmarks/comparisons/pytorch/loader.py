@@ -93,7 +93,11 @@ def summary(values):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--files", required=True, help="folder of bench_loader")
+    parser.add_argument(
+        "--files",
+        default=os.path.join(tempfile.gettempdir(), "cyborg-bench-loader"),
+        help="folder of bench_loader (its default)",
+    )
     parser.add_argument("--ours", required=True, help="bench_loader")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--times", type=int, default=4, help="epochs of the files a round")
