@@ -59,13 +59,31 @@ std::vector<Tensor> with(
   return all;
 }
 
+/// While it lives, every gradient goes past the caches, or none.
+struct Streaming {
+  int64_t before = cyborg::detail::cache_bytes();
+
+  explicit Streaming(bool always) {
+    cyborg::detail::cache_bytes() =
+        always ? 0 : std::numeric_limits<int64_t>::max();
+  }
+  ~Streaming() { cyborg::detail::cache_bytes() = before; }
+  Streaming(const Streaming&) = delete;
+  Streaming& operator=(const Streaming&) = delete;
+};
+
 /// Whether the kernels, each kind of them, and the operators agree, `within`
 /// being for numbers of about 1.
 void check_agree(
     const std::vector<Tensor>& leaves,
     const std::function<std::vector<Tensor>()>& run, double within) {
   const auto expected = with(Kernels::kNone, leaves, run);
-  for (const Kernels kind : {Kernels::kPortable, Kernels::kAvx2}) {
+  for (const auto& [kind, past_caches] :
+       {std::tuple(Kernels::kPortable, false),
+        {Kernels::kPortable, true},
+        {Kernels::kAvx2, false},
+        {Kernels::kAvx2, true}}) {
+    const Streaming streaming(past_caches);
     const auto found = with(kind, leaves, run);
     REQUIRE(found.size() == expected.size());
     for (size_t i = 0; i < found.size(); ++i) {
@@ -74,7 +92,8 @@ void check_agree(
               ? 1
               : std::max(1.0, expected[i].abs().max().item<double>());
       INFO(
-          "kernels " << static_cast<int>(kind) << ", result " << i << ": off "
+          "kernels " << static_cast<int>(kind) << ", past the caches "
+                     << past_caches << ", result " << i << ": off "
                      << support::distance(found[i], expected[i]));
       CHECK(close(found[i], expected[i], within * size));
     }

@@ -185,7 +185,7 @@ std::vector<at::Tensor> feature_gradients(
   }
   if (for_features) {
     out = at::empty_like(features);
-    pass.features_grad = out.template data_ptr<T>();
+    pass.write_to(out.template data_ptr<T>());
   }
   if (out.defined() || shares.defined()) {
     head_backward(pass);

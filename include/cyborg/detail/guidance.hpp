@@ -260,7 +260,7 @@ class FusedGuidance : public KernelNode {
           found[1] = at::empty_like(values);
           pass.features = nullptr;
           pass.cam_grad = gradient.template data_ptr<T>();
-          pass.features_grad = found[1].template data_ptr<T>();
+          pass.write_to(found[1].template data_ptr<T>());
           head_backward(pass);
         }
         if (saved[8].defined()) {

@@ -33,8 +33,17 @@ struct HeadPass {
   const T* pooled_grad = nullptr;  // may be null
   T* features_grad = nullptr;      // [B, C, P]; may be null
   T* weight_grad = nullptr;        // [B, maps, C], a sample's share, zeros
+  bool streams = false;            // whether features_grad goes past the caches
 
   T scale() const { return T(1) / static_cast<T>(positions); }
+
+  /// Sets where the features' gradient goes: past the caches, where these do
+  /// not hold the features, it, and what the next layer's backward makes of it.
+  void write_to(T* gradient) {
+    features_grad = gradient;
+    streams = batch * channels * positions * static_cast<int64_t>(sizeof(T)) >=
+              cache_bytes() / 3;
+  }
 
   const T* row(int64_t sample, int64_t map) const {
     return weight + (index != nullptr ? index[sample] : map) * channels;
@@ -89,40 +98,47 @@ CYBORG_INLINE void forward_slice(
 }
 
 /// Channels [begin, end) of one sample.
-template <class L, bool kDot, bool kWrite>
+template <class L, bool kDot, Write kHow>
 CYBORG_INLINE void backward_channels(
     const HeadPass<typename L::Scalar>& pass, int64_t sample, int64_t begin,
     int64_t end) {
   using Scalar = typename L::Scalar;
+  constexpr bool kWrite = kHow != Write::kNot;
   const int64_t positions = pass.positions, count = end - begin;
   const int64_t first = sample * pass.channels + begin;
   const auto* rows = kDot ? pass.features + first * positions : nullptr;
   auto* grad = kWrite ? pass.features_grad + first * positions : nullptr;
   const auto* shift =
       pass.pooled_grad != nullptr ? pass.pooled_grad + first : nullptr;
+  std::vector<Scalar> map(static_cast<size_t>(positions + L::kWidth));
   bool written = false;
   for (int64_t m = 0; m < pass.maps; ++m) {
-    const int64_t map = sample * pass.maps + m;
-    const auto* cam_grad = pass.cam_grad + map * positions;
+    const int64_t number = sample * pass.maps + m;
+    const auto* cam_grad = pass.cam_grad + number * positions;
     const auto* weight = pass.row(sample, m) + begin;
     auto* share =
-        kDot ? pass.weight_grad + map * pass.channels + begin : nullptr;
+        kDot ? pass.weight_grad + number * pass.channels + begin : nullptr;
     // Classes that nobody asked for, and samples that are not guided.
     if (std::all_of(cam_grad, cam_grad + positions, [](Scalar value) {
           return value == 0;
         })) {
       continue;
     }
+    std::copy_n(cam_grad, positions, map.data());
+    std::copy_n(map.data(), L::kWidth, map.data() + positions);
     if (kWrite && written) {
-      backward_rows<L, kDot, kWrite, kWrite>(
-          rows, weight, count, positions, cam_grad, pass.scale(), shift, grad,
+      backward_rows<L, kDot, kWrite ? Write::kAdd : Write::kNot>(
+          rows, weight, count, positions, map.data(), pass.scale(), shift, grad,
           share);
     } else {
-      backward_rows<L, kDot, kWrite, false>(
-          rows, weight, count, positions, cam_grad, pass.scale(), shift, grad,
+      backward_rows<L, kDot, kHow>(
+          rows, weight, count, positions, map.data(), pass.scale(), shift, grad,
           share);
     }
     written = true;
+  }
+  if (kHow == Write::kStream) {
+    streamed();
   }
   if (kWrite && !written) {
     for (int64_t r = 0; r < count; ++r) {
@@ -138,17 +154,23 @@ CYBORG_INLINE void backward_slice(
     const HeadPass<typename L::Scalar>& pass, int64_t sample, int64_t begin,
     int64_t end) {
   if (pass.features == nullptr) {
-    backward_channels<L, false, true>(pass, sample, begin, end);
+    if (pass.streams) {
+      backward_channels<L, false, Write::kStream>(pass, sample, begin, end);
+    } else {
+      backward_channels<L, false, Write::kStore>(pass, sample, begin, end);
+    }
   } else if (pass.features_grad == nullptr) {
     // Last rows first: forward left those in the cache.
     const int64_t rows = 4 * rows_in_cache<L>(pass.positions);
     for (int64_t last = end; last > begin;) {
       const int64_t first = begin + (last - begin - 1) / rows * rows;
-      backward_channels<L, true, false>(pass, sample, first, last);
+      backward_channels<L, true, Write::kNot>(pass, sample, first, last);
       last = first;
     }
+  } else if (pass.streams) {
+    backward_channels<L, true, Write::kStream>(pass, sample, begin, end);
   } else {
-    backward_channels<L, true, true>(pass, sample, begin, end);
+    backward_channels<L, true, Write::kStore>(pass, sample, begin, end);
   }
 }
 

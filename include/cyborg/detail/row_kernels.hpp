@@ -6,21 +6,45 @@
 
 #include <cyborg/detail/vectors.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <type_traits>
+#include <utility>
 
 #if CYBORG_KERNELS
 
 namespace cyborg::detail {
 
+template <class L, int... kLane>
+CYBORG_INLINE void first_lanes(
+    typename L::Mask& mask, int64_t count,
+    std::integer_sequence<int, kLane...> /*lanes*/) {
+  mask = typename L::Mask{kLane...} < static_cast<typename L::Bits>(count);
+}
+/// The first `count` lanes.
+template <class L>
+CYBORG_INLINE void first_lanes(typename L::Mask& mask, int64_t count) {
+  first_lanes<L>(mask, count, std::make_integer_sequence<int, L::kWidth>());
+}
+
 /// Lanes of the last vector of a row that no other vector covers: rows end in
 /// a vector that overlaps the one before.
 template <class L>
 CYBORG_INLINE void tail_mask(typename L::Mask& mask, int64_t positions) {
-  const auto left = static_cast<int>(positions % L::kWidth);
-  for (int i = 0; i < L::kWidth; ++i) {
-    mask[i] = left == 0 || i >= L::kWidth - left ? -1 : 0;
-  }
+  first_lanes<L>(mask, (L::kWidth - positions % L::kWidth) % L::kWidth);
+  mask = ~mask;
+}
+
+/// Takes the lanes of `mask` from `from`.
+template <class L>
+CYBORG_INLINE void select(
+    typename L::Vector& x, const typename L::Mask& mask,
+    const typename L::Vector& from) {
+  typename L::Mask bits, other;
+  __builtin_memcpy(&bits, &x, sizeof(x));
+  __builtin_memcpy(&other, &from, sizeof(x));
+  bits = (bits & ~mask) | (other & mask);
+  __builtin_memcpy(&x, &bits, sizeof(x));
 }
 
 template <class L>
@@ -32,15 +56,13 @@ CYBORG_INLINE void apply_mask(
   __builtin_memcpy(&x, &bits, sizeof(x));
 }
 
-/// Asks for memory ahead of a long row, to be read or written: the processor's
-/// own guess ends at every page. (Short rows gained nothing by it.)
-template <bool kWrite>
+/// Asks for memory ahead of a long row: the processor's own guess ends at every
+/// page. (Short rows gained nothing by it.)
 CYBORG_INLINE void prefetch(const void* here) {
   constexpr uintptr_t kAhead = 16384;
   // A number, not a pointer: it may lie beyond the end.
-  __builtin_prefetch(
-      reinterpret_cast<const void*>(reinterpret_cast<uintptr_t>(here) + kAhead),
-      /*rw=*/kWrite ? 1 : 0);
+  __builtin_prefetch(reinterpret_cast<const void*>(
+      reinterpret_cast<uintptr_t>(here) + kAhead));
 }
 
 /// Scaled sums of one vector a row, as many rows at once as it has lanes:
@@ -130,7 +152,7 @@ CYBORG_INLINE void long_forward(
     unrolled<kRows>([&](auto r) CYBORG_INLINE_LAMBDA {
       std::decay_t<decltype(map)> x;
       load(x, rows + r * positions + p);
-      prefetch<false>(rows + r * positions + p);
+      prefetch(rows + r * positions + p);
       const Scalar factor = weight[r];
       map += factor * x;
       if constexpr (kPool) {
@@ -218,82 +240,162 @@ CYBORG_INLINE void short_backward(
   }
 }
 
-/// The same for kRows rows of any length; kAdd adds to the gradient there is.
-template <class L, int kRows, bool kDot, bool kWrite, bool kAdd>
-CYBORG_INLINE void long_backward(
-    const typename L::Scalar* rows, const typename L::Scalar* weight,
-    int64_t positions, const typename L::Scalar* cam_grad,
-    typename L::Scalar scale, const typename L::Scalar* pooled_grad,
-    typename L::Scalar* grad, typename L::Scalar* weight_grad) {
-  using Scalar = typename L::Scalar;
+/// weight_grad[r] = <row[r], cam_grad>, for kRows rows of any length.
+template <class L, int kRows>
+CYBORG_INLINE void long_dots(
+    const typename L::Scalar* rows, int64_t positions,
+    const typename L::Scalar* cam_grad, typename L::Scalar* weight_grad) {
   Sum<L> sums[kRows];
-  Scalar shift[kRows] = {};
-  if (!kAdd && pooled_grad != nullptr) {
-    for (int r = 0; r < kRows; ++r) {
-      shift[r] = scale * pooled_grad[r];
-    }
-  }
   each<L>(positions, [&](int64_t p, auto& map) CYBORG_INLINE_LAMBDA {
-    using X = std::decay_t<decltype(map)>;
     load(map, cam_grad + p);
     unrolled<kRows>([&](auto r) CYBORG_INLINE_LAMBDA {
-      if constexpr (kDot) {
-        X x;
-        load(x, rows + r * positions + p);
-        prefetch<false>(rows + r * positions + p);
-        sums[r].add(x * map);
-      }
-      if constexpr (kWrite) {
-        const Scalar factor = weight[r];
-        prefetch<true>(grad + r * positions + p);
-        X y = factor * map + shift[r];
-        if constexpr (kAdd) {
-          X before;
-          load(before, grad + r * positions + p);
-          y += before;
-        }
-        store(grad + r * positions + p, y);
-      }
+      std::decay_t<decltype(map)> x;
+      load(x, rows + r * positions + p);
+      prefetch(rows + r * positions + p);
+      sums[r].add(x * map);
     });
   });
-  if constexpr (kDot) {
-    unrolled<kRows>(
-        [&](auto r) CYBORG_INLINE_LAMBDA { weight_grad[r] = sums[r].total(); });
+  unrolled<kRows>(
+      [&](auto r) CYBORG_INLINE_LAMBDA { weight_grad[r] = sums[r].total(); });
+}
+
+template <class L>
+CYBORG_INLINE void dot_rows(
+    const typename L::Scalar* rows, int64_t count, int64_t positions,
+    const typename L::Scalar* cam_grad, typename L::Scalar* weight_grad) {
+  int64_t r = 0;
+  for (; r + 4 <= count; r += 4) {
+    long_dots<L, 4>(rows + r * positions, positions, cam_grad, weight_grad + r);
+  }
+  for (; r < count; ++r) {
+    long_dots<L, 1>(rows + r * positions, positions, cam_grad, weight_grad + r);
   }
 }
 
-template <
-    class L, bool kDot, bool kWrite, bool kAdd, int kVectors = L::kRegisters>
+/// How a gradient is written: not at all, into the caches, past them, or added
+/// to what is there.
+enum class Write { kNot, kStore, kStream, kAdd };
+
+/// grad[r] = weight[r] cam_grad + scale pooled_grad[r]; with kAdd, grad[r] +=
+/// weight[r] cam_grad. `cam_grad` goes on after its end with its first kWidth
+/// numbers.
+///
+/// Rows are written as one array, in vectors of which none crosses a line of
+/// the cache; one that holds the end of a row and the start of the next takes
+/// the factors of both.
+template <class L, Write kHow>
+CYBORG_INLINE void write_rows(
+    const typename L::Scalar* weight, int64_t count, int64_t positions,
+    const typename L::Scalar* cam_grad, typename L::Scalar scale,
+    const typename L::Scalar* pooled_grad, typename L::Scalar* grad) {
+  using Scalar = typename L::Scalar;
+  using Vector = typename L::Vector;
+  const bool shifts = kHow != Write::kAdd && pooled_grad != nullptr;
+  const auto factors = [&](int64_t r, Vector& factor, Vector& shift)
+                           CYBORG_INLINE_LAMBDA {
+                             factor = weight[r] - Vector{};
+                             shift = Vector{};
+                             if (shifts) {
+                               shift = pooled_grad[r] - Vector{};
+                               shift *= scale;
+                             }
+                           };
+  Scalar* out = grad;
+  const auto one = [&](int64_t r, int64_t p) CYBORG_INLINE_LAMBDA {
+    const Scalar y =
+        weight[r] * cam_grad[p] + (shifts ? scale * pooled_grad[r] : Scalar(0));
+    *out = kHow == Write::kAdd ? *out + y : y;
+    ++out;
+  };
+  const auto vector = [&](const Vector& factor, const Vector& shift, int64_t p)
+                          CYBORG_INLINE_LAMBDA {
+                            Vector y;
+                            load(y, cam_grad + p);
+                            y = factor * y + shift;
+                            if constexpr (kHow == Write::kAdd) {
+                              Vector before;
+                              load(before, out);
+                              y += before;
+                            }
+                            if constexpr (kHow == Write::kStream) {
+                              stream(out, y);
+                            } else {
+                              store(out, y);
+                            }
+                            out += L::kWidth;
+                          };
+  int64_t p = 0;  // where in a row
+  if (positions >= L::kWidth && count > 0) {
+    while (reinterpret_cast<uintptr_t>(out) % sizeof(Vector) != 0) {
+      one(0, p++);
+    }
+  }
+  for (int64_t r = 0; r < count; ++r) {
+    Vector factor, shift;
+    factors(r, factor, shift);
+    for (; p + L::kWidth <= positions; p += L::kWidth) {
+      vector(factor, shift, p);
+    }
+    const int64_t left = positions - p;
+    if (left > 0 && positions >= L::kWidth && r + 1 < count) {
+      typename L::Mask mask;
+      first_lanes<L>(mask, left);
+      Vector mixed, mixed_shift;
+      factors(r + 1, mixed, mixed_shift);
+      select<L>(mixed, mask, factor);
+      select<L>(mixed_shift, mask, shift);
+      vector(mixed, mixed_shift, p);
+      p += L::kWidth - positions;
+    } else {
+      for (; p < positions; ++p) {
+        one(r, p);
+      }
+      p = 0;
+    }
+  }
+}
+
+/// kDot: weight_grad[r] = <row[r], cam_grad>; and the gradient, written as
+/// kHow says. `cam_grad` as for `write_rows`.
+template <class L, bool kDot, Write kHow, int kVectors = L::kRegisters>
 CYBORG_INLINE void backward_rows(
     const typename L::Scalar* rows, const typename L::Scalar* weight,
     int64_t count, int64_t positions, const typename L::Scalar* cam_grad,
     typename L::Scalar scale, const typename L::Scalar* pooled_grad,
     typename L::Scalar* grad, typename L::Scalar* weight_grad) {
-  if constexpr (kVectors > 0 && !kAdd) {
+  constexpr bool kBeside = kHow == Write::kNot || kHow == Write::kStore;
+  if constexpr (kVectors > 0 && (kDot || kHow == Write::kStore)) {
     const int64_t vectors = (positions + L::kWidth - 1) / L::kWidth;
-    if (vectors == kVectors && positions >= L::kWidth) {
-      short_backward<L, kVectors, kDot, kWrite>(
+    if (vectors != kVectors || positions < L::kWidth) {
+      backward_rows<L, kDot, kHow, kVectors - 1>(
           rows, weight, count, positions, cam_grad, scale, pooled_grad, grad,
           weight_grad);
-    } else {
-      backward_rows<L, kDot, kWrite, kAdd, kVectors - 1>(
-          rows, weight, count, positions, cam_grad, scale, pooled_grad, grad,
-          weight_grad);
+      return;
+    }
+    short_backward<L, kVectors, kDot, kHow == Write::kStore>(
+        rows, weight, count, positions, cam_grad, scale, pooled_grad, grad,
+        weight_grad);
+    if constexpr (!kBeside) {
+      write_rows<L, kHow>(
+          weight, count, positions, cam_grad, scale, pooled_grad, grad);
     }
   } else {
-    const auto some = [&](auto number, int64_t r) CYBORG_INLINE_LAMBDA {
-      long_backward<L, number, kDot, kWrite, kAdd>(
-          kDot ? rows + r * positions : nullptr, weight + r, positions,
-          cam_grad, scale, pooled_grad != nullptr ? pooled_grad + r : nullptr,
-          kWrite ? grad + r * positions : nullptr,
-          kDot ? weight_grad + r : nullptr);
-    };
-    int64_t r = 0;
-    for (; r + 4 <= count; r += 4) {
-      some(std::integral_constant<int, 4>(), r);
-    }
-    for (; r < count; ++r) {
-      some(std::integral_constant<int, 1>(), r);
+    // Few rows at a time, so that reading and writing overlap; what does not
+    // stay in the caches is faster written by itself.
+    const int64_t turn =
+        kDot && kHow != Write::kNot && kHow != Write::kStream ? 16 : count;
+    for (int64_t r = 0; r < count; r += turn) {
+      const int64_t some = std::min(turn, count - r);
+      if constexpr (kDot) {
+        dot_rows<L>(
+            rows + r * positions, some, positions, cam_grad, weight_grad + r);
+      }
+      if constexpr (kHow != Write::kNot) {
+        write_rows<L, kHow>(
+            weight + r, some, positions, cam_grad, scale,
+            pooled_grad != nullptr ? pooled_grad + r : nullptr,
+            grad + r * positions);
+      }
     }
   }
 }

@@ -6,6 +6,8 @@
 // as a template on its vectors, and inlined into one function per instruction
 // set, which says what it may use. The processor is asked at run time.
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <type_traits>
 #include <utility>
@@ -27,6 +29,14 @@
 #define CYBORG_AVX 0
 #endif
 
+#if CYBORG_KERNELS && defined(__SSE2__)
+#include <cpuid.h>
+#include <emmintrin.h>
+#define CYBORG_SSE2 1
+#else
+#define CYBORG_SSE2 0
+#endif
+
 namespace cyborg::detail {
 
 /// What the kernels may use, from least to most.
@@ -42,6 +52,35 @@ inline Kernels best_kernels() {
 #else
   return CYBORG_KERNELS ? Kernels::kPortable : Kernels::kNone;
 #endif
+}
+
+/// Bytes of the processor's largest cache, as it says itself; 0 where it does
+/// not.
+inline int64_t find_cache_bytes() {
+  int64_t largest = 0;
+#if CYBORG_SSE2
+  // "Deterministic cache parameters", Intel's leaf and AMD's: one cache after
+  // the other until there is none.
+  for (const unsigned leaf : {0x4U, 0x8000001DU}) {
+    unsigned type = 0, layout = 0, sets = 0, flags = 0;
+    for (unsigned i = 0;
+         __get_cpuid_count(leaf, i, &type, &layout, &sets, &flags) != 0 &&
+         (type & 31U) != 0;
+         ++i) {
+      const int64_t line = (layout & 0xfffU) + 1, ways = (layout >> 22U) + 1;
+      const int64_t partitions = ((layout >> 12U) & 0x3ffU) + 1;
+      largest = std::max(largest, line * partitions * ways * (sets + 1));
+    }
+  }
+#endif
+  return largest;
+}
+
+/// What decides which gradients go past the caches; tests change it.
+inline int64_t& cache_bytes() {
+  constexpr int64_t kUnknown = int64_t{1} << 25;
+  static int64_t bytes = find_cache_bytes() > 0 ? find_cache_bytes() : kUnknown;
+  return bytes;
 }
 
 /// The most that this thread's calls may use.
@@ -95,6 +134,32 @@ CYBORG_INLINE void load(X& to, const T* from) {
 template <class X, class T>
 CYBORG_INLINE void store(T* to, const X& from) {
   __builtin_memcpy(to, &from, sizeof(X));
+}
+
+/// Stores past the caches, where the processor can; `to` has a vector's
+/// alignment. Other threads see it after `streamed()`.
+template <class X, class T>
+CYBORG_INLINE void stream(T* to, const X& from) {
+#if !CYBORG_SSE2
+  store(to, from);
+#elif defined(__clang__)
+  __builtin_nontemporal_store(from, reinterpret_cast<X*>(to));
+#else
+  // GCC has no such builtin, and its intrinsics want their instruction set
+  // where they are written, not where this is inlined.
+  auto& place = *reinterpret_cast<X*>(to);
+  if constexpr (sizeof(X) == 32) {
+    asm("vmovntps %1, %0" : "=m"(place) : "x"(from));
+  } else {
+    static_assert(sizeof(X) == 16);
+    asm("movntps %1, %0" : "=m"(place) : "x"(from));
+  }
+#endif
+}
+CYBORG_INLINE void streamed() {
+#if CYBORG_SSE2
+  _mm_sfence();
+#endif
 }
 
 /// Calls `f` with 0, 1, ... N - 1 as types, so that arrays stay registers.
