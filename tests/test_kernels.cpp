@@ -359,6 +359,58 @@ TEST_CASE("A NaN of the model stays where it is", "[kernels][loss]") {
   CHECK(at::isfinite(given.features.grad()).all().item<bool>());
 }
 
+TEST_CASE("A weight of samples that is learned has its gradient", "[kernels]") {
+  torch::manual_seed(3);
+  const Tensor maps = torch::randn({3, 9}).requires_grad_();
+  const Tensor weight = torch::rand({3}).requires_grad_();
+  const Tensor human = torch::rand({3, 9});
+  check_agree(
+      {maps, weight},
+      [&] {
+        const auto terms = cyborg::CyborgL2Loss().combine(
+            maps.sum() * 0, maps, human, /*annotated=*/{}, weight);
+        terms.total.backward();
+        return std::vector<Tensor>{terms.total};
+      },
+      1e-5);
+  CHECK(weight.grad().abs().min().item<double>() > 0);
+}
+
+TEST_CASE("A gradient that is negative by a flag alone", "[kernels][head]") {
+  const Case given({2, 5, 3, 3}, 2, torch::kFloat);
+  check_agree(
+      given.leaves(),
+      [&] {
+        const auto out = given.head()->guided(given.features, given.target);
+        torch::autograd::backward(
+            {out.cam, out.logits}, {torch::_neg_view(torch::ones({2, 3, 3})),
+                                    torch::_neg_view(torch::ones({2, 2}))});
+        return std::vector<Tensor>{out.cam};
+      },
+      1e-5);
+}
+
+TEST_CASE("An infinity at the end of a row stays one", "[kernels][head]") {
+  // Rows end in a vector that overlaps the one before: 50 = 6 * 8 + 2.
+  Case given({1, 17, 5, 10}, 2, torch::kFloat);
+  given.target.zero_();
+  {
+    const torch::NoGradGuard no_grad;
+    given.features.view({17, 50})[3][44] = std::numeric_limits<float>::infinity();
+    given.weight[0][3] = 0.5;
+  }
+  check_agree(
+      {given.weight},
+      [&] {
+        const auto out = given.head()->guided(given.features, given.target);
+        out.cam.backward(torch::ones_like(out.cam));
+        CHECK(std::isinf(given.weight.grad()[0][3].item<float>()));
+        given.weight.grad().masked_fill_(given.weight.grad().isinf(), 0);
+        return std::vector<Tensor>{};
+      },
+      1e-4);
+}
+
 TEST_CASE("What kernels cannot read takes the operators", "[kernels]") {
   const cyborg::CyborgL2Loss criterion;
   const Case plain({4, 16, 6, 6}, 2, torch::kDouble);

@@ -72,6 +72,11 @@ class KernelNode : public Node {
     for (const auto& one : saved_) {
       saved.push_back(one.unpack());
     }
+    for (at::Tensor& grad : grads) {
+      if (grad.defined()) {  // kernels read memory as it is
+        grad = grad.resolve_neg();
+      }
+    }
     return gradients(saved, grads);
   }
 

@@ -176,8 +176,12 @@ std::vector<at::Tensor> feature_gradients(
   if (maps_grad.defined()) {
     maps = maps_grad.contiguous();
     pass.cam_grad = maps.template data_ptr<T>();
+  }
+  if (maps_grad.defined() && for_weight) {
     shares = at::zeros({pass.batch, pass.maps, pass.channels}, options);
     pass.weight_grad = shares.template data_ptr<T>();
+  } else {
+    pass.features = nullptr;  // nothing to read
   }
   if (pooled_grad.defined()) {
     pooled = pooled_grad.contiguous();
@@ -191,9 +195,8 @@ std::vector<at::Tensor> feature_gradients(
     head_backward(pass);
   }
   return {
-      out, for_weight && shares.defined()
-               ? weight_gradient<T>(weight, index, shares)
-               : at::Tensor()};
+      out, shares.defined() ? weight_gradient<T>(weight, index, shares)
+                            : at::Tensor()};
 }
 
 /// Those of `sums` that were made.

@@ -353,7 +353,8 @@ GuidedTerms guide(
   if constexpr (DistanceKernel<Distance>::kOwn) {
     const auto type = model.values.scalar_type();
     if (model.kernels_read() && kernel_reads(task) &&
-        task.scalar_type() == type) {
+        task.scalar_type() == type &&
+        !(weight.defined() && weight.requires_grad())) {
       const at::Tensor of_samples =
           weight.defined() ? weight.to(type).contiguous() : weight;
       return type == at::kDouble ? fused_guidance<Distance, double>(

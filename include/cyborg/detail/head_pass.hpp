@@ -125,7 +125,9 @@ CYBORG_INLINE void backward_channels(
       continue;
     }
     std::copy_n(cam_grad, positions, map.data());
-    std::copy_n(map.data(), L::kWidth, map.data() + positions);
+    std::copy_n(
+        cam_grad, std::min<int64_t>(L::kWidth, positions),
+        map.data() + positions);
     if (kWrite && written) {
       backward_rows<L, kDot, kWrite ? Write::kAdd : Write::kNot>(
           rows, weight, count, positions, map.data(), pass.scale(), shift, grad,

@@ -212,8 +212,6 @@ CYBORG_INLINE void short_backward(
   Vector map[kVectors];
   unrolled<kVectors>(
       [&](auto i) CYBORG_INLINE_LAMBDA { load(map[i], cam_grad + at(i)); });
-  Vector tail = map[kVectors - 1];
-  apply_mask<L>(tail, mask);
   const auto row = [&](int64_t r, Vector& sum) CYBORG_INLINE_LAMBDA {
     const auto factor = weight[r];
     const auto shift = pooled_grad != nullptr ? scale * pooled_grad[r] : 0;
@@ -222,7 +220,10 @@ CYBORG_INLINE void short_backward(
       if constexpr (kDot) {
         Vector x;
         load(x, rows + r * positions + at(i));
-        sum += i == kVectors - 1 ? x * tail : x * map[i];
+        if constexpr (i == kVectors - 1) {
+          apply_mask<L>(x, mask);  // not the map: infinity times 0 is NaN
+        }
+        sum += x * map[i];
       }
       if constexpr (kWrite) {
         const Vector y = factor * map[i] + shift;
@@ -277,12 +278,13 @@ CYBORG_INLINE void dot_rows(
 enum class Write { kNot, kStore, kStream, kAdd };
 
 /// grad[r] = weight[r] cam_grad + scale pooled_grad[r]; with kAdd, grad[r] +=
-/// weight[r] cam_grad. `cam_grad` goes on after its end with its first kWidth
-/// numbers.
+/// weight[r] cam_grad.
 ///
-/// Rows are written as one array, in vectors of which none crosses a line of
-/// the cache; one that holds the end of a row and the start of the next takes
-/// the factors of both.
+/// Rows of at least a vector are written as one array, in vectors at their own
+/// alignment, so that none crosses a line of the cache; one that holds the end
+/// of a row and the start of the next takes the factors of both, and finds the
+/// start of the map after its end: `cam_grad` goes on with its first kWidth
+/// numbers. Shorter rows are written number by number, whatever kHow.
 template <class L, Write kHow>
 CYBORG_INLINE void write_rows(
     const typename L::Scalar* weight, int64_t count, int64_t positions,

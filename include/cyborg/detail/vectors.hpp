@@ -54,8 +54,8 @@ inline Kernels best_kernels() {
 #endif
 }
 
-/// Bytes of the processor's largest cache, as it says itself; 0 where it does
-/// not.
+/// Bytes of the processor's largest cache, as it says itself; 32 MiB where it
+/// does not.
 inline int64_t find_cache_bytes() {
   int64_t largest = 0;
 #if CYBORG_SSE2
@@ -64,6 +64,7 @@ inline int64_t find_cache_bytes() {
   for (const unsigned leaf : {0x4U, 0x8000001DU}) {
     unsigned type = 0, layout = 0, sets = 0, flags = 0;
     for (unsigned i = 0;
+         i < 16 &&
          __get_cpuid_count(leaf, i, &type, &layout, &sets, &flags) != 0 &&
          (type & 31U) != 0;
          ++i) {
@@ -73,13 +74,12 @@ inline int64_t find_cache_bytes() {
     }
   }
 #endif
-  return largest;
+  return largest > 0 ? largest : int64_t{1} << 25;
 }
 
 /// What decides which gradients go past the caches; tests change it.
 inline int64_t& cache_bytes() {
-  constexpr int64_t kUnknown = int64_t{1} << 25;
-  static int64_t bytes = find_cache_bytes() > 0 ? find_cache_bytes() : kUnknown;
+  static int64_t bytes = find_cache_bytes();
   return bytes;
 }
 
@@ -149,10 +149,10 @@ CYBORG_INLINE void stream(T* to, const X& from) {
   // where they are written, not where this is inlined.
   auto& place = *reinterpret_cast<X*>(to);
   if constexpr (sizeof(X) == 32) {
-    asm("vmovntps %1, %0" : "=m"(place) : "x"(from));
+    asm("vmovntps {%1, %0|%0, %1}" : "=m"(place) : "x"(from));
   } else {
     static_assert(sizeof(X) == 16);
-    asm("movntps %1, %0" : "=m"(place) : "x"(from));
+    asm("movntps {%1, %0|%0, %1}" : "=m"(place) : "x"(from));
   }
 #endif
 }
