@@ -396,7 +396,8 @@ TEST_CASE("An infinity at the end of a row stays one", "[kernels][head]") {
   given.target.zero_();
   {
     const torch::NoGradGuard no_grad;
-    given.features.view({17, 50})[3][44] = std::numeric_limits<float>::infinity();
+    given.features.view({17, 50})[3][44] =
+        std::numeric_limits<float>::infinity();
     given.weight[0][3] = 0.5;
   }
   check_agree(
@@ -404,7 +405,9 @@ TEST_CASE("An infinity at the end of a row stays one", "[kernels][head]") {
       [&] {
         const auto out = given.head()->guided(given.features, given.target);
         out.cam.backward(torch::ones_like(out.cam));
-        CHECK(std::isinf(given.weight.grad()[0][3].item<float>()));
+        // By an operator: the compiler may say that no number of ours is
+        // infinite.
+        CHECK(given.weight.grad()[0][3].isinf().item<bool>());
         given.weight.grad().masked_fill_(given.weight.grad().isinf(), 0);
         return std::vector<Tensor>{};
       },

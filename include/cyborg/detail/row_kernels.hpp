@@ -56,15 +56,6 @@ CYBORG_INLINE void apply_mask(
   __builtin_memcpy(&x, &bits, sizeof(x));
 }
 
-/// Asks for memory ahead of a long row: the processor's own guess ends at every
-/// page. (Short rows gained nothing by it.)
-CYBORG_INLINE void prefetch(const void* here) {
-  constexpr uintptr_t kAhead = 16384;
-  // A number, not a pointer: it may lie beyond the end.
-  __builtin_prefetch(reinterpret_cast<const void*>(
-      reinterpret_cast<uintptr_t>(here) + kAhead));
-}
-
 /// Scaled sums of one vector a row, as many rows at once as it has lanes:
 /// `row(r, sum)` fills the vector.
 template <class L, class F>
@@ -139,32 +130,49 @@ CYBORG_INLINE void short_forward(
                          CYBORG_INLINE_LAMBDA { store(cam + at(i), map[i]); });
 }
 
-/// The same for rows of any length, kRows at once, the map in memory.
-template <class L, int kRows, bool kPool>
-CYBORG_INLINE void long_forward(
-    const typename L::Scalar* rows, const typename L::Scalar* weight,
-    int64_t positions, typename L::Scalar* cam, typename L::Scalar scale,
-    typename L::Scalar* pooled) {
-  using Scalar = typename L::Scalar;
-  Sum<L> sums[kRows];
-  each<L>(positions, [&](int64_t p, auto& map) CYBORG_INLINE_LAMBDA {
-    load(map, cam + p);
-    unrolled<kRows>([&](auto r) CYBORG_INLINE_LAMBDA {
-      std::decay_t<decltype(map)> x;
-      load(x, rows + r * positions + p);
-      prefetch(rows + r * positions + p);
-      const Scalar factor = weight[r];
-      map += factor * x;
-      if constexpr (kPool) {
-        sums[r].add(x);
-      }
+/// Calls `f(p, x, sum)` as `each` does, with one of a few sums in turn, so that
+/// none waits for the one before; returns their total.
+template <class L, class F>
+CYBORG_INLINE typename L::Scalar each_summed(int64_t n, const F& f) {
+  constexpr int kSums = 4;
+  constexpr int64_t kTurn = kSums * L::kWidth;
+  Sum<L> sums[kSums];
+  int64_t p = 0;
+  for (; p + kTurn <= n; p += kTurn) {
+    unrolled<kSums>([&](auto i) CYBORG_INLINE_LAMBDA {
+      typename L::Vector x{};
+      f(p + i * L::kWidth, x, sums[i]);
     });
-    store(cam + p, map);
+  }
+  each<L>(n - p, [&](int64_t rest, auto& x) CYBORG_INLINE_LAMBDA {
+    f(p + rest, x, sums[0]);
   });
+  unrolled<kSums - 1>(
+      [&](auto i) CYBORG_INLINE_LAMBDA { sums[0].add(sums[i + 1].vector); });
+  return sums[0].total();
+}
+
+/// The same for one row of any length, the map in memory. (Several rows at once
+/// read the map less often, and the features slower: the processor fetches one
+/// stream ahead best.)
+template <class L, bool kPool>
+CYBORG_INLINE void long_forward(
+    const typename L::Scalar* row, typename L::Scalar weight, int64_t positions,
+    typename L::Scalar* cam, typename L::Scalar scale,
+    typename L::Scalar* pooled) {
+  const auto total = each_summed<L>(
+      positions, [&](int64_t p, auto& map, Sum<L>& sum) CYBORG_INLINE_LAMBDA {
+        std::decay_t<decltype(map)> x;
+        load(x, row + p);
+        load(map, cam + p);
+        map += weight * x;
+        store(cam + p, map);
+        if constexpr (kPool) {
+          sum.add(x);
+        }
+      });
   if constexpr (kPool) {
-    unrolled<kRows>([&](auto r) CYBORG_INLINE_LAMBDA {
-      pooled[r] = scale * sums[r].total();
-    });
+    *pooled = scale * total;
   }
 }
 
@@ -183,14 +191,9 @@ CYBORG_INLINE void forward_rows(
           rows, weight, count, positions, cam, scale, pooled);
     }
   } else {
-    int64_t r = 0;
-    for (; r + 4 <= count; r += 4) {
-      long_forward<L, 4, kPool>(
-          rows + r * positions, weight + r, positions, cam, scale, pooled + r);
-    }
-    for (; r < count; ++r) {
-      long_forward<L, 1, kPool>(
-          rows + r * positions, weight + r, positions, cam, scale, pooled + r);
+    for (int64_t r = 0; r < count; ++r) {
+      long_forward<L, kPool>(
+          rows + r * positions, weight[r], positions, cam, scale, pooled + r);
     }
   }
 }
@@ -241,35 +244,20 @@ CYBORG_INLINE void short_backward(
   }
 }
 
-/// weight_grad[r] = <row[r], cam_grad>, for kRows rows of any length.
-template <class L, int kRows>
-CYBORG_INLINE void long_dots(
-    const typename L::Scalar* rows, int64_t positions,
-    const typename L::Scalar* cam_grad, typename L::Scalar* weight_grad) {
-  Sum<L> sums[kRows];
-  each<L>(positions, [&](int64_t p, auto& map) CYBORG_INLINE_LAMBDA {
-    load(map, cam_grad + p);
-    unrolled<kRows>([&](auto r) CYBORG_INLINE_LAMBDA {
-      std::decay_t<decltype(map)> x;
-      load(x, rows + r * positions + p);
-      prefetch(rows + r * positions + p);
-      sums[r].add(x * map);
-    });
-  });
-  unrolled<kRows>(
-      [&](auto r) CYBORG_INLINE_LAMBDA { weight_grad[r] = sums[r].total(); });
-}
-
+/// weight_grad[r] = <row[r], cam_grad>, for rows of any length.
 template <class L>
 CYBORG_INLINE void dot_rows(
     const typename L::Scalar* rows, int64_t count, int64_t positions,
     const typename L::Scalar* cam_grad, typename L::Scalar* weight_grad) {
-  int64_t r = 0;
-  for (; r + 4 <= count; r += 4) {
-    long_dots<L, 4>(rows + r * positions, positions, cam_grad, weight_grad + r);
-  }
-  for (; r < count; ++r) {
-    long_dots<L, 1>(rows + r * positions, positions, cam_grad, weight_grad + r);
+  for (int64_t r = 0; r < count; ++r) {
+    const auto* row = rows + r * positions;
+    weight_grad[r] = each_summed<L>(
+        positions, [&](int64_t p, auto& map, Sum<L>& sum) CYBORG_INLINE_LAMBDA {
+          std::decay_t<decltype(map)> x;
+          load(x, row + p);
+          load(map, cam_grad + p);
+          sum.add(x * map);
+        });
   }
 }
 
