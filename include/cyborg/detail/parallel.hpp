@@ -10,7 +10,36 @@
 #include <algorithm>
 #include <cstdint>
 
+#if defined(__SANITIZE_THREAD__)
+#define CYBORG_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define CYBORG_TSAN 1
+#endif
+#endif
+#ifdef CYBORG_TSAN
+#include <sanitizer/tsan_interface.h>
+#endif
+
 namespace cyborg::detail {
+
+/// Tells the thread sanitizer, which cannot see how LibTorch's threads wait for
+/// each other, that what came before `handed_over` in one thread comes before
+/// what follows `taken_over` in another. One place for all calls: a thread must
+/// know it without reading what it was handed.
+struct Handover {
+  void handed_over() {
+#ifdef CYBORG_TSAN
+    __tsan_release(this);
+#endif
+  }
+  void taken_over() {
+#ifdef CYBORG_TSAN
+    __tsan_acquire(this);
+#endif
+  }
+};
+inline Handover parallel_begun, parallel_done;
 
 /// Numbers to work on from which threads are worth it, as in ATen's operators.
 constexpr int64_t kWorthThreads = 1 << 15;
@@ -31,13 +60,16 @@ void parallel(int64_t count, const F& f) {
   at::TensorBase output = tasks;
   auto iterator = at::TensorIterator::nullary_op(output);
   // One dimension of bytes: each call has one row.
-  iterator.for_each(
-      [&](char** data, const int64_t* /*strides*/, int64_t n,
-          int64_t /*rows*/) {
-        const int64_t begin = data[0] - base;
-        f(begin, begin + n);
-      },
-      /*grain_size=*/1);
+  const auto row = [&](char** data, const int64_t* /*strides*/, int64_t n,
+                       int64_t /*rows*/) {
+    parallel_begun.taken_over();
+    const int64_t begin = data[0] - base;
+    f(begin, begin + n);
+    parallel_done.handed_over();
+  };
+  parallel_begun.handed_over();
+  iterator.for_each(row, /*grain_size=*/1);
+  parallel_done.taken_over();
 }
 
 /// How work on [B, C, P] is cut: by sample, and by channel as well where
