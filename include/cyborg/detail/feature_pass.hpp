@@ -210,7 +210,8 @@ inline std::vector<at::Tensor> listed(const FeatureSums& sums) {
   return list;
 }
 
-/// The derivative of `sum_features`, one write of the features' gradient.
+/// The derivative of `sum_features` with maps, one write of the features'
+/// gradient.
 template <class T>
 class FeaturePass : public KernelNode {
  public:
@@ -232,13 +233,35 @@ class FeaturePass : public KernelNode {
           own, grads);
     }
     return feature_gradients<T>(
-        features, weight, index,
-        wanted_ == Sums::kMeans ? at::Tensor() : grads.back(),
+        features, weight, index, grads.back(),
         wanted_ == Sums::kMaps ? at::Tensor() : grads.front(),
         features.requires_grad(), weight.requires_grad());
   }
 
   Sums wanted_;
+};
+
+/// The derivative of means alone, which the features have no part in: they are
+/// not kept.
+class MeansOfRows : public KernelNode {
+ public:
+  explicit MeansOfRows(at::IntArrayRef sizes)
+      : sizes_(sizes.begin(), sizes.end()) {}
+
+  std::string name() const final { return "cyborg::MeansOfRows"; }
+
+ private:
+  std::vector<at::Tensor> gradients(
+      const std::vector<at::Tensor>& /*saved*/,
+      const std::vector<at::Tensor>& grads) final {
+    at::Tensor grad = grads[0];
+    for (size_t d = 2; grad.defined() && d < sizes_.size(); ++d) {
+      grad = grad.unsqueeze(-1) / sizes_[d];
+    }
+    return {grad.defined() ? grad.expand(sizes_) : grad};
+  }
+
+  std::vector<int64_t> sizes_;
 };
 
 /// Pooling and maps in one pass over the features, on the graph.
@@ -248,6 +271,14 @@ FeatureSums feature_pass(const ModelMap& model, Sums wanted) {
   {
     const at::AutoGradMode no_graph(false);
     sums = sum_features<T>(model.values, model.weight, model.index, wanted);
+  }
+  if (wanted == Sums::kMeans) {
+    if (is_recorded({model.values})) {
+      record(
+          std::make_unique<MeansOfRows>(model.values.sizes()), {model.values},
+          {sums.pooled}, {});
+    }
+    return sums;
   }
   const std::vector<at::Tensor> inputs{model.values, model.weight};
   if (is_recorded(inputs)) {
