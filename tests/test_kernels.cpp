@@ -239,9 +239,15 @@ TEST_CASE(
   };
   check_agree(given.leaves(), twice, 1e-12);
 
-  // Autograd refuses a backward of which a kept tensor was changed.
+  // Its gradient is memory of its own, which may be changed in place.
   auto values = given.features * 1;
   const auto out = given.head()->forward(values);
+  auto slope = torch::autograd::grad(
+      {out.sum()}, {values}, {}, /*retain_graph=*/true)[0];
+  CHECK(slope.is_contiguous());
+  CHECK_NOTHROW(slope.mul_(2));
+
+  // Autograd refuses a backward of which a kept tensor was changed.
   {
     const torch::NoGradGuard no_grad;
     values.zero_();
@@ -412,6 +418,58 @@ TEST_CASE("A gradient that is negative by a flag alone", "[kernels][head]") {
         return std::vector<Tensor>{out.cam};
       },
       1e-5);
+}
+
+TEST_CASE(
+    "Labels, weights and zeros that are so by a flag alone", "[kernels]") {
+  const Case given({2, 5, 3, 3}, 2, torch::kFloat);
+  const auto guided = [&](const Tensor& target, const Tensor& weight) {
+    const auto out = given.head()->guided(given.features, target);
+    const auto terms = cyborg::CyborgL2Loss()(
+        out.logits, target, out.cam, given.human, /*annotated=*/{}, weight);
+    return std::vector<Tensor>{terms.total, terms.saliency};
+  };
+  const Tensor ones = torch::ones({2});
+  const auto expected = guided(given.target, ones);
+  const auto found =
+      guided(torch::_neg_view(-given.target), torch::_neg_view(-ones));
+  CHECK(close(found[0], expected[0], 1e-6));
+  CHECK(close(found[1], expected[1], 1e-6));
+
+  const Tensor zeros = torch::_efficientzerotensor({2, 5, 3, 3});
+  CHECK(torch::equal(
+      given.head()->guided(zeros, given.target).cam, torch::zeros({2, 3, 3})));
+  check_agree(
+      given.leaves(),
+      [&] {
+        const auto out = given.head()->guided(given.features, given.target);
+        torch::autograd::backward(
+            {out.cam, out.logits},
+            {torch::_efficientzerotensor({2, 3, 3}), torch::ones({2, 2})});
+        return std::vector<Tensor>{out.cam};
+      },
+      1e-5);
+}
+
+TEST_CASE("A weight of zero leaves out an infinite distance", "[kernels]") {
+  const cyborg::CyborgL2Loss criterion(
+      cyborg::SaliencyGuidedLossOptions()
+          .map_normalizer(Normalizer::kNone)
+          .human_normalizer(Normalizer::kNone));
+  const Tensor maps =
+      torch::tensor({{1e30F, 0.F}, {1.F, 0.F}}).requires_grad_();
+  check_agree(
+      {maps},
+      [&] {
+        const auto terms = criterion.combine(
+            torch::ones({}), maps, torch::zeros({2, 2}), /*annotated=*/{},
+            torch::tensor({0.F, 1.F}));
+        terms.total.backward();
+        // a = 0.5; S = (0 + 1 / 2) / 2.
+        CHECK(terms.saliency.item<float>() == Approx(0.25));
+        return std::vector<Tensor>{terms.total, terms.saliency};
+      },
+      1e-6);
 }
 
 TEST_CASE("An infinity at the end of a row stays one", "[kernels][head]") {
@@ -677,6 +735,23 @@ TEST_CASE("A node of one's own is there where a graph is", "[kernels]") {
   given.weight.set_requires_grad(false);
   given.bias.set_requires_grad(false);
   CHECK_FALSE(loss().total.requires_grad());
+}
+
+TEST_CASE("A gradient's derivative in forward mode", "[kernels]") {
+  const Case given({2, 4, 3, 3}, 2, torch::kDouble);
+  const Tensor tangent = torch::randn({}, torch::kDouble);
+  const auto functions = own_functions(given);
+  for (const size_t i : {0, 1, 3}) {  // LibTorch's cross entropy has none
+    const uint64_t level = torch::autograd::forward_ad::enter_dual_level();
+    const Tensor slope = torch::autograd::grad(
+        {functions[i](given.features)}, {given.features},
+        {torch::_make_dual(torch::ones({}, torch::kDouble), tangent, 0)})[0];
+    const Tensor found = std::get<1>(torch::_unpack_dual(slope, 0)).clone();
+    torch::autograd::forward_ad::exit_dual_level(level);
+    // The gradient is linear in what it is weighted by.
+    CHECK(slope.abs().max().item<double>() > 0);
+    CHECK(close(found, slope * tangent, 1e-12));
+  }
 }
 
 TEST_CASE("A derivative in forward mode is that of backward", "[kernels]") {

@@ -111,7 +111,7 @@ inline ModelMap rows_of(
   return {
       features.to(type),
       (rows.size(0) == 1 ? at::cat({-rows, rows}) : rows).contiguous(),
-      target.to(at::kLong).contiguous()};
+      in_memory(target.to(at::kLong))};
 }
 
 /// d(sum of score) / d(features), with a graph of its own in gradient mode

@@ -72,12 +72,32 @@ class KernelNode : public Node {
     for (const auto& one : saved_) {
       saved.push_back(one.unpack());
     }
-    for (at::Tensor& grad : grads) {
-      if (grad.defined()) {  // kernels read memory as it is
-        grad = grad.resolve_neg();
+    std::vector<at::Tensor> tangents(grads.size());
+    bool forward_mode = false;
+    for (size_t i = 0; i < grads.size(); ++i) {
+      if (grads[i].defined()) {
+        tangents[i] = grads[i]._fw_grad(/*level=*/0);
+        forward_mode |= tangents[i].defined();
+        grads[i] = in_memory(grads[i]);
       }
     }
-    return gradients(saved, grads);
+    std::vector<at::Tensor> found = gradients(saved, grads);
+    if (forward_mode && !at::GradMode::is_enabled()) {
+      // Operators carry tangents on, kernels do not; and what is linear is its
+      // own derivative.
+      for (at::Tensor& tangent : tangents) {
+        tangent = tangent.defined() ? in_memory(tangent) : tangent;
+      }
+      const auto slopes = gradients(saved, tangents);
+      for (size_t i = 0; i < found.size(); ++i) {
+        if (found[i].defined() && slopes[i].defined() &&
+            !found[i]._fw_grad(/*level=*/0).defined()) {
+          found[i]._set_fw_grad(
+              slopes[i], /*level=*/0, /*is_inplace_op=*/false);
+        }
+      }
+    }
+    return found;
   }
 
   std::vector<torch::autograd::SavedVariable> saved_;

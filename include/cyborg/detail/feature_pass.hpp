@@ -18,6 +18,7 @@
 #include <memory>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace cyborg::detail {
@@ -35,7 +36,7 @@ inline bool kernel_reads(const at::Tensor& tensor) {
          (tensor.scalar_type() == at::kFloat ||
           tensor.scalar_type() == at::kDouble) &&
          tensor.is_contiguous() && !tensor.is_neg() &&
-         !tensor._fw_grad(/*level=*/0).defined();
+         !tensor._is_zerotensor() && !tensor._fw_grad(/*level=*/0).defined();
 }
 
 /// A model's maps [B, *S], or the features and the head that they are made of.
@@ -163,7 +164,7 @@ FeatureSums sum_features(
 }
 
 /// The gradients of features and weight, as far as they are needed, from those
-/// of maps and means (undefined: zero).
+/// of maps and means (undefined: zero), in memory.
 template <class T>
 std::vector<at::Tensor> feature_gradients(
     const at::Tensor& features, const at::Tensor& weight,
@@ -172,10 +173,9 @@ std::vector<at::Tensor> feature_gradients(
   const Sums wanted = maps_grad.defined() ? Sums::kBoth : Sums::kMeans;
   auto pass = head_pass<T>(features, weight, index, wanted);
   const auto options = features.options().requires_grad(false);
-  at::Tensor maps, pooled, shares, out;
+  at::Tensor shares, out;
   if (maps_grad.defined()) {
-    maps = maps_grad.contiguous();
-    pass.cam_grad = maps.template data_ptr<T>();
+    pass.cam_grad = maps_grad.template data_ptr<T>();
   }
   if (maps_grad.defined() && for_weight) {
     shares = at::zeros({pass.batch, pass.maps, pass.channels}, options);
@@ -184,8 +184,7 @@ std::vector<at::Tensor> feature_gradients(
     pass.features = nullptr;  // nothing to read
   }
   if (pooled_grad.defined()) {
-    pooled = pooled_grad.contiguous();
-    pass.pooled_grad = pooled.template data_ptr<T>();
+    pass.pooled_grad = pooled_grad.template data_ptr<T>();
   }
   if (for_features) {
     out = at::empty_like(features);
@@ -254,11 +253,16 @@ class MeansOfRows : public KernelNode {
   std::vector<at::Tensor> gradients(
       const std::vector<at::Tensor>& /*saved*/,
       const std::vector<at::Tensor>& grads) final {
-    at::Tensor grad = grads[0];
-    for (size_t d = 2; grad.defined() && d < sizes_.size(); ++d) {
-      grad = grad.unsqueeze(-1) / sizes_[d];
+    if (!grads[0].defined()) {
+      return {at::Tensor()};
     }
-    return {grad.defined() ? grad.expand(sizes_) : grad};
+    std::vector<int64_t> rows = sizes_;
+    int64_t positions = 1;
+    for (size_t d = 2; d < sizes_.size(); ++d) {
+      positions *= std::exchange(rows[d], 1);
+    }
+    // Expanded and then divided: a gradient of its own memory, as pooling's is.
+    return {grads[0].view(rows).expand(sizes_) / positions};
   }
 
   std::vector<int64_t> sizes_;

@@ -76,7 +76,10 @@ GuidedTerms guide_by_operators(
       distances.sizes());
   distances = distances.masked_fill(usable.logical_not(), 0);
   if (weight.defined()) {
-    distances = distances * weight.to(distances.scalar_type());
+    // A weight of zero is none, of an infinite distance too.
+    distances =
+        distances.masked_fill(distances.isinf().logical_and(weight.eq(0)), 0) *
+        weight.to(distances.scalar_type());
   }
   const at::Tensor count = usable.sum();
   const at::Tensor share =
@@ -133,7 +136,8 @@ class Comparison {
     theirs.normalize(h);
     double distance = DistanceKernel<Distance>::compare(ours, m, h, grad);
     if (weight_ != nullptr) {
-      distance *= static_cast<double>(weight_[b]);
+      const auto factor = static_cast<double>(weight_[b]);
+      distance = factor > 0 ? factor * distance : 0;
       for (int64_t i = 0; i < size_; ++i) {
         grad[i] *= weight_[b];
       }
@@ -356,7 +360,7 @@ GuidedTerms guide(
         task.scalar_type() == type &&
         !(weight.defined() && weight.requires_grad())) {
       const at::Tensor of_samples =
-          weight.defined() ? weight.to(type).contiguous() : weight;
+          weight.defined() ? in_memory(weight.to(type)) : weight;
       return type == at::kDouble ? fused_guidance<Distance, double>(
                                        how, task, model, human, of_samples)
                                  : fused_guidance<Distance, float>(

@@ -73,7 +73,7 @@ inline HumanMaps human_maps(
   const torch::Tensor batch = human_batch(function, maps, model, like.device())
                                   .detach()
                                   .to(like.scalar_type());
-  HumanMaps human{batch.flatten(1).contiguous().resolve_neg(), {}};
+  HumanMaps human{in_memory(batch.flatten(1)), {}};
   if (annotated.defined()) {
     check_per_sample(function, "annotated", annotated, like);
     TORCH_CHECK_VALUE(

@@ -25,8 +25,8 @@ namespace cyborg::detail {
 
 /// Tells the thread sanitizer, which cannot see how LibTorch's threads wait for
 /// each other, that what came before `handed_over` in one thread comes before
-/// what follows `taken_over` in another. One place for all calls: a thread must
-/// know it without reading what it was handed.
+/// what follows `taken_over` in another. One place for all calls: which one, a
+/// thread could learn only from memory that it has not yet taken over.
 struct Handover {
   void handed_over() {
 #ifdef CYBORG_TSAN

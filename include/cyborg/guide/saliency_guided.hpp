@@ -258,7 +258,8 @@ class SaliencyGuidedLoss {
     }
     detail::check_per_sample(kName, "weight", weight, like);
     if (weight.is_cpu()) {
-      const torch::Tensor values = weight.detach().to(at::kDouble).contiguous();
+      const torch::Tensor values =
+          detail::in_memory(weight.detach().to(at::kDouble));
       const double* value = values.template data_ptr<double>();
       for (int64_t i = 0; i < values.numel(); ++i) {
         TORCH_CHECK_VALUE(
