@@ -14,6 +14,7 @@ namespace cyborg::detail {
 /// another, a derivative to that one must not go through this one as well.
 inline std::vector<at::Tensor> apart(const std::vector<at::Tensor>& inputs) {
   std::vector<at::Tensor> own;
+  own.reserve(inputs.size());
   for (const at::Tensor& input : inputs) {
     own.push_back(input.defined() ? at::alias(input) : input);
   }

@@ -36,7 +36,7 @@ struct NodeOutputHash {
 };
 
 inline NodeOutput node_output(const at::Tensor& tensor) {
-  auto node = tensor.grad_fn();
+  const auto& node = tensor.grad_fn();
   return {node.get(), static_cast<uint32_t>(tensor.output_nr())};
 }
 

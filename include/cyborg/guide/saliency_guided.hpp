@@ -156,7 +156,7 @@ class SaliencyGuidedLoss {
   /// Throws: when `alpha` is not in [0, 1] or `cam_class` is kAll.
   explicit SaliencyGuidedLoss(
       SaliencyGuidedLossOptions options = {}, Distance distance = {})
-      : options_(std::move(options)), distance_(std::move(distance)) {
+      : options_(options), distance_(std::move(distance)) {
     TORCH_CHECK_VALUE(
         options_.cam_class() != CamClass::kAll, kName,
         ": expected cam_class kLabel or kPredicted, got kAll (one map "
