@@ -666,8 +666,8 @@ std::vector<std::function<Tensor(const Tensor&)>> own_functions(
 TEST_CASE("Features changed between forward and backward throw", "[kernels]") {
   const Case given({2, 4, 3, 3}, 2, torch::kFloat);
   const auto functions = own_functions(given);
-  for (const size_t i :
-       {size_t{0}, size_t{2}}) {  // means keep none, the last reads a copy
+  // Means keep no features, and the last function reads a copy.
+  for (const size_t i : {size_t{0}, size_t{2}}) {
     const Tensor features = given.features * 1;
     const Tensor out = functions[i](features);
     features.add_(1);
@@ -696,8 +696,8 @@ TEST_CASE("A second backward needs a graph that was kept", "[kernels]") {
 TEST_CASE("Backward lets go of the features", "[kernels]") {
   const Case given({2, 4, 3, 3}, 2, torch::kDouble);
   const auto functions = own_functions(given);
-  for (const size_t i :
-       {size_t{0}, size_t{2}}) {  // means keep none, the last reads a copy
+  // Means keep no features, and the last function reads a copy.
+  for (const size_t i : {size_t{0}, size_t{2}}) {
     const Tensor features = given.features * 1;
     Tensor out = functions[i](features);
     CHECK(features.use_count() > 1);
@@ -743,9 +743,8 @@ TEST_CASE("A gradient's derivative in forward mode", "[kernels]") {
   const Case given({2, 4, 3, 3}, 2, torch::kDouble);
   const Tensor tangent = torch::randn({}, torch::kDouble);
   const auto functions = own_functions(given);
-  for (const size_t i :
-       {size_t{0}, size_t{1},
-        size_t{3}}) {  // LibTorch's cross entropy has none
+  // Not the third: LibTorch's cross entropy has no such derivative.
+  for (const size_t i : {size_t{0}, size_t{1}, size_t{3}}) {
     const uint64_t level = torch::autograd::forward_ad::enter_dual_level();
     const Tensor slope = torch::autograd::grad(
         {functions[i](given.features)}, {given.features},

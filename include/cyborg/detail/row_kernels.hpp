@@ -152,9 +152,9 @@ CYBORG_INLINE typename L::Scalar each_summed(int64_t n, const F& f) {
   return sums[0].total();
 }
 
-/// The same for one row of any length, the map in memory. (Several rows at once
-/// read the map less often, and the features slower: the processor fetches one
-/// stream ahead best.)
+/// As `short_forward`, for one row of any length, the map in memory. (Several
+/// rows at once read the map less often, and the features slower: the processor
+/// fetches one stream ahead best.)
 template <class L, bool kPool>
 CYBORG_INLINE void long_forward(
     const typename L::Scalar* row, typename L::Scalar weight, int64_t positions,

@@ -117,8 +117,10 @@ template <class T, int kBytes>
 struct Lanes {
   using Scalar = T;
   using Bits = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
+  // NOLINTBEGIN(modernize-use-using): the attribute wants a typedef
   typedef T Vector __attribute__((vector_size(kBytes)));
   typedef Bits Mask __attribute__((vector_size(kBytes)));
+  // NOLINTEND(modernize-use-using)
   static constexpr int kWidth = kBytes / static_cast<int>(sizeof(T));
   /// Rows up to this many vectors stay in registers: float32 maps of up to 8 x
   /// 8 positions. Narrow vectors have too few registers; float64 is not worth
