@@ -69,7 +69,7 @@ struct Interval {
 inline Interval median_interval(std::vector<double> values) {
   std::sort(values.begin(), values.end());
   const auto count = static_cast<double>(values.size());
-  std::size_t rank = 0;
+  size_t rank = 0;
   double tail = 0;
   double binomial = std::pow(0.5, count);  // of `rank` successes
   while (tail + binomial <= 0.025) {
@@ -78,7 +78,7 @@ inline Interval median_interval(std::vector<double> values) {
         (count - static_cast<double>(rank)) / (static_cast<double>(rank) + 1);
     ++rank;
   }
-  const std::size_t outer = rank == 0 ? 0 : rank - 1;
+  const size_t outer = rank == 0 ? 0 : rank - 1;
   return {values[outer], values[values.size() - 1 - outer]};
 }
 

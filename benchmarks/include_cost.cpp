@@ -54,7 +54,7 @@ class Rounds {
     fs::create_directories(folder);
     const auto add = [&](File file, const char* name, const std::string& text) {
       const fs::path path = folder / name;
-      cyborg::data::write_file(path, text, "bench_include_cost");
+      cyborg::io::write_file(path, text, "bench_include_cost");
       commands_[file] = {CYBORG_CXX, "@" CYBORG_CXX_FLAGS,
                          "-c",       path.string(),
                          "-o",       (folder / name).string() + ".o"};

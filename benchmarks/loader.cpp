@@ -65,7 +65,7 @@ void write_jpeg(const fs::path& path, const torch::Tensor& image) {
   stb::stbi_write_jpg_to_func(
       append, &bytes, static_cast<int>(kWidth), static_cast<int>(kHeight), 3,
       pixels.data_ptr<uint8_t>(), /*quality=*/90);
-  data::write_file(path, bytes, "bench_loader");
+  cyborg::io::write_file(path, bytes, "bench_loader");
 }
 
 /// The rows of an epoch, and their files where they are not there yet.

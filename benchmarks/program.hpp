@@ -5,7 +5,7 @@
 
 #include "claims.hpp"
 
-#include <cyborg/data/file.hpp>
+#include <cyborg/io/file.hpp>
 
 #include <ATen/Parallel.h>
 #include <c10/util/Exception.h>
@@ -88,7 +88,7 @@ inline int run_program(
     result["quick"] = program.quick;
     result["malloc"] = program.default_malloc ? "default" : "pinned";
     if (!program.out.empty()) {
-      cyborg::data::write_file(
+      cyborg::io::write_file(
           program.out, result.dump(2) + "\n", "cyborg's benchmarks");
     }
   } catch (const c10::Error& error) {

@@ -2,10 +2,10 @@
 // Merges what the programs measured: a table, summary.json (the claims that
 // have a target), all.json (everything), report.html and table.md.
 
-#include <cyborg/data/file.hpp>
+#include <cyborg/io/file.hpp>
 #include <cyborg/report/html.hpp>
 #include <cyborg/report/plot.hpp>
-#include <cyborg/report/text.hpp>
+#include <cyborg/io/text.hpp>
 
 #include <ATen/Version.h>
 #include <fmt/format.h>
@@ -121,7 +121,7 @@ std::string text(const json& row, const char* key) {
 std::string value(const json& row, const char* key, int digits = 3) {
   const auto found = row.find(key);
   return found == row.end() ? "–"
-                            : report::number(found->get<double>(), digits);
+                            : cyborg::io::number(found->get<double>(), digits);
 }
 
 std::string holds(const json& row) {
@@ -279,9 +279,9 @@ void add_memory(report::HtmlPage& page, const json& rows) {
     const double kept = row["kept_beyond_plain"],
                  peak = row["peak_beyond_plain"];
     table.rows.push_back(
-        {row["shape"], row["way"], report::number(kept / map, 1),
-         report::number(peak / map, 1), report::number(peak / features, 3),
-         report::number(peak / 1e6, 2)});
+        {row["shape"], row["way"], cyborg::io::number(kept / map, 1),
+         cyborg::io::number(peak / map, 1), cyborg::io::number(peak / features, 3),
+         cyborg::io::number(peak / 1e6, 2)});
   }
   page.section("Memory").table(table);
 }
@@ -323,7 +323,7 @@ void write_page(const json& all, const json& claims, const fs::path& path) {
 }
 
 void write_json(const fs::path& path, const json& value) {
-  cyborg::data::write_file(path, value.dump(2) + "\n", "bench_report");
+  cyborg::io::write_file(path, value.dump(2) + "\n", "bench_report");
 }
 
 }  // namespace
@@ -346,7 +346,7 @@ int main(int argc, char** argv) {
     write_json(out / "all.json", all);
     write_json(out / "summary.json", claims);
     write_page(all, claims, out / "report.html");
-    cyborg::data::write_file(
+    cyborg::io::write_file(
         out / "table.md", markdown(claims), "bench_report");
     fmt::print("\n");
     print_table(claims);

@@ -71,7 +71,7 @@ struct Training {
     // The published loader brings maps to the size of the CAM beforehand.
     const int64_t side = pixels / 32;
     small_maps =
-        claims::min_max(cyborg::human::resize(maps, {side, side}).flatten(1))
+        claims::min_max(cyborg::maps::resize(maps, {side, side}).flatten(1))
             .reshape({batch, side, side});
   }
 

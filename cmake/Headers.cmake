@@ -3,74 +3,75 @@
 # installed nor checked. Configuring stops at a header that is not named here.
 
 set(CYBORG_HEADERS
+    include/cyborg/cam/detail/graph.hpp
+    include/cyborg/cam/detail/hook_impl.hpp
+    include/cyborg/cam/detail/marks.hpp
+    include/cyborg/cam/detail/module_view.hpp
+    include/cyborg/cam/detail/observer.hpp
+    include/cyborg/cam/detail/provenance.hpp
+    include/cyborg/cam/detail/requires_grad_guard.hpp
+    include/cyborg/cam/detail/result.hpp
+    include/cyborg/cam/detail/trace.hpp
     include/cyborg/cam/head.hpp
     include/cyborg/cam/hook.hpp
     include/cyborg/cam/methods.hpp
-    include/cyborg/cam/normalize.hpp
     include/cyborg/cam/observation.hpp
     include/cyborg/cyborg.hpp
     include/cyborg/data/augment.hpp
     include/cyborg/data/dataset.hpp
-    include/cyborg/data/detail/csv.hpp
     include/cyborg/data/detail/picture_file.hpp
     include/cyborg/data/detail/standardize.hpp
     include/cyborg/data/detail/stb.hpp
     include/cyborg/data/detail/table_checks.hpp
     include/cyborg/data/example.hpp
-    include/cyborg/data/file.hpp
     include/cyborg/data/image.hpp
     include/cyborg/data/picture_check.hpp
     include/cyborg/data/prefetch.hpp
     include/cyborg/data/table.hpp
     include/cyborg/data/table_types.hpp
     include/cyborg/data/with_maps.hpp
-    include/cyborg/detail/autograd.hpp
-    include/cyborg/detail/derivatives.hpp
-    include/cyborg/detail/feature_pass.hpp
-    include/cyborg/detail/graph.hpp
-    include/cyborg/detail/guidance.hpp
-    include/cyborg/detail/head_pass.hpp
-    include/cyborg/detail/hook_impl.hpp
-    include/cyborg/detail/human_target.hpp
-    include/cyborg/detail/map_kernels.hpp
-    include/cyborg/detail/marks.hpp
-    include/cyborg/detail/module_view.hpp
-    include/cyborg/detail/observer.hpp
-    include/cyborg/detail/parallel.hpp
-    include/cyborg/detail/precision.hpp
-    include/cyborg/detail/provenance.hpp
-    include/cyborg/detail/result.hpp
-    include/cyborg/detail/row_kernels.hpp
-    include/cyborg/detail/tensor.hpp
-    include/cyborg/detail/trace.hpp
-    include/cyborg/detail/unfrozen.hpp
-    include/cyborg/detail/vectors.hpp
+    include/cyborg/detail/kernels/feature_pass.hpp
+    include/cyborg/detail/kernels/head_pass.hpp
+    include/cyborg/detail/kernels/rows.hpp
+    include/cyborg/detail/kernels/vectors.hpp
+    include/cyborg/detail/torch/autograd.hpp
+    include/cyborg/detail/torch/double_backward.hpp
+    include/cyborg/detail/torch/parallel.hpp
+    include/cyborg/detail/torch/precision.hpp
+    include/cyborg/detail/torch/tensor.hpp
+    include/cyborg/guide/detail/guidance.hpp
+    include/cyborg/guide/detail/human_target.hpp
+    include/cyborg/guide/detail/map_kernels.hpp
     include/cyborg/guide/distances.hpp
     include/cyborg/guide/saliency_guided.hpp
     include/cyborg/human/annotations.hpp
     include/cyborg/human/controls.hpp
     include/cyborg/human/maps.hpp
+    include/cyborg/io/csv.hpp
+    include/cyborg/io/file.hpp
+    include/cyborg/io/text.hpp
     include/cyborg/jit.hpp
     include/cyborg/loss.hpp
+    include/cyborg/maps/normalize.hpp
+    include/cyborg/maps/resize.hpp
     include/cyborg/measure/attack_detection.hpp
     include/cyborg/measure/detail/class_scores.hpp
     include/cyborg/measure/detail/map_pixels.hpp
     include/cyborg/measure/detection.hpp
-    include/cyborg/measure/roc.hpp
     include/cyborg/measure/overlap.hpp
+    include/cyborg/measure/roc.hpp
     include/cyborg/measure/saliency.hpp
     include/cyborg/measure/statistics.hpp
     include/cyborg/report/contact_sheet.hpp
     include/cyborg/report/detail/chart.hpp
     include/cyborg/report/detail/style.hpp
+    include/cyborg/report/event_file.hpp
     include/cyborg/report/html.hpp
     include/cyborg/report/overlay.hpp
     include/cyborg/report/plot.hpp
-    include/cyborg/report/text.hpp
     include/cyborg/train/checkpoint.hpp
     include/cyborg/train/detail/link.hpp
     include/cyborg/train/distributed.hpp
-    include/cyborg/train/event_file.hpp
     include/cyborg/train/schedule.hpp
     include/cyborg/train/sync_batch_norm.hpp
     include/cyborg/train/world.hpp

@@ -5,39 +5,7 @@
 #   3. the system's (libtorch-dev).
 # Nothing is downloaded: that is what ./dev does.
 
-# The folder of an installed Python torch in `out`, or "". Importing torch would
-# take seconds; asking for its place takes 20 ms.
-function(_cyborg_python_torch out)
-  set(${out} "" PARENT_SCOPE)
-  find_program(CYBORG_PYTHON NAMES python3 python)
-  mark_as_advanced(CYBORG_PYTHON)
-  if(NOT CYBORG_PYTHON)
-    return()
-  endif()
-  execute_process(
-    COMMAND
-      "${CYBORG_PYTHON}" -c
-      "import importlib.util as u; s = u.find_spec('torch'); \
-print(s.submodule_search_locations[0] if s else '')"
-    OUTPUT_VARIABLE root
-    RESULT_VARIABLE failed
-    ERROR_QUIET OUTPUT_STRIP_TRAILING_WHITESPACE)
-  if(failed OR NOT EXISTS "${root}/share/cmake/Torch/TorchConfig.cmake")
-    return()
-  endif()
-  # A CUDA build stops the configuration when the toolkit is not there.
-  if(EXISTS "${root}/lib/libtorch_cuda.so")
-    find_program(CYBORG_NVCC nvcc HINTS ENV CUDA_HOME /usr/local/cuda
-                 PATH_SUFFIXES bin)
-    mark_as_advanced(CYBORG_NVCC)
-    if(NOT CYBORG_NVCC)
-      message(STATUS "LibTorch: left out ${root}, a CUDA build that needs the "
-                     "CUDA toolkit (nvcc not found)")
-      return()
-    endif()
-  endif()
-  set(${out} "${root}" PARENT_SCOPE)
-endfunction()
+include("${CMAKE_CURRENT_LIST_DIR}/scripts/PythonTorch.cmake")
 
 # Whether the user named a LibTorch.
 function(_cyborg_user_torch out)
@@ -74,7 +42,10 @@ endmacro()
 if(NOT TARGET torch)
   _cyborg_user_torch(_cyborg_named)
   if(NOT _cyborg_named)
-    _cyborg_python_torch(_cyborg_torch_root)
+    _cyborg_python_torch(_cyborg_torch_root _cyborg_left_out)
+    if(_cyborg_left_out)
+      message(STATUS "LibTorch: ${_cyborg_left_out}")
+    endif()
     # The package's root as the prefix: with its share/cmake alone, c10 could be
     # taken from another LibTorch on the system.
     if(_cyborg_torch_root)

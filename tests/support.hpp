@@ -99,7 +99,7 @@ inline bool gradcheck(
   };
   const std::vector<Tensor> gradients = torch::autograd::grad(
       {scalar(leaves)}, leaves, {}, false, false, /*allow_unused=*/true);
-  for (std::size_t i = 0; i < leaves.size(); ++i) {
+  for (size_t i = 0; i < leaves.size(); ++i) {
     const Tensor gradient = gradients[i].defined()
                                 ? gradients[i].contiguous()
                                 : torch::zeros_like(leaves[i]);

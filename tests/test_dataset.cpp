@@ -117,7 +117,7 @@ TEST_CASE("Several annotators become one map", "[data][dataset]") {
   PictureDataset either(
       rows, PictureDatasetOptions()
                 .combine(data::Combine::kUnion)
-                .map_resize(cyborg::human::Resize::kArea));
+                .map_resize(cyborg::maps::Resize::kArea));
   CHECK(close(either.get(0).saliency, t({1, 0}, {1, 2}), 1e-7));
 
   SECTION("maps of several sizes are brought to that of the first") {

@@ -12,7 +12,7 @@
 #include <demo/synthesize.hpp>
 
 #include <cyborg/cam/hook.hpp>
-#include <cyborg/data/file.hpp>
+#include <cyborg/io/file.hpp>
 
 #include <atomic>
 #include <stdexcept>
@@ -284,7 +284,7 @@ TEST_CASE("A small run gives results of the published form", "[demo]") {
   const pictures::Folder folder;
   const auto file = folder / "report.html";
   demo::write_report(done, file);
-  const auto html = cyborg::data::read_file(file);
+  const auto html = cyborg::io::read_file(file);
   for (const auto& name : kRows) {
     CHECK(contains(html, ">" + name + "<"));
   }

@@ -116,7 +116,7 @@ ptrdiff_t files(const std::string& folder, const std::string& end) {
 }  // namespace
 
 TEST_CASE("Every option is in docs/train.md", "[end_to_end]") {
-  const auto docs = cyborg::data::read_file(CYBORG_SOURCE_DIR "/docs/train.md");
+  const auto docs = cyborg::io::read_file(CYBORG_SOURCE_DIR "/docs/train.md");
   for (const std::string program :
        {CYBORG_TRAIN, CYBORG_EVALUATE, CYBORG_EXPLAIN}) {
     const auto name = fs::path(program).filename().string();
@@ -217,15 +217,15 @@ TEST_CASE(
     INFO(from_network.error);
     REQUIRE(from_network.code == 0);
     CHECK(
-        cyborg::data::read_file(folder / "scores.csv").size() ==
-        cyborg::data::read_file(folder / "killed/scores.csv").size());
+        cyborg::io::read_file(folder / "scores.csv").size() ==
+        cyborg::io::read_file(folder / "killed/scores.csv").size());
     const auto from_scores = evaluate_program(
         {folder / "killed/scores.csv", "--json", folder / "b.json"});
     REQUIRE(from_scores.code == 0);
     const auto a =
-        nlohmann::json::parse(cyborg::data::read_file(folder / "a.json"));
+        nlohmann::json::parse(cyborg::io::read_file(folder / "a.json"));
     const auto b =
-        nlohmann::json::parse(cyborg::data::read_file(folder / "b.json"));
+        nlohmann::json::parse(cyborg::io::read_file(folder / "b.json"));
     CHECK(a["runs"][0]["measures"] == b["runs"][0]["measures"]);
     CHECK(a["runs"][0]["measures"]["AUC"] > 0.9);
     CHECK(contains(from_network.out, "print"));  // APCER by attack type
@@ -254,7 +254,7 @@ TEST_CASE(
     CHECK(files(looks, "_compare.png") == 120);  // three of five
     CHECK(files(looks, "_map.pt") == 200);
     CHECK(fs::exists(looks + "/report.html"));
-    const auto csv = cyborg::data::read_file(looks + "/explain.csv");
+    const auto csv = cyborg::io::read_file(looks + "/explain.csv");
     CHECK(std::count(csv.begin(), csv.end(), '\n') == 201);
     CHECK(contains(csv, "p1801.jpg,p1801,live,live,"));
     const auto overlay = cyborg::data::read_image(looks + "/p1801_overlay.png");

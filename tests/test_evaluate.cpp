@@ -8,7 +8,7 @@
 #include <evaluate/report.hpp>
 #include <evaluate/scores.hpp>
 
-#include <cyborg/data/file.hpp>
+#include <cyborg/io/file.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -423,7 +423,7 @@ TEST_CASE("The program writes what it is told to", "[evaluate]") {
   CHECK(contains(outcome.out, "TPR at FPR 0.1 "));
   CHECK(!contains(outcome.out, "TPR at FPR 0.01"));
   const auto json =
-      nlohmann::json::parse(cyborg::data::read_file(folder / "out.json"));
+      nlohmann::json::parse(cyborg::io::read_file(folder / "out.json"));
   CHECK(json["split"] == "test");
   CHECK(json["runs"].size() == 2);
   CHECK(json["runs"][0]["measures"]["AUC"] == .875);
@@ -459,7 +459,7 @@ TEST_CASE("A wrong input ends with 2 and writes nothing", "[evaluate]") {
   CHECK(contains(
       program({good, "--csv", out, "--html", folder / "no/a.html"}).error,
       "in a folder that exists"));
-  CHECK(cyborg::data::read_file(good) == kFaces);
+  CHECK(cyborg::io::read_file(good) == kFaces);
   CHECK(folder.entries() == 3);
 }
 

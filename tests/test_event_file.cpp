@@ -4,7 +4,7 @@
 
 #include "pictures.hpp"
 
-#include <cyborg/train/event_file.hpp>
+#include <cyborg/report/event_file.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -20,9 +20,9 @@
 
 #include <sys/resource.h>
 
-namespace inner = cyborg::train::detail;
-using cyborg::train::EventOptions;
-using cyborg::train::EventWriter;
+namespace inner = cyborg::report::detail;
+using cyborg::report::EventOptions;
+using cyborg::report::EventWriter;
 using pictures::Folder;
 using support::close;
 using support::contains;
@@ -31,7 +31,7 @@ using support::t;
 
 namespace {
 
-template <typename Number>
+template <class Number>
 Number number_at(std::string_view bytes, size_t at) {
   Number value{};
   REQUIRE(bytes.size() >= at + sizeof value);
@@ -136,7 +136,7 @@ Value value_of(const std::string& record) {
 }
 
 std::vector<Value> values_of(const std::filesystem::path& path) {
-  const auto records = records_of(cyborg::data::read_file(path));
+  const auto records = records_of(cyborg::io::read_file(path));
   std::vector<Value> values;
   for (size_t i = 1; i < records.size(); ++i) {  // the first is the version
     values.push_back(value_of(records[i]));
@@ -172,7 +172,7 @@ TEST_CASE("A record is these bytes", "[train][events]") {
   EventWriter events(folder.path(), ticking());
   events.scalar("a", 1.5, 300);
   events.scalar("b", -2, -1);
-  const auto file = cyborg::data::read_file(events.path());
+  const auto file = cyborg::io::read_file(events.path());
   const auto records = records_of(file);
   REQUIRE(records.size() == 3);
   // Wall time 1000.5 (field 1, 64 bits), version (field 3, 13 bytes).
@@ -286,7 +286,7 @@ TEST_CASE("A full disk leaves whole records", "[train][events][error]") {
   std::signal(SIGXFSZ, handler);
 
   CHECK(
-      error == "cyborg::train::EventWriter: " + events.path().string() +
+      error == "cyborg::report::EventWriter: " + events.path().string() +
                    ": cannot be written: File too large");
   CHECK(std::filesystem::file_size(events.path()) == size);
   events.scalar("a", 3, 2);
@@ -310,19 +310,19 @@ TEST_CASE("The writer says what it cannot do", "[train][events][error]") {
   const auto file = folder.write("file", "x");
   CHECK(contains(
       error_of([&] { EventWriter(file + "/run"); }),
-      "cyborg::train::EventWriter: " + file + "/run: cannot be made: "));
+      "cyborg::report::EventWriter: " + file + "/run: cannot be made: "));
   CHECK(
       error_of([&] {
         EventWriter(folder.path(), EventOptions().host("no/folder").clock([] {
           return 1;
         }));
       }) ==
-      "cyborg::train::EventWriter: " + (folder / "events.out.tfevents.1.no") +
+      "cyborg::report::EventWriter: " + (folder / "events.out.tfevents.1.no") +
           "/folder: cannot be opened: No such file or directory");
   EventWriter events(folder.path());
   CHECK(error_of([&] {
           events.scalar("", 1, 0);
-        }) == "cyborg::train::EventWriter: expected a tag, got an empty one");
+        }) == "cyborg::report::EventWriter: expected a tag, got an empty one");
   CHECK(contains(
       error_of([&] {
         events.image("a", torch::zeros({2, 4, 4}), 0);

@@ -143,7 +143,7 @@ TEST_CASE("Maps are written as they are and as pictures", "[explain]") {
   CHECK(result.pictures[0].explained == "spoof");
   CHECK(result.pictures[0].truth.empty());
   CHECK(!result.pictures[0].agreement);
-  const auto bytes = cyborg::data::read_file(folder / "pt/a_map.pt");
+  const auto bytes = cyborg::io::read_file(folder / "pt/a_map.pt");
   const auto map =
       torch::jit::pickle_load({bytes.begin(), bytes.end()}).toTensor();
   REQUIRE(map.dim() == 2);
@@ -161,7 +161,7 @@ TEST_CASE("Maps are written as they are and as pictures", "[explain]") {
     question.maps = explain::MapFile::kTensor;
     question.batch = 1;
     run("one");
-    const auto again = cyborg::data::read_file(folder / "one/a_map.pt");
+    const auto again = cyborg::io::read_file(folder / "one/a_map.pt");
     const auto other =
         torch::jit::pickle_load({again.begin(), again.end()}).toTensor();
     CHECK(at::allclose(other, map, 1e-4, 1e-5));

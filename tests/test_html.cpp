@@ -3,18 +3,18 @@
 #include "pictures.hpp"
 #include "support.hpp"
 
-#include <cyborg/data/file.hpp>
+#include <cyborg/io/file.hpp>
 #include <cyborg/report/html.hpp>
 
 #include <clocale>
 #include <cmath>
 #include <string>
 
-using cyborg::report::base64;
-using cyborg::report::escape;
+using cyborg::io::base64;
+using cyborg::io::escape;
 using cyborg::report::HtmlPage;
 using cyborg::report::NoteKind;
-using cyborg::report::number;
+using cyborg::io::number;
 using support::contains;
 using support::error_of;
 
@@ -30,7 +30,7 @@ TEST_CASE("Numbers are written with a point and so many decimals", "[report]") {
   CHECK(number(1e300, 17).size() == 301 + 18);
   CHECK(error_of([] {
           number(1, 18);
-        }) == "cyborg::report::number: expected 0 to 17 digits, got 18");
+        }) == "cyborg::io::number: expected 0 to 17 digits, got 18");
 }
 
 TEST_CASE("Escaped text has no markup left", "[report]") {
@@ -115,7 +115,7 @@ TEST_CASE("A page is written whole, or an error names the file", "[report]") {
   const pictures::Folder folder;
   const HtmlPage page("written");
   page.write(folder / "page.html");
-  CHECK(cyborg::data::read_file(folder / "page.html") == page.str());
+  CHECK(cyborg::io::read_file(folder / "page.html") == page.str());
   CHECK(contains(
       error_of([&] { page.write(folder / "no/page.html"); }),
       "cyborg::report::HtmlPage::write: "));

@@ -34,7 +34,7 @@ std::string reason_of(
     const ImageOptions& options = {}) {
   try {
     read_image(folder.write(name, bytes), options);
-  } catch (const data::FileError& error) {
+  } catch (const cyborg::io::FileError& error) {
     return error.reason();
   }
   return "";
@@ -144,7 +144,7 @@ TEST_CASE(
     try {
       read_image(missing);
       FAIL("nothing was thrown");
-    } catch (const data::FileError& error) {
+    } catch (const cyborg::io::FileError& error) {
       CHECK(error.path() == missing);
       CHECK(error.reason() == "no such file");
     }

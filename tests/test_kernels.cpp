@@ -22,7 +22,7 @@
 #include <vector>
 
 using cyborg::Normalizer;
-using cyborg::detail::KernelGuard;
+using cyborg::detail::InstructionSetGuard;
 using cyborg::detail::Kernels;
 using support::close;
 using support::labels;
@@ -40,9 +40,9 @@ std::string named(at::IntArrayRef sizes, torch::Dtype type) {
 
 /// What `run` returns and the gradients that it leaves in `leaves`.
 std::vector<Tensor> with(
-    Kernels limit, const std::vector<Tensor>& leaves,
+    InstructionSet limit, const std::vector<Tensor>& leaves,
     const std::function<std::vector<Tensor>()>& run) {
-  const KernelGuard guard(limit);
+  const InstructionSetGuard guard(limit);
   for (const Tensor& leaf : leaves) {
     leaf.mutable_grad() = Tensor();
   }
@@ -77,12 +77,12 @@ struct Streaming {
 void check_agree(
     const std::vector<Tensor>& leaves,
     const std::function<std::vector<Tensor>()>& run, double within) {
-  const auto expected = with(Kernels::kNone, leaves, run);
+  const auto expected = with(InstructionSet::kNone, leaves, run);
   for (const auto& [kind, past_caches] :
-       {std::tuple(Kernels::kPortable, false),
-        {Kernels::kPortable, true},
-        {Kernels::kAvx2, false},
-        {Kernels::kAvx2, true}}) {
+       {std::tuple(InstructionSet::kPortable, false),
+        {InstructionSet::kPortable, true},
+        {InstructionSet::kAvx2, false},
+        {InstructionSet::kAvx2, true}}) {
     const Streaming streaming(past_caches);
     const auto found = with(kind, leaves, run);
     REQUIRE(found.size() == expected.size());
@@ -363,7 +363,7 @@ TEST_CASE(
         return std::vector<Tensor>{terms.saliency, terms.annotated_count};
       };
       check_agree(given.leaves(), run, tolerance(type, 10));
-      const auto found = with(Kernels::kAvx2, given.leaves(), run);
+      const auto found = with(InstructionSet::kAvx2, given.leaves(), run);
       CHECK(found[1].item<int64_t>() == 2);
       for (const int64_t sample : {0, 1, 2, 3, 5, 6}) {
         CHECK(found[2][sample].abs().max().item<double>() == 0);
@@ -499,13 +499,13 @@ TEST_CASE("An infinity at the end of a row stays one", "[kernels][head]") {
 TEST_CASE("What kernels cannot read takes the operators", "[kernels]") {
   const cyborg::CyborgL2Loss criterion;
   const Case plain({4, 16, 6, 6}, 2, torch::kDouble);
-  const auto expected = with(Kernels::kAvx2, plain.leaves(), [&] {
+  const auto expected = with(InstructionSet::kAvx2, plain.leaves(), [&] {
     return loss_of(plain, criterion);
   });
   const auto check = [&](const Tensor& features) {
     Case other = plain;
     other.features = features.detach().requires_grad_();
-    const auto found = with(Kernels::kAvx2, other.leaves(), [&] {
+    const auto found = with(InstructionSet::kAvx2, other.leaves(), [&] {
       return loss_of(other, criterion);
     });
     for (size_t i = 0; i < found.size(); ++i) {
@@ -620,10 +620,10 @@ TEST_CASE("Any number of threads gives the same numbers", "[kernels]") {
     const Case given(sizes, 2, torch::kDouble);
     const auto run = [&] { return loss_of(given, cyborg::CyborgL2Loss()); };
     at::set_num_threads(1);
-    const auto one = with(Kernels::kAvx2, given.leaves(), run);
+    const auto one = with(InstructionSet::kAvx2, given.leaves(), run);
     for (const int threads : {2, 3}) {
       at::set_num_threads(threads);
-      const auto several = with(Kernels::kAvx2, given.leaves(), run);
+      const auto several = with(InstructionSet::kAvx2, given.leaves(), run);
       for (size_t i = 0; i < one.size(); ++i) {
         CHECK(close(several[i], one[i], 1e-12));
       }

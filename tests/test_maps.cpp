@@ -8,7 +8,7 @@
 #include <limits>
 
 namespace human = cyborg::human;
-using human::Resize;
+using cyborg::maps::Resize;
 using support::close;
 using support::contains;
 using support::error_of;
@@ -29,7 +29,7 @@ bool all_nan(const Tensor& x) {
 TEST_CASE(
     "Halving a map by area takes the mean of its cells", "[human][maps]") {
   const auto map = t({0, 2, 4, 6, 8, 10, 12, 14}, {2, 4});
-  CHECK(close(human::resize(map, {1, 2}, Resize::kArea), t({5, 9}, {1, 2})));
+  CHECK(close(cyborg::maps::resize(map, {1, 2}, Resize::kArea), t({5, 9}, {1, 2})));
 }
 
 TEST_CASE(
@@ -40,18 +40,18 @@ TEST_CASE(
   const auto map = t({7, 14, 21, 70}, {1, 4});
   const auto left = (7 * .75 + 14 * .75 + 21 * .25) / 1.75;
   const auto right = (14 * .25 + 21 * .75 + 70 * .75) / 1.75;
-  CHECK(close(human::resize(map, {1, 2}), t({left, right}, {1, 2})));
+  CHECK(close(cyborg::maps::resize(map, {1, 2}), t({left, right}, {1, 2})));
 }
 
 TEST_CASE("Growing a map interpolates between pixel centres", "[human][maps]") {
   CHECK(close(
-      human::resize(t({0, 1}, {1, 2}), {1, 4}), t({0, .25, .75, 1}, {1, 4})));
+      cyborg::maps::resize(t({0, 1}, {1, 2}), {1, 4}), t({0, .25, .75, 1}, {1, 4})));
 }
 
 TEST_CASE(
     "Nearest takes the value at floor(i * input / output)", "[human][maps]") {
   CHECK(close(
-      human::resize(t({1, 2, 3, 4, 5}, {1, 5}), {1, 3}, Resize::kNearest),
+      cyborg::maps::resize(t({1, 2, 3, 4, 5}, {1, 5}), {1, 3}, Resize::kNearest),
       t({1, 2, 4}, {1, 3})));
 }
 
@@ -60,15 +60,15 @@ TEST_CASE("A constant map stays constant whatever the mode", "[human][maps]") {
   for (const auto mode :
        {Resize::kAntialias, Resize::kArea, Resize::kNearest}) {
     CHECK(close(
-        human::resize(map, {3, 2}, mode),
+        cyborg::maps::resize(map, {3, 2}, mode),
         at::full({2, 3, 2}, 0.3, at::kDouble)));
   }
 }
 
 TEST_CASE("A map shrinks to one row or one column", "[human][maps]") {
   const auto map = torch::arange(16, torch::kDouble).reshape({1, 4, 4});
-  const auto column = cyborg::human::resize(map, {2, 1});
-  const auto row = cyborg::human::resize(map.transpose(1, 2), {1, 2});
+  const auto column = cyborg::maps::resize(map, {2, 1});
+  const auto row = cyborg::maps::resize(map.transpose(1, 2), {1, 2});
   CHECK(support::close(column, row.transpose(1, 2)));
   CHECK(
       column.flatten()[0].item<double>() < column.flatten()[1].item<double>());
@@ -78,7 +78,7 @@ TEST_CASE("A map of the wanted size comes back as it is", "[human][maps]") {
   const auto map = t({1, 2, 3, 4}, {1, 2, 2});
   for (const auto mode :
        {Resize::kAntialias, Resize::kArea, Resize::kNearest}) {
-    CHECK(close(human::resize(map, {2, 2}, mode), map, 0));
+    CHECK(close(cyborg::maps::resize(map, {2, 2}, mode), map, 0));
   }
 }
 
@@ -86,25 +86,25 @@ TEST_CASE(
     "Whatever stands before the spatial dimensions is kept", "[human][maps]") {
   const auto map = t({0, 2, 4, 6, 8, 10, 12, 14}, {1, 2, 4});
   const auto expected = t({5, 9}, {1, 2});
-  CHECK(close(human::resize(map[0], {1, 2}, Resize::kArea), expected));
+  CHECK(close(cyborg::maps::resize(map[0], {1, 2}, Resize::kArea), expected));
   CHECK(
-      close(human::resize(map, {1, 2}, Resize::kArea), expected.unsqueeze(0)));
+      close(cyborg::maps::resize(map, {1, 2}, Resize::kArea), expected.unsqueeze(0)));
   CHECK(close(
-      human::resize(map.unsqueeze(1), {1, 2}, Resize::kArea),
+      cyborg::maps::resize(map.unsqueeze(1), {1, 2}, Resize::kArea),
       expected.view({1, 1, 1, 2})));
   CHECK(
-      human::resize(at::rand({0, 4, 4}), {2, 2}).sizes() ==
+      cyborg::maps::resize(at::rand({0, 4, 4}), {2, 2}).sizes() ==
       at::IntArrayRef({0, 2, 2}));
 }
 
 TEST_CASE(
     "One and three spatial dimensions are resized by area", "[human][maps]") {
-  CHECK(close(human::resize(t({1, 3, 5, 7}, {1, 4}), {2}), t({2, 6}, {1, 2})));
+  CHECK(close(cyborg::maps::resize(t({1, 3, 5, 7}, {1, 4}), {2}), t({2, 6}, {1, 2})));
   CHECK(close(
-      human::resize(t({1, 2, 3, 4, 5, 6, 7, 8}, {1, 2, 2, 2}), {1, 1, 1}),
+      cyborg::maps::resize(t({1, 2, 3, 4, 5, 6, 7, 8}, {1, 2, 2, 2}), {1, 1, 1}),
       t({4.5}, {1, 1, 1, 1})));
   CHECK(close(
-      human::resize(t({1, 3, 5, 7}, {1, 4}), {2}, Resize::kNearest),
+      cyborg::maps::resize(t({1, 3, 5, 7}, {1, 4}), {2}, Resize::kNearest),
       t({1, 5}, {1, 2})));
 }
 
@@ -115,8 +115,8 @@ TEST_CASE(
   maps[0][3][3] = kNaN;
   maps[2][0][0] = -kInfinity;
   for (const auto& out :
-       {human::resize(maps, {2, 2}), human::resize(maps, {4, 4}),
-        human::resize(maps, {2, 2}, Resize::kNearest), human::blur(maps, 1.0),
+       {cyborg::maps::resize(maps, {2, 2}), cyborg::maps::resize(maps, {4, 4}),
+        cyborg::maps::resize(maps, {2, 2}, Resize::kNearest), human::blur(maps, 1.0),
         human::blur(maps, 0.0)}) {
     CHECK(all_nan(out[0]));
     CHECK(close(out[1], at::ones_like(out[1])));
@@ -128,14 +128,14 @@ TEST_CASE(
     "Whole numbers and half precision are computed in float32",
     "[human][maps]") {
   const auto bytes = at::tensor({0, 255}, at::kByte).view({1, 2});
-  const auto out = human::resize(bytes, {1, 1});
+  const auto out = cyborg::maps::resize(bytes, {1, 1});
   CHECK(out.scalar_type() == at::kFloat);
   CHECK(out.item<float>() == 127.5F);
   CHECK(
-      human::resize(at::ones({2, 2}, at::kHalf), {1, 1}).scalar_type() ==
+      cyborg::maps::resize(at::ones({2, 2}, at::kHalf), {1, 1}).scalar_type() ==
       at::kFloat);
   CHECK(
-      human::resize(at::ones({2, 2}, at::kDouble), {1, 1}).scalar_type() ==
+      cyborg::maps::resize(at::ones({2, 2}, at::kDouble), {1, 1}).scalar_type() ==
       at::kDouble);
 }
 
@@ -147,7 +147,7 @@ TEST_CASE(
        {Resize::kAntialias, Resize::kArea, Resize::kNearest}) {
     CHECK(support::gradcheck(
         [mode](std::vector<Tensor> in) {
-          return human::resize(in[0], {2, 2}, mode);
+          return cyborg::maps::resize(in[0], {2, 2}, mode);
         },
         {maps}));
   }
@@ -158,9 +158,9 @@ TEST_CASE(
 TEST_CASE("Resizing reads nothing back from the device", "[human][maps]") {
   const auto maps = at::rand({4, 8, 8});
   const auto names = support::operators_of([&] {
-    human::resize(maps, {3, 3});
-    human::resize(maps, {3, 3}, Resize::kArea);
-    human::resize(maps, {3, 3}, Resize::kNearest);
+    cyborg::maps::resize(maps, {3, 3});
+    cyborg::maps::resize(maps, {3, 3}, Resize::kArea);
+    cyborg::maps::resize(maps, {3, 3}, Resize::kNearest);
   });
   CHECK(!names.empty());
   CHECK(support::host_reads(names) == 0);
@@ -227,25 +227,25 @@ TEST_CASE(
     "Maps that cannot be meant are refused in words", "[human][maps][error]") {
   CHECK(
       error_of([] {
-        human::resize(at::rand({2, 2}), {});
+        cyborg::maps::resize(at::rand({2, 2}), {});
       }) ==
-      "cyborg::human::resize: expected a size of 1, 2 or 3 numbers, got []");
+      "cyborg::maps::resize: expected a size of 1, 2 or 3 numbers, got []");
   CHECK(
       error_of([] {
-        human::resize(at::rand({4}), {2, 2});
+        cyborg::maps::resize(at::rand({4}), {2, 2});
       }) ==
-      "cyborg::human::resize: expected maps with at least 2 dimensions for "
+      "cyborg::maps::resize: expected maps with at least 2 dimensions for "
       "size [2, 2], got [4]");
   CHECK(contains(
       error_of([] {
-        human::resize(Tensor(), {2, 2});
+        cyborg::maps::resize(Tensor(), {2, 2});
       }),
-      "cyborg::human::resize: expected maps"));
+      "cyborg::maps::resize: expected maps"));
   CHECK(
       error_of([] {
-        human::resize(at::rand({1, 4, 4}), {0, 2});
+        cyborg::maps::resize(at::rand({1, 4, 4}), {0, 2});
       }) ==
-      "cyborg::human::resize: expected positive sizes, got [0, 2] for maps "
+      "cyborg::maps::resize: expected positive sizes, got [0, 2] for maps "
       "[1, 4, 4]");
   CHECK(error_of([] {
           human::blur(at::rand({4}), 1);

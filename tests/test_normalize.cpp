@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include <cyborg/cam/normalize.hpp>
+#include <cyborg/maps/normalize.hpp>
 
 #include "catch.hpp"
 #include "support.hpp"

@@ -86,7 +86,7 @@ class Source
 };
 
 /// The indices of one epoch, batch by batch.
-template <typename Loader>
+template <class Loader>
 std::vector<std::vector<int64_t>> epoch_of(Loader& loader) {
   std::vector<std::vector<int64_t>> batches;
   for (auto& batch : loader) {
@@ -334,7 +334,7 @@ TEST_CASE(
   data::Row row;
   row.path = "none.png";
   Prefetcher loader(data::PictureDataset({row}));
-  CHECK_THROWS_AS(loader.begin(), data::FileError);
+  CHECK_THROWS_AS(loader.begin(), cyborg::io::FileError);
   CHECK(error_of([&] {
           loader.begin();
         }) == "cyborg::data::read_image: none.png: no such file");

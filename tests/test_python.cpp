@@ -135,7 +135,7 @@ TEST_CASE(
   const std::string name =
       GENERATE("residual", "dense", "squeeze", "auxiliary", "unscriptable");
   INFO(name);
-  const auto networks = cyborg::data::read_file(CYBORG_TEST_DIR "/networks.py");
+  const auto networks = cyborg::io::read_file(CYBORG_TEST_DIR "/networks.py");
   folder.write("networks.py", networks);
   const bool exported = runs(
       folder, script("export_torchscript.py") + "networks:" + name +

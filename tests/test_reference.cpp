@@ -24,7 +24,7 @@ namespace {
 
 void flatten(
     const json& node, std::vector<double>& values, std::vector<int64_t>& sizes,
-    std::size_t depth = 0) {
+    size_t depth = 0) {
   if (!node.is_array()) {
     values.push_back(
         node.is_null() ? std::numeric_limits<double>::quiet_NaN()
@@ -166,7 +166,7 @@ TEST_CASE(
     const std::vector<Tensor> inputs = {c.features, c.weight, c.bias};
     const auto ours = torch::autograd::grad({terms.total}, inputs, {}, true);
     const auto expected = torch::autograd::grad({total}, inputs, {}, true);
-    for (std::size_t i = 0; i < inputs.size(); ++i) {
+    for (size_t i = 0; i < inputs.size(); ++i) {
       CHECK(close(ours[i], expected[i]));
     }
     ++met;

@@ -95,7 +95,7 @@ Tensor one_distance(const Batch& b, int64_t i) {
   const Tensor cam = b.cam(b.logits(), b.target)[i];
   const Tensor shifted = cam - cam.min();
   const Tensor human =
-      cyborg::human::resize(b.maps.slice(0, i, i + 1), {3, 2})[0];
+      cyborg::maps::resize(b.maps.slice(0, i, i + 1), {3, 2})[0];
   const Tensor h = (human - human.min()) / (human.max() - human.min());
   return (shifted / shifted.max() - h).square().mean();
 }
@@ -206,7 +206,7 @@ TEST_CASE(
     "[loss]") {
   const Batch b;
   const Tensor cam = b.cam(b.logits(), b.target);
-  const Tensor human = cyborg::human::resize(b.maps, {3, 2});
+  const Tensor human = cyborg::maps::resize(b.maps, {3, 2});
   const auto all = {
       Normalizer::kNone, Normalizer::kMinMax, Normalizer::kMax,
       Normalizer::kSum, Normalizer::kSoftmax};
@@ -252,7 +252,7 @@ TEST_CASE(
     CHECK(close(terms.total, total));
     const auto ours = b.gradients(terms.total);
     const auto expected = b.gradients(total);
-    for (std::size_t i = 0; i < ours.size(); ++i) {
+    for (size_t i = 0; i < ours.size(); ++i) {
       CHECK(close(ours[i], expected[i]));
     }
   };
@@ -309,7 +309,7 @@ TEST_CASE(
       CHECK(close(terms.saliency, torch::zeros({}), 0));
       const auto ours = b.gradients(terms.total);
       const auto expected = b.gradients(task);
-      for (std::size_t i = 0; i < ours.size(); ++i) {
+      for (size_t i = 0; i < ours.size(); ++i) {
         CHECK(close(ours[i], expected[i], 0));
       }
     }
@@ -440,7 +440,7 @@ TEST_CASE(
 
 TEST_CASE("People's maps are resized, then normalised", "[loss][maps]") {
   const Batch b;
-  const Tensor small = cyborg::human::resize(b.maps, {3, 2});
+  const Tensor small = cyborg::maps::resize(b.maps, {3, 2});
   const Tensor scaled =
       cyborg::functional::normalize(small, Normalizer::kMinMax);
   const CyborgL2Loss criterion;
@@ -457,13 +457,13 @@ TEST_CASE("Maps may have one or three dimensions", "[loss][maps]") {
   for (const auto& sizes :
        std::vector<std::vector<int64_t>>{{2, 3}, {2, 3, 2}, {2, 2, 3, 2}}) {
     std::vector<int64_t> larger = sizes;
-    for (std::size_t i = 1; i < larger.size(); ++i) {
+    for (size_t i = 1; i < larger.size(); ++i) {
       larger[i] *= 2;
     }
     const Tensor cam = torch::randn(sizes, torch::kDouble);
     const Tensor maps = torch::rand(larger, torch::kDouble);
     const Tensor human = cyborg::functional::normalize(
-        cyborg::human::resize(maps, cam.sizes().slice(1)), Normalizer::kMinMax);
+        cyborg::maps::resize(maps, cam.sizes().slice(1)), Normalizer::kMinMax);
     const Tensor expected =
         (cyborg::functional::normalize(cam, Normalizer::kMinMax) - human)
             .square()
@@ -618,7 +618,7 @@ TEST_CASE("A sum is B times the mean", "[loss][reduction]") {
       CHECK(close(sum.saliency, (4 - missing) * mean.saliency));
       const auto from_sum = b.gradients(sum.total);
       const auto from_mean = b.gradients(mean.total);
-      for (std::size_t i = 0; i < from_sum.size(); ++i) {
+      for (size_t i = 0; i < from_sum.size(); ++i) {
         CHECK(close(from_sum[i], 4 * from_mean[i]));
       }
     }
@@ -708,7 +708,7 @@ TEST_CASE(
   CHECK(close(two.classification, task, 0));
   const auto first = b.gradients(one.total);
   const auto second = b.gradients(two.total);
-  for (std::size_t i = 0; i < first.size(); ++i) {
+  for (size_t i = 0; i < first.size(); ++i) {
     CHECK(close(first[i], second[i]));
   }
   // A regression, with its saliency weighted.

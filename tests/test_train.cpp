@@ -88,17 +88,17 @@ TEST_CASE("A file that is no checkpoint is named", "[train]") {
   const auto path = folder.path() / "last.pt";
   const auto load = [&] { train::load_checkpoint(path); };
   CHECK(support::contains(support::error_of(load), "no such file"));
-  cyborg::data::write_file(path, "not a zip");
+  cyborg::io::write_file(path, "not a zip");
   CHECK(support::contains(
       support::error_of(load), "last.pt: is damaged, or no checkpoint"));
   const auto other = torch::jit::pickle_save(c10::IValue(3));
-  cyborg::data::write_file(path, {other.data(), other.size()});
+  cyborg::io::write_file(path, {other.data(), other.size()});
   CHECK(support::contains(
       support::error_of(load), "is not a checkpoint that cyborg wrote"));
 
   train::save_checkpoint(path, {{{"a", "b"}}, {}});
-  const auto bytes = cyborg::data::read_file(path);
-  cyborg::data::write_file(
+  const auto bytes = cyborg::io::read_file(path);
+  cyborg::io::write_file(
       path, std::string_view(bytes).substr(0, bytes.size() / 2));
   CHECK(support::contains(support::error_of(load), "is damaged"));
 }

@@ -91,11 +91,11 @@ TEST_CASE(
   CHECK(same_checkpoints(folder / "whole/last.pt", folder / "killed/last.pt"));
   CHECK(same_checkpoints(folder / "whole/best.pt", folder / "killed/best.pt"));
   CHECK(
-      cyborg::data::read_file(folder / "whole/log.jsonl") ==
-      cyborg::data::read_file(folder / "killed/log.jsonl"));
+      cyborg::io::read_file(folder / "whole/log.jsonl") ==
+      cyborg::io::read_file(folder / "killed/log.jsonl"));
   CHECK(
-      cyborg::data::read_file(folder / "whole/scores.csv") ==
-      cyborg::data::read_file(folder / "killed/scores.csv"));
+      cyborg::io::read_file(folder / "whole/scores.csv") ==
+      cyborg::io::read_file(folder / "killed/scores.csv"));
 }
 
 TEST_CASE("Ctrl-C stops after the step, and the rest follows", "[train]") {
@@ -235,7 +235,7 @@ TEST_CASE("What cannot be trained on is said", "[train]") {
   }
   SECTION("weights of another network") {
     const auto bytes = torch::jit::pickle_save([] {
-      c10::Dict<std::string, at::Tensor> other;
+      c10::Dict<std::string, torch::Tensor> other;
       other.insert("conv.weight", torch::zeros({3}));
       return c10::IValue(other);
     }());
@@ -251,7 +251,7 @@ TEST_CASE("What cannot be trained on is said", "[train]") {
   SECTION("a loss that is not finite, with the pictures' names") {
     request.settings.epochs = 1;
     programs::Trainer(request).run();
-    const auto kept = cyborg::data::read_file(folder / "run/last.pt");
+    const auto kept = cyborg::io::read_file(folder / "run/last.pt");
     request.settings.learning_rate = 1e30;
     request.settings.optimizer = "sgd";
     request.settings.epochs = 3;
@@ -272,10 +272,10 @@ TEST_CASE("What cannot be trained on is said", "[train]") {
     request.stop_after = 3;
     programs::Trainer(request).run();
     request.resume = true;
-    auto changed = cyborg::data::read_file(table);
+    auto changed = cyborg::io::read_file(table);
     const auto at = changed.find("train,live,p4.png");
     REQUIRE(at != std::string::npos);
-    cyborg::data::write_file(table, changed.replace(at, 10, "train,spoof"));
+    cyborg::io::write_file(table, changed.replace(at, 10, "train,spoof"));
     CHECK(contains(error(), "is not the table that this training began with"));
   }
   SECTION("weights alone") {

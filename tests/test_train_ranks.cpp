@@ -7,7 +7,7 @@
 #include "support.hpp"
 #include "training.hpp"
 
-#include <cyborg/data/file.hpp>
+#include <cyborg/io/file.hpp>
 
 #include <nlohmann/json.hpp>
 
@@ -151,8 +151,8 @@ TEST_CASE(
   REQUIRE(ends_of(start_two(rest)) == kBothWell);
   CHECK(same_checkpoints(folder / "whole/last.pt", out + "/last.pt"));
   CHECK(
-      cyborg::data::read_file(folder / "whole/log.jsonl") ==
-      cyborg::data::read_file(out + "/log.jsonl"));
+      cyborg::io::read_file(folder / "whole/log.jsonl") ==
+      cyborg::io::read_file(out + "/log.jsonl"));
 }
 
 TEST_CASE(
@@ -165,7 +165,7 @@ TEST_CASE(
     const std::string errors = folder / "errors";
     CHECK(ends_of(start_two(words, errors)) == std::vector<int>{2, 2});
     CHECK(!std::filesystem::exists(folder / "run/best.pt"));
-    return cyborg::data::read_file(errors);
+    return cyborg::io::read_file(errors);
   };
   SECTION("a loss that is not finite, with the pictures' names") {
     *(std::find(words.begin(), words.end(), "--lr") + 1) = "1e30";
@@ -200,7 +200,7 @@ TEST_CASE("A program for one process says so", "[train][distributed]") {
       folder / "errors");
   CHECK(end_of(child) == 2);
   CHECK(contains(
-      cyborg::data::read_file(folder / "errors"),
+      cyborg::io::read_file(folder / "errors"),
       "WORLD_SIZE is 2, and this program was built for one process"));
   CHECK(!std::filesystem::exists(folder / "run"));
 }

@@ -51,7 +51,7 @@ Tensor maps_of(int64_t count) {
 
 /// Every batch of a loader holds pictures, labels and maps that belong
 /// together; returns the number of samples.
-template <typename Loader>
+template <class Loader>
 int64_t check_batches(Loader& loader) {
   int64_t count = 0;
   for (auto& batch : loader) {

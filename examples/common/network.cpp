@@ -7,7 +7,7 @@
 #include "../models/layers.hpp"
 #include "../models/resnet.hpp"
 
-#include <cyborg/data/file.hpp>
+#include <cyborg/io/file.hpp>
 
 #include <ATen/Context.h>
 #include <torch/csrc/autograd/functions/accumulate_grad.h>
@@ -165,10 +165,10 @@ void Network::make_native(const Settings& settings, int64_t classes) {
 
 void Network::load_script(const Settings& settings) {
   const auto fail = [&](const std::string& reason) {
-    throw cyborg::data::FileError("--model", settings.model, reason);
+    throw cyborg::io::FileError("--model", settings.model, reason);
   };
   // Reading it says better what is wrong with a file that is not there.
-  cyborg::data::read_file(settings.model, UINT64_MAX, "--model");
+  cyborg::io::read_file(settings.model, UINT64_MAX, "--model");
   try {
     script_ = std::make_unique<torch::jit::Module>(
         torch::jit::load(settings.model, torch::kCPU));

@@ -34,7 +34,7 @@ data::Table read_pictures(const Settings& settings) {
     }
     for (const auto& row : table.rows) {
       if (trained.count(row.cls) == 0) {
-        throw data::FileError(
+        throw cyborg::io::FileError(
             "--data",
             row.line == 0 ? row.path
                           : fmt::format("{}:{}", table.name, row.line),
@@ -44,7 +44,7 @@ data::Table read_pictures(const Settings& settings) {
       }
     }
     if (trained.size() < 2) {
-      throw data::FileError(
+      throw cyborg::io::FileError(
           "--data", table.name,
           "expected two classes or more in split train, got " +
               std::to_string(trained.size()));
@@ -99,7 +99,7 @@ torch::Tensor first_picture(
   for (size_t i = 0; settings.skip_unreadable && i < rows.size(); ++i) {
     try {
       return pictures.get(i).data;
-    } catch (const data::FileError&) {
+    } catch (const cyborg::io::FileError&) {
       continue;
     }
   }

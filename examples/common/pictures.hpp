@@ -33,7 +33,7 @@ cyborg::data::PictureDataset dataset_of(
     std::vector<cyborg::data::Row> rows, const Settings& settings);
 
 /// The first picture [C, H, W] of them that can be read.
-/// Throws: `cyborg::data::FileError` of the first one, where none can be or
+/// Throws: `cyborg::io::FileError` of the first one, where none can be or
 /// unreadable ones are not to be skipped.
 torch::Tensor first_picture(
     const std::vector<cyborg::data::Row>& rows, const Settings& settings);

@@ -51,7 +51,7 @@ Scored score_pictures(
 Trained load_trained(const std::filesystem::path& checkpoint) {
   auto read = cyborg::train::load_checkpoint(checkpoint);
   const auto fail = [&](const std::string& reason) {
-    throw cyborg::data::FileError(
+    throw cyborg::io::FileError(
         "checkpoint", checkpoint,
         reason +
             "; `train` writes best.pt and "

@@ -45,7 +45,7 @@ struct Trained {
   Network network;
 };
 
-/// Throws: `cyborg::data::FileError` for a file that `train` did not write.
+/// Throws: `cyborg::io::FileError` for a file that `train` did not write.
 Trained load_trained(const std::filesystem::path& checkpoint);
 
 /// The table path,split,class,label,score,logit_0,...,attack,group,subject of

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "weights.hpp"
 
-#include <cyborg/data/file.hpp>
+#include <cyborg/io/file.hpp>
 
 #include <fmt/format.h>
 #include <torch/csrc/jit/serialization/pickle.h>
@@ -62,9 +62,9 @@ void take_prefix_off(NamedTensors& state) {
 
 NamedTensors read_weights(const std::filesystem::path& path) {
   const auto fail = [&](const std::string& reason) {
-    throw cyborg::data::FileError("--weights", path, reason);
+    throw cyborg::io::FileError("--weights", path, reason);
   };
-  const auto bytes = cyborg::data::read_file(path, UINT64_MAX, "--weights");
+  const auto bytes = cyborg::io::read_file(path, UINT64_MAX, "--weights");
   NamedTensors found;
   try {
     found = find_state(torch::jit::pickle_load({bytes.begin(), bytes.end()}));
@@ -86,7 +86,7 @@ std::string load_weights(Network& network, const std::filesystem::path& path) {
   const auto mismatch = cyborg::train::load_state(state, read_weights(path));
   const size_t absent = mismatch.missing.size() + mismatch.shapes.size();
   if (absent == state.size()) {
-    throw cyborg::data::FileError(
+    throw cyborg::io::FileError(
         "--weights", path,
         "fits nothing of this network, whose tensors are called \"" +
             state.front().first + "\", ... The first difference:\n" +

@@ -16,7 +16,7 @@ namespace programs {
 /// name is taken off. A `state_dict()` as it is, an OrderedDict, LibTorch
 /// cannot read: export_weights.py rewrites it.
 ///
-/// Throws: `cyborg::data::FileError`, which says what to do where LibTorch
+/// Throws: `cyborg::io::FileError`, which says what to do where LibTorch
 /// cannot read the file.
 cyborg::train::NamedTensors read_weights(const std::filesystem::path& path);
 

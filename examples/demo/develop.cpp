@@ -7,7 +7,7 @@
 #include "synthesize.hpp"
 
 #include <cyborg/measure/statistics.hpp>
-#include <cyborg/report/text.hpp>
+#include <cyborg/io/text.hpp>
 
 #include <cstdio>
 #include <string>
@@ -16,7 +16,7 @@
 namespace demo {
 
 using cyborg::measure::mean_std;
-using cyborg::report::number;
+using cyborg::io::number;
 
 namespace {
 

@@ -45,7 +45,7 @@ torch::Tensor training_maps(const Row& row, const Repetition& repetition) {
       // As coarse as the network's own maps: finer noise would average out
       // to a flat map when it is made smaller.
       return cyborg::human::random_like(
-          cyborg::human::resize(human, {8, 8}), random);
+          cyborg::maps::resize(human, {8, 8}), random);
   }
   return human;
 }

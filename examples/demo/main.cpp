@@ -13,7 +13,7 @@
 #include "results.hpp"
 #include "synthesize.hpp"
 
-#include <cyborg/data/file.hpp>
+#include <cyborg/io/file.hpp>
 
 #include <CLI/CLI.hpp>
 
@@ -45,7 +45,7 @@ void experiment(const Arguments& arguments, const torch::Tensor& digits) {
       arguments.threads,
       /*quiet=*/false);
   const auto json = demo::to_json(outcome.results).dump(1) + "\n";
-  cyborg::data::write_file(arguments.out / "results.json", json);
+  cyborg::io::write_file(arguments.out / "results.json", json);
   demo::write_report(outcome, arguments.out / "report.html");
 
   std::printf("\n%s\n", demo::to_text(outcome.results).c_str());

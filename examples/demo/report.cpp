@@ -8,7 +8,7 @@
 #include <cyborg/report/html.hpp>
 #include <cyborg/report/overlay.hpp>
 #include <cyborg/report/plot.hpp>
-#include <cyborg/report/text.hpp>
+#include <cyborg/io/text.hpp>
 
 #include <algorithm>
 #include <functional>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "results.hpp"
 
-#include <cyborg/report/text.hpp>
+#include <cyborg/io/text.hpp>
 
 #include <c10/util/Exception.h>
 
@@ -10,7 +10,7 @@
 namespace demo {
 
 using cyborg::measure::mean_std;
-using cyborg::report::number;
+using cyborg::io::number;
 
 namespace {
 

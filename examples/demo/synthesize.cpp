@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "synthesize.hpp"
 
-#include <cyborg/data/file.hpp>
+#include <cyborg/io/file.hpp>
 #include <cyborg/data/image.hpp>
 
 #include <ATen/CPUGeneratorImpl.h>
@@ -318,8 +318,8 @@ void write_samples(
       segmentation += row(strokes_of_it);
     }
   }
-  cyborg::data::write_file(folder / "pictures.csv", pictures);
-  cyborg::data::write_file(folder / "segmentation.csv", segmentation);
+  cyborg::io::write_file(folder / "pictures.csv", pictures);
+  cyborg::io::write_file(folder / "segmentation.csv", segmentation);
 }
 
 }  // namespace demo

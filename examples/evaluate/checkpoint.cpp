@@ -40,7 +40,7 @@ CheckpointScores score_checkpoint(
       known += table.has(split) ? std::string(known.empty() ? "" : ", ") + split
                                 : std::string();
     }
-    throw cyborg::data::FileError(
+    throw cyborg::io::FileError(
         "evaluate", table.name,
         fmt::format(
             "holds no rows of split {}, but of {}", splits.front(), known));

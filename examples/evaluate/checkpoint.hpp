@@ -31,7 +31,7 @@ struct CheckpointScores {
 bool is_checkpoint(const std::filesystem::path& file);
 
 /// Scores the pictures of `splits`, prepared as in training.
-/// Throws: `cyborg::data::FileError` for a checkpoint, a table or a picture
+/// Throws: `cyborg::io::FileError` for a checkpoint, a table or a picture
 /// that cannot be used; `std::invalid_argument` for the device.
 CheckpointScores score_checkpoint(
     const std::filesystem::path& file, const Pictures& pictures,

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "measures.hpp"
 
-#include <cyborg/data/file.hpp>
+#include <cyborg/io/file.hpp>
 #include <cyborg/measure/attack_detection.hpp>
 #include <cyborg/measure/detection.hpp>
-#include <cyborg/report/text.hpp>
+#include <cyborg/io/text.hpp>
 
 #include <fmt/format.h>
 
@@ -23,7 +23,7 @@ namespace measure = cyborg::measure;
 using torch::Tensor;
 
 [[noreturn]] void fail(const ScoresTable& table, const std::string& reason) {
-  throw cyborg::data::FileError("evaluate", table.name, reason);
+  throw cyborg::io::FileError("evaluate", table.name, reason);
 }
 
 /// The rows of a split, with what the measures take.

@@ -60,7 +60,7 @@ struct Summary {
 /// Two classes: a sample is predicted positive at score >= threshold. More
 /// classes: the highest logit is the prediction, and each class has an AUC
 /// against the rest.
-/// Throws: `cyborg::data::FileError` naming the run.
+/// Throws: `cyborg::io::FileError` naming the run.
 RunResult judge(const ScoresTable& table, const Question& question);
 
 /// The measures of all runs side by side, in the order of their appearance.

@@ -8,7 +8,7 @@
 
 #include "../common/running.hpp"
 
-#include <cyborg/data/file.hpp>
+#include <cyborg/io/file.hpp>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -44,7 +44,7 @@ struct Arguments {
 void check_runs(const std::vector<RunResult>& runs) {
   for (const auto& run : runs) {
     if (run.classes != runs[0].classes) {
-      throw cyborg::data::FileError(
+      throw cyborg::io::FileError(
           "evaluate", run.name,
           "its classes are not those of " + runs[0].name +
               ": evaluate them apart");
@@ -65,13 +65,13 @@ void check_outputs(const Arguments& arguments) {
     }
     const auto path = fs::weakly_canonical(fs::absolute(out));
     if (!fs::is_directory(path.parent_path()) || fs::is_directory(path)) {
-      throw cyborg::data::FileError(
+      throw cyborg::io::FileError(
           "evaluate", out,
           "cannot be written: name a file in a folder that exists");
     }
     for (const auto& other : taken) {
       if (path == other) {
-        throw cyborg::data::FileError(
+        throw cyborg::io::FileError(
             "evaluate", out, "is named twice: choose another file");
       }
     }
@@ -85,7 +85,7 @@ ScoresTable scores_of(
     const Arguments& arguments, const std::string& file, std::string* csv) {
   if (!is_checkpoint(file)) {
     if (!arguments.pictures.data.empty() || !arguments.scores.empty()) {
-      throw cyborg::data::FileError(
+      throw cyborg::io::FileError(
           "evaluate", file,
           "holds scores already: --data and --scores are for checkpoints");
     }
@@ -122,14 +122,14 @@ void write_outputs(
     outputs.emplace_back(arguments.html, to_html(runs, question));
   }
   for (const auto& [path, text] : outputs) {
-    cyborg::data::write_file(path, text, "evaluate");
+    cyborg::io::write_file(path, text, "evaluate");
   }
 }
 
 std::string run(const Arguments& arguments) {
   check_outputs(arguments);
   if (!arguments.scores.empty() && arguments.files.size() != 1) {
-    throw cyborg::data::FileError(
+    throw cyborg::io::FileError(
         "evaluate", arguments.scores,
         "--scores writes those of one checkpoint: name one");
   }
@@ -218,7 +218,7 @@ Outcome program(int argc, const char* const* argv) {
     std::ostringstream problem;
     const int code = app.exit(error, out, problem);
     return {code == 0 ? 0 : kWrongInput, out.str(), problem.str()};
-  } catch (const cyborg::data::FileError& error) {
+  } catch (const cyborg::io::FileError& error) {
     return {
         kWrongInput, "",
         "evaluate: " + error.path() + ": " + error.reason() + "\n"};

@@ -5,7 +5,7 @@
 
 #include <cyborg/report/html.hpp>
 #include <cyborg/report/plot.hpp>
-#include <cyborg/report/text.hpp>
+#include <cyborg/io/text.hpp>
 
 #include <fmt/format.h>
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "scores.hpp"
 
-#include <cyborg/data/detail/csv.hpp>
-#include <cyborg/data/file.hpp>
+#include <cyborg/io/csv.hpp>
+#include <cyborg/io/file.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -22,7 +22,7 @@ struct Fail {
   std::string file;
 
   [[noreturn]] void operator()(size_t line, const std::string& reason) const {
-    throw cyborg::data::FileError(
+    throw cyborg::io::FileError(
         "evaluate", line == 0 ? file : file + ":" + std::to_string(line),
         reason);
   }
@@ -36,7 +36,7 @@ bool is_number(const std::string& text, double* value) {
 }
 
 Columns named_columns(
-    const cyborg::data::detail::CsvRecord& header, const Fail& fail) {
+    const cyborg::io::CsvRecord& header, const Fail& fail) {
   Columns columns;
   for (size_t c = 0; c < header.fields.size(); ++c) {
     if (!columns.emplace(header.fields[c], c).second) {
@@ -94,7 +94,7 @@ std::vector<std::string> unused_columns(const Columns& columns, size_t logits) {
 
 /// The numbers of a row; its texts are there already.
 void read_numbers(
-    const cyborg::data::detail::CsvRecord& record, const Columns& columns,
+    const cyborg::io::CsvRecord& record, const Columns& columns,
     const std::vector<size_t>& logits, const Fail& fail, ScoreRow* row) {
   double value = 0;
   const auto& label = record.fields[columns.at("label")];
@@ -177,13 +177,13 @@ size_t class_count(
 
 ScoresTable read_scores(const std::filesystem::path& file) {
   return parse_scores(
-      cyborg::data::read_file(file, uint64_t{1} << 31, "evaluate"),
+      cyborg::io::read_file(file, uint64_t{1} << 31, "evaluate"),
       file.string());
 }
 
 ScoresTable parse_scores(const std::string& text, const std::string& name) {
   const Fail fail{name};
-  const auto records = cyborg::data::detail::parse_csv(text, fail);
+  const auto records = cyborg::io::parse_csv(text, fail);
   if (records.size() < 2) {
     fail(
         0, records.empty() ? "holds no rows: write a line that names the "

@@ -38,7 +38,7 @@ struct ScoresTable {
 /// `logit_1`, ..., or both; optional are `attack`, `group` and `subject`.
 /// Other columns are named in `notes`.
 ///
-/// Throws: `cyborg::data::FileError` naming file and line.
+/// Throws: `cyborg::io::FileError` naming file and line.
 ScoresTable read_scores(const std::filesystem::path& file);
 
 /// The same from a text; `name` stands for the file.

@@ -50,7 +50,7 @@ void check_question(
   if (which == "label") {
     for (const auto& row : rows) {
       if (row.label < 0) {
-        throw data::FileError(
+        throw cyborg::io::FileError(
             "--class label", row.path,
             "has no class: name it in a CSV, or ask for --class predicted");
       }
@@ -102,7 +102,7 @@ void write_map(
     MapFile kind) {
   if (kind == MapFile::kTensor) {
     const auto bytes = torch::jit::pickle_save(map);
-    data::write_file(
+    cyborg::io::write_file(
         begin.string() + "_map.pt", std::string(bytes.begin(), bytes.end()));
   } else if (kind == MapFile::kGrey) {
     data::write_png(

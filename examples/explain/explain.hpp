@@ -66,14 +66,14 @@ struct Result {
 };
 
 /// The classes that the network of a checkpoint knows, in the order of labels.
-/// Throws: `cyborg::data::FileError`.
+/// Throws: `cyborg::io::FileError`.
 std::vector<std::string> known_classes(const std::filesystem::path& checkpoint);
 
 /// Runs the network over pictures and writes, into `out`, for each:
 /// NAME_overlay.png, its map over the picture; where people drew a map
 /// NAME_compare.png, picture, their map and the network's side by side; and
 /// NAME_map.pt or .png where asked.
-/// Throws: `cyborg::data::FileError`; `c10::Error` for a network without maps.
+/// Throws: `cyborg::io::FileError`; `c10::Error` for a network without maps.
 Result explain_pictures(
     const std::vector<cyborg::data::Row>& rows, const Question& question);
 

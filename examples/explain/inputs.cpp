@@ -58,7 +58,7 @@ std::vector<data::Row> rows_of(const Inputs& inputs, const fs::path& path) {
   const bool folder = fs::is_directory(path);
   const bool no_table = folder ? !has_splits(path) : is_picture(path);
   if (no_table && !inputs.split.empty()) {
-    throw data::FileError(
+    throw cyborg::io::FileError(
         "explain", path, "knows no splits: leave --split out");
   }
   if (no_table) {
@@ -84,7 +84,7 @@ data::Table find_pictures(const Inputs& inputs) {
   for (const auto& path : inputs.paths) {
     auto rows = rows_of(inputs, path);
     if (rows.empty()) {
-      throw data::FileError(
+      throw cyborg::io::FileError(
           "explain", path,
           inputs.split.empty() ? "holds no pictures"
                                : "holds no pictures of split " + inputs.split);

@@ -21,7 +21,7 @@ struct Inputs {
 /// The pictures, in the order of `paths`; a folder's by name, those of folders
 /// in it too. Without a class (from a CSV or folders split/class), `label` is
 /// -1. What a person should know is in the table's `warnings`.
-/// Throws: `cyborg::data::FileError`.
+/// Throws: `cyborg::io::FileError`.
 cyborg::data::Table find_pictures(const Inputs& inputs);
 
 /// A name for each that no other has: its file's without the extension, with

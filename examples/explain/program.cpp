@@ -6,10 +6,10 @@
 
 #include "../common/running.hpp"
 
-#include <cyborg/data/file.hpp>
+#include <cyborg/io/file.hpp>
 #include <cyborg/measure/statistics.hpp>
 #include <cyborg/report/html.hpp>
-#include <cyborg/report/text.hpp>
+#include <cyborg/io/text.hpp>
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
@@ -29,7 +29,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using cyborg::report::Colormap;
-using cyborg::report::number;
+using cyborg::io::number;
 
 struct Arguments {
   Inputs inputs;
@@ -154,7 +154,7 @@ int run(Arguments& arguments) {
   auto& question = arguments.question;
   if (fs::exists(question.out) &&
       (!fs::is_directory(question.out) || !fs::is_empty(question.out))) {
-    throw cyborg::data::FileError(
+    throw cyborg::io::FileError(
         "--out", question.out,
         "holds something already: name a new or an empty folder");
   }
@@ -175,10 +175,10 @@ int run(Arguments& arguments) {
     fmt::print(stderr, "warning: left out: {}\n", one);
   }
   if (result.pictures.empty()) {
-    throw cyborg::data::FileError(
+    throw cyborg::io::FileError(
         "explain", arguments.inputs.paths.front(), "no picture could be read");
   }
-  cyborg::data::write_file(question.out / "explain.csv", to_csv(result));
+  cyborg::io::write_file(question.out / "explain.csv", to_csv(result));
   write_page(result, question);
   fmt::print("{} pictures, {}\n", result.pictures.size(), result.method);
   const auto agreement = agreement_text(result);
@@ -250,7 +250,7 @@ int program(int argc, const char* const* argv) {
     return run(arguments);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
-  } catch (const cyborg::data::FileError& error) {
+  } catch (const cyborg::io::FileError& error) {
     fmt::print(stderr, "explain: {}: {}\n", error.path(), error.reason());
   } catch (const c10::Error& error) {
     fmt::print(stderr, "explain: {}\n", error.what_without_backtrace());

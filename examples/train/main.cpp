@@ -7,7 +7,7 @@
 #include "report.hpp"
 #include "trainer.hpp"
 
-#include <cyborg/data/file.hpp>
+#include <cyborg/io/file.hpp>
 
 #include <fmt/format.h>
 
@@ -33,7 +33,7 @@ int run(const programs::Request& request) {
     }
   }
   if (!parts.empty()) {
-    cyborg::data::write_file(
+    cyborg::io::write_file(
         request.out / "scores.csv", programs::scores_csv(parts));
   }
   programs::write_report(outcome, request.out);

@@ -189,10 +189,10 @@ Trainer::Trainer(const Request& request)
 void Trainer::begin() {
   if (request_.out.empty() ||
       (fs::exists(request_.out) && !fs::is_directory(request_.out))) {
-    throw data::FileError("--out", request_.out, "is no folder: name one");
+    throw cyborg::io::FileError("--out", request_.out, "is no folder: name one");
   }
   if (fs::exists(request_.out / "last.pt")) {
-    throw data::FileError(
+    throw cyborg::io::FileError(
         "--out", request_.out,
         "holds a training already: --resume goes on with it, another --out "
         "begins a new one");
@@ -256,14 +256,14 @@ void Trainer::resume() {
   const auto path = request_.out / "last.pt";
   const auto trained = cyborg::train::load_checkpoint(path);
   if (trained.tensors.count("optimizer") == 0) {
-    throw data::FileError(
+    throw cyborg::io::FileError(
         "--resume", path,
         "holds weights alone, as best.pt does: it cannot be gone on with");
   }
   settings_ = json::parse(trained.texts.at("settings")).get<Settings>();
   place_ = json::parse(trained.texts.at("place")).get<Place>();
   if (place_.ranks != ranks_.size()) {
-    throw data::FileError(
+    throw cyborg::io::FileError(
         "--resume", path,
         fmt::format(
             "was trained by {} processes and must go on with as many, got {}",
@@ -271,7 +271,7 @@ void Trainer::resume() {
   }
   table_ = read_pictures(settings_);
   if (trained.texts.at("table") != fingerprint(table_)) {
-    throw data::FileError(
+    throw cyborg::io::FileError(
         "--resume", settings_.data,
         "is not the table that this training began with (rows, classes, "
         "splits, maps): put that back, or begin anew with another --out");
@@ -300,7 +300,7 @@ void Trainer::resume() {
     }
   }
   if (ranks_.first()) {
-    data::write_file(request_.out / "log.jsonl", kept);
+    cyborg::io::write_file(request_.out / "log.jsonl", kept);
   }
   say(fmt::format(
       "goes on at epoch {}, batch {}", place_.epoch + 1, place_.batch));
@@ -326,7 +326,7 @@ Outcome Trainer::run() {
   listen();
   if (ranks_.first()) {
     fs::create_directories(request_.out);
-    events_ = std::make_unique<cyborg::train::EventWriter>(request_.out);
+    events_ = std::make_unique<cyborg::report::EventWriter>(request_.out);
   }
   auto pictures = training_set(
       settings_.alpha == 1 ? without_maps(rows_) : rows_, settings_);
@@ -612,7 +612,7 @@ void Trainer::show(const json& record) {
           fmt::format("map/{}", i),
           cyborg::report::overlay(span / span.max().clamp_min(1e-6), map),
           epoch);
-    } catch (const data::FileError&) {
+    } catch (const cyborg::io::FileError&) {
       // --skip-unreadable: validation has listed it.
     }
   }
@@ -645,7 +645,7 @@ void Trainer::log(const json& record) {
     all += each.dump() + "\n";
   }
   if (ranks_.first()) {
-    data::write_file(request_.out / "log.jsonl", all);
+    cyborg::io::write_file(request_.out / "log.jsonl", all);
   }
 }
 

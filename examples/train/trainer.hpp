@@ -12,7 +12,7 @@
 #include <cyborg/data/prefetch.hpp>
 #include <cyborg/data/table.hpp>
 #include <cyborg/guide/saliency_guided.hpp>
-#include <cyborg/train/event_file.hpp>
+#include <cyborg/report/event_file.hpp>
 
 #include <torch/optim/optimizer.h>
 #include <nlohmann/json.hpp>
@@ -97,7 +97,7 @@ class Trainer {
   std::unique_ptr<cyborg::CamHook> hook_;
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
   Criterion criterion_;
-  std::unique_ptr<cyborg::train::EventWriter> events_;
+  std::unique_ptr<cyborg::report::EventWriter> events_;
   Place place_;
   std::vector<nlohmann::json> records_;
 };

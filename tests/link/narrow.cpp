@@ -21,9 +21,9 @@ namespace {
 
 struct Named {
   std::string name;
-  at::Tensor tensor;
+  torch::Tensor tensor;
   const std::string& key() const { return name; }
-  const at::Tensor& value() const { return tensor; }
+  const torch::Tensor& value() const { return tensor; }
 };
 
 // What a hook asks of a torch::nn::Module.
@@ -32,8 +32,8 @@ struct Net {
     static std::string key() { return {}; }
     static const Net* value() { return nullptr; }
   };
-  at::Tensor filters = at::rand({4, 3, 3, 3}).requires_grad_(true);
-  at::Tensor weight = at::rand({2, 4}).requires_grad_(true);
+  torch::Tensor filters = at::rand({4, 3, 3, 3}).requires_grad_(true);
+  torch::Tensor weight = at::rand({2, 4}).requires_grad_(true);
 
   std::vector<Named> named_parameters() const {
     return {{"filters", filters}, {"weight", weight}};
@@ -65,10 +65,10 @@ void expect(bool holds, const char* what) {
 
 void use_everything() {
   Net net;
-  const at::Tensor images = at::rand({2, 3, 8, 8});
-  const at::Tensor labels = at::ones({2}, at::kLong);
-  const at::Tensor maps = at::rand({2, 8, 8});
-  const at::Tensor annotated = at::ones({2}, at::kBool);
+  const torch::Tensor images = at::rand({2, 3, 8, 8});
+  const torch::Tensor labels = at::ones({2}, at::kLong);
+  const torch::Tensor maps = at::rand({2, 8, 8});
+  const torch::Tensor annotated = at::ones({2}, at::kBool);
   cyborg::CamHook hook(
       net, cyborg::CamHookOptions().method(cyborg::CamMethod::kAuto));
   const auto logits = hook.forward([&] { return net.forward(images); });
@@ -106,7 +106,7 @@ void use_everything() {
       "a normalised map");
   expect(
       cyborg::human::annotated(
-          cyborg::human::blur(cyborg::human::resize(maps, {6, 6}), 1))
+          cyborg::human::blur(cyborg::maps::resize(maps, {6, 6}), 1))
           .all()
           .item<bool>(),
       "people's maps");

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <cyborg/cam/methods.hpp>
-#include <cyborg/detail/feature_pass.hpp>
-#include <cyborg/detail/observer.hpp>
-#include <cyborg/detail/precision.hpp>
+#include <cyborg/detail/kernels/feature_pass.hpp>
+#include <cyborg/cam/detail/observer.hpp>
+#include <cyborg/detail/torch/precision.hpp>
 
 #include <torch/nn/cloneable.h>
 #include <torch/nn/init.h>
@@ -114,7 +114,7 @@ class GuidedHeadImpl : public torch::nn::Cloneable<GuidedHeadImpl> {
     detail::check_labels(kFunction, labels, features, options.classes());
     return run(
         features, detail::rows_of(features, weight, labels),
-        detail::map_sizes(features), detail::Sums::kBoth);
+        detail::map_sizes(features), detail::HeadOutputs::kBoth);
   }
 
   /// The same with the maps of the predicted classes, or of all classes
@@ -186,10 +186,10 @@ class GuidedHeadImpl : public torch::nn::Cloneable<GuidedHeadImpl> {
   /// Means and maps in one pass, of which the hooks of this thread are told.
   GuidedHeadOutput run(
       const torch::Tensor& features, const detail::ModelMap& model,
-      at::IntArrayRef map_sizes, detail::Sums wanted) {
+      at::IntArrayRef map_sizes, detail::HeadOutputs wanted) {
     detail::FeatureSums sums;
     {
-      const detail::NoAutocast no_autocast;
+      const detail::AutocastDisabledGuard no_autocast;
       sums = detail::feature_sums(model, wanted);
     }
     GuidedHeadOutput out;
@@ -212,13 +212,13 @@ class GuidedHeadImpl : public torch::nn::Cloneable<GuidedHeadImpl> {
   }
 
   torch::Tensor without_maps(const torch::Tensor& features) {
-    return run(features, all_rows(features), {}, detail::Sums::kMeans).logits;
+    return run(features, all_rows(features), {}, detail::HeadOutputs::kMeans).logits;
   }
 
   GuidedHeadOutput of_all_classes(const torch::Tensor& features) {
     std::vector<int64_t> sizes = features.sizes().vec();
     sizes[1] = options.classes();
-    return run(features, all_rows(features), sizes, detail::Sums::kBoth);
+    return run(features, all_rows(features), sizes, detail::HeadOutputs::kBoth);
   }
 
   void check(const char* function, const torch::Tensor& features) const {

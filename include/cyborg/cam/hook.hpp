@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cyborg/cam/observation.hpp>
-#include <cyborg/detail/module_view.hpp>
-#include <cyborg/detail/observer.hpp>
-#include <cyborg/detail/provenance.hpp>
-#include <cyborg/detail/result.hpp>
-#include <cyborg/detail/unfrozen.hpp>
+#include <cyborg/cam/detail/module_view.hpp>
+#include <cyborg/cam/detail/observer.hpp>
+#include <cyborg/cam/detail/provenance.hpp>
+#include <cyborg/cam/detail/result.hpp>
+#include <cyborg/cam/detail/requires_grad_guard.hpp>
 
 #include <ATen/record_function.h>
 #include <c10/core/InferenceMode.h>
@@ -129,7 +129,7 @@ class CamHook {
     const Running running(running_);
     auto result = [&] {
       const at::AutoGradMode graph_on(true);
-      const detail::Unfrozen unfrozen(view_, /*wanted=*/!recording);
+      const detail::RequiresGradGuard unfrozen(view_, /*wanted=*/!recording);
       trace.layer = layer_at_run();
       const auto scope =
           view_.enter ? view_.enter() : std::shared_ptr<void>();
@@ -253,4 +253,4 @@ inline std::ostream& operator<<(std::ostream& out, const CamHook& hook) {
 
 }  // namespace cyborg
 
-#include <cyborg/detail/hook_impl.hpp>
+#include <cyborg/cam/detail/hook_impl.hpp>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/detail/autograd.hpp>  // grad
-#include <cyborg/detail/feature_pass.hpp>
-#include <cyborg/detail/precision.hpp>
+#include <cyborg/detail/torch/autograd.hpp>  // grad
+#include <cyborg/detail/kernels/feature_pass.hpp>
+#include <cyborg/detail/torch/precision.hpp>
 
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/cat.h>
@@ -111,7 +111,7 @@ inline ModelMap rows_of(
   return {
       features.to(type),
       (rows.size(0) == 1 ? at::cat({-rows, rows}) : rows).contiguous(),
-      in_memory(target.to(at::kLong))};
+      resolved_contiguous(target.to(at::kLong))};
 }
 
 /// d(sum of score) / d(features), with a graph of its own in gradient mode
@@ -187,7 +187,7 @@ inline torch::Tensor cam(
   }
   const int64_t classes = identity ? features.size(1) : weight.size(0);
   detail::check_labels(kFunction, target, features, classes);
-  const detail::NoAutocast no_autocast;
+  const detail::AutocastDisabledGuard no_autocast;
   const torch::Tensor index = target.to(at::kLong);
   if (identity) {
     const torch::Tensor maps = detail::to_compute_type(features);
@@ -204,7 +204,7 @@ inline torch::Tensor cam(
         .squeeze(1);
   }
   return detail::feature_sums(
-             detail::rows_of(features, weight, target), detail::Sums::kMaps)
+             detail::rows_of(features, weight, target), detail::HeadOutputs::kMaps)
       .maps.reshape(detail::map_sizes(features));
 }
 
@@ -221,7 +221,7 @@ inline torch::Tensor cam_all(
     const torch::Tensor& features, const torch::Tensor& weight) {
   constexpr const char* kFunction = "cyborg::cam_all";
   detail::check_features(kFunction, features);
-  const detail::NoAutocast no_autocast;
+  const detail::AutocastDisabledGuard no_autocast;
   if (!weight.defined()) {
     return detail::to_compute_type(features);
   }
@@ -260,7 +260,7 @@ inline torch::Tensor cam_all(
 inline torch::Tensor grad_cam(
     const torch::Tensor& features, const torch::Tensor& score,
     const GradCamOptions& options = {}, int64_t channel_dim = 1) {
-  const detail::NoAutocast no_autocast;
+  const detail::AutocastDisabledGuard no_autocast;
   const torch::Tensor gradient = detail::feature_gradient(
       "cyborg::grad_cam", features, score, options, channel_dim);
   const torch::Tensor maps = detail::weigh_channels(
@@ -282,7 +282,7 @@ inline torch::Tensor grad_cam(
 inline torch::Tensor hires_cam(
     const torch::Tensor& features, const torch::Tensor& score,
     const GradCamOptions& options = {}, int64_t channel_dim = 1) {
-  const detail::NoAutocast no_autocast;
+  const detail::AutocastDisabledGuard no_autocast;
   const torch::Tensor gradient = detail::feature_gradient(
       "cyborg::hires_cam", features, score, options, channel_dim);
   const torch::Tensor maps =

@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cyborg/cam/methods.hpp>
-#include <cyborg/detail/graph.hpp>
-#include <cyborg/detail/precision.hpp>
+#include <cyborg/cam/detail/graph.hpp>
+#include <cyborg/detail/torch/precision.hpp>
 
 #include <ATen/ops/full.h>
 #include <ATen/ops/stack.h>

@@ -4,7 +4,7 @@
 #include <cyborg/data/dataset.hpp>
 #include <cyborg/data/detail/standardize.hpp>
 #include <cyborg/data/example.hpp>
-#include <cyborg/human/maps.hpp>
+#include <cyborg/maps/resize.hpp>
 
 #include <torch/arg.h>
 #include <torch/data/datasets/base.h>
@@ -74,8 +74,8 @@ inline uint64_t mix(uint64_t first, uint64_t second) {
 
 /// [..., H, W] seen through `theta` [1, 2, 3], which leads from relative output
 /// to relative input positions; `fill` where that is outside.
-inline at::Tensor warp(
-    const at::Tensor& planes, const at::Tensor& theta, const at::Tensor& fill) {
+inline torch::Tensor warp(
+    const torch::Tensor& planes, const torch::Tensor& theta, const torch::Tensor& fill) {
   const auto height = planes.size(-2);
   const auto width = planes.size(-1);
   const auto grid = at::affine_grid_generator(
@@ -182,7 +182,7 @@ class Augment {
     return low + (high - low) * static_cast<double>(bits) * 0x1p-53;
   }
 
-  void move(at::Tensor& image, at::Tensor& map, uint64_t state) const {
+  void move(torch::Tensor& image, torch::Tensor& map, uint64_t state) const {
     std::vector<int64_t> flipped;
     if (uniform(state, kFlipX, 0, 1) < options_.horizontal_flip()) {
       flipped.push_back(-1);
@@ -207,8 +207,8 @@ class Augment {
         image.mean(/*dim=*/-1, /*keepdim=*/true)
             .mean(/*dim=*/-2, /*keepdim=*/true));
     if (map.defined()) {
-      const auto input = human::detail::as_float_map(map);
-      map = human::detail::keep_missing(
+      const auto input = maps::detail::as_float_map(map);
+      map = maps::detail::keep_missing(
           detail::warp(input, theta, at::zeros({}, input.options())), input,
           /*lead=*/0);
     }
@@ -216,7 +216,7 @@ class Augment {
 
   /// centre + S^-1 R S diag(w, h) / scale, with R the rotation, w and h the
   /// crop's relative size, and S = diag(W, H) = diag(shape, 1) H.
-  at::Tensor affine(uint64_t state, double shape) const {
+  torch::Tensor affine(uint64_t state, double shape) const {
     const double area = uniform(state, kArea, options_.min_area(), 1);
     // No side of the crop is longer than the picture's.
     const double widest = std::log(std::min(options_.aspect(), 1 / area));
@@ -239,7 +239,7 @@ class Augment {
         .view({1, 2, 3});
   }
 
-  void colour(at::Tensor& image, uint64_t state) const {
+  void colour(torch::Tensor& image, uint64_t state) const {
     if (options_.brightness() == 0 && options_.contrast() == 0 &&
         options_.saturation() == 0) {
       return;
@@ -247,7 +247,7 @@ class Augment {
     const auto factor = [&](Choice choice, double part) {
       return uniform(state, choice, 1 - part, 1 + part);
     };
-    const auto grey_of = [](const at::Tensor& picture) {
+    const auto grey_of = [](const torch::Tensor& picture) {
       return picture.size(0) == 3
                  ? picture[0] * 0.299 + picture[1] * 0.587 + picture[2] * 0.114
                  : picture.mean(/*dim=*/0);
@@ -283,7 +283,7 @@ class Augment {
 ///       set.epoch(epoch);
 ///       for (auto& batch : loader) step(batch);
 ///     }
-template <typename DatasetType>
+template <class DatasetType>
 class Augmented : public torch::data::datasets::BatchDataset<
                       Augmented<DatasetType>, std::vector<GuidedExample>> {
   static_assert(

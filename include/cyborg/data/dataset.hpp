@@ -7,6 +7,7 @@
 #include <cyborg/data/table.hpp>
 #include <cyborg/human/annotations.hpp>
 #include <cyborg/human/maps.hpp>
+#include <cyborg/maps/resize.hpp>
 
 #include <torch/arg.h>
 #include <torch/data/datasets/base.h>
@@ -24,7 +25,7 @@ namespace cyborg::data {
 
 /// What a data set does with a file that cannot be used.
 enum class OnError {
-  kStop,  ///< throws the `FileError`
+  kStop,  ///< throws the `io::FileError`
   kSkip,  ///< leaves the sample out of its batch and lists it in `skipped()`
 };
 
@@ -49,8 +50,8 @@ struct PictureDatasetOptions {
   TORCH_ARG(std::vector<double>, stddev);
   /// {H, W} of the human maps. Default: that of the pictures.
   TORCH_ARG(std::vector<int64_t>, map_size);
-  /// How maps are resized. Default `human::Resize::kAntialias`, as published.
-  TORCH_ARG(human::Resize, map_resize) = human::Resize::kAntialias;
+  /// How maps are resized. Default `maps::Resize::kAntialias`, as published.
+  TORCH_ARG(maps::Resize, map_resize) = maps::Resize::kAntialias;
   /// Standard deviation, in pixels of the map file, of the Gaussian that maps
   /// are blurred with before they are resized. Default 0: not blurred.
   TORCH_ARG(double, map_blur) = 0;
@@ -116,7 +117,7 @@ class PictureDataset
 
   /// One sample.
   ///
-  /// Throws: `FileError` for a picture or map that cannot be used, under
+  /// Throws: `io::FileError` for a picture or map that cannot be used, under
   /// either policy: one sample cannot be left out of itself.
   GuidedExample get(size_t index) override {
     const auto& row = this->row(index);
@@ -143,7 +144,7 @@ class PictureDataset
       } else if (!is_skipped(index)) {
         try {
           batch.push_back(get(index));
-        } catch (const FileError& error) {
+        } catch (const io::FileError& error) {
           skip(index, error);
         }
       }
@@ -185,13 +186,13 @@ class PictureDataset
     return log_->skipped.count(index) > 0;
   }
 
-  void skip(size_t index, const FileError& error) {
+  void skip(size_t index, const io::FileError& error) {
     const std::lock_guard<std::mutex> lock(log_->mutex);
     log_->skipped.emplace(index, Skipped{index, error.path(), error.reason()});
   }
 
   /// The human map of a row: annotators combined, blurred, resized.
-  at::Tensor read_map(const Row& row, const at::Tensor& image) const {
+  torch::Tensor read_map(const Row& row, const torch::Tensor& image) const {
     const std::vector<int64_t> size = !options_.map_size().empty()
                                           ? options_.map_size()
                                           : image.sizes().slice(1).vec();
@@ -199,12 +200,12 @@ class PictureDataset
                                    .channels(1)
                                    .max_pixels(options_.max_pixels())
                                    .check_extension(options_.check_extension());
-    std::vector<at::Tensor> maps;
+    std::vector<torch::Tensor> maps;
     for (const auto& path : row.saliency) {
       if (!path.empty()) {
         auto map = read_image(path, image_options)[0];
         if (!maps.empty() && map.sizes() != maps[0].sizes()) {
-          map = human::resize(map, maps[0].sizes(), options_.map_resize());
+          map = maps::resize(map, maps[0].sizes(), options_.map_resize());
         }
         maps.push_back(std::move(map));
       }
@@ -218,7 +219,7 @@ class PictureDataset
     if (options_.map_blur() > 0) {
       map = human::blur(map, options_.map_blur());
     }
-    return human::resize(map, size, options_.map_resize());
+    return maps::resize(map, size, options_.map_resize());
   }
 
   std::shared_ptr<const std::vector<Row>> rows_;

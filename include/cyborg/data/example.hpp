@@ -20,9 +20,9 @@ namespace cyborg::data {
 /// saliency [*S']; a batch: the same with B in front. A sample without
 /// annotation has a map of NaN, or an undefined one.
 struct GuidedExample {
-  at::Tensor data;
-  at::Tensor target;
-  at::Tensor saliency;
+  torch::Tensor data;
+  torch::Tensor target;
+  torch::Tensor saliency;
 };
 
 namespace detail {
@@ -36,8 +36,8 @@ using SizeHint =
 
 /// Stacks the maps of a batch; undefined ones become maps of NaN, as large as
 /// the defined ones or else as the pictures.
-inline at::Tensor stack_maps(
-    std::vector<at::Tensor> maps, at::IntArrayRef picture) {
+inline torch::Tensor stack_maps(
+    std::vector<torch::Tensor> maps, at::IntArrayRef picture) {
   std::vector<int64_t> size;
   at::TensorOptions options = at::kFloat;
   for (const auto& map : maps) {
@@ -87,9 +87,9 @@ struct torch::data::transforms::Stack<cyborg::data::GuidedExample>
     if (examples.empty()) {
       return {};
     }
-    std::vector<at::Tensor> data;
-    std::vector<at::Tensor> target;
-    std::vector<at::Tensor> saliency;
+    std::vector<torch::Tensor> data;
+    std::vector<torch::Tensor> target;
+    std::vector<torch::Tensor> saliency;
     for (auto& example : examples) {
       TORCH_CHECK_VALUE(
           data.empty() || data[0].sizes() == example.data.sizes(),

@@ -3,8 +3,8 @@
 
 #include <cyborg/data/detail/picture_file.hpp>
 #include <cyborg/data/detail/stb.hpp>
-#include <cyborg/data/file.hpp>
-#include <cyborg/human/maps.hpp>
+#include <cyborg/io/file.hpp>
+#include <cyborg/maps/resize.hpp>
 
 #include <torch/arg.h>
 #include <torch/types.h>
@@ -45,8 +45,8 @@ struct ImageOptions {
 namespace detail {
 
 /// Resizes pixels [1, C, H, W]; bytes stay bytes.
-inline at::Tensor resize_pixels(
-    const at::Tensor& pixels, at::IntArrayRef size) {
+inline torch::Tensor resize_pixels(
+    const torch::Tensor& pixels, at::IntArrayRef size) {
 #if TORCH_VERSION_MAJOR < 2 || \
     (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR < 1)
   constexpr bool kBytes = false;  // only floating point is resized
@@ -73,8 +73,8 @@ inline uint64_t max_file_bytes(const ImageOptions& options) {
 }
 
 /// Decodes the bytes of a whole file; `fail(reason)` throws.
-template <typename Fail>
-at::Tensor decode_picture(
+template <class Fail>
+torch::Tensor decode_picture(
     std::string_view bytes, PictureFormat promised, const ImageOptions& options,
     const Fail& fail) {
   const auto format = picture_format(bytes);
@@ -164,14 +164,14 @@ at::Tensor decode_picture(
 /// Range: [0, 1]: 8-bit values / 255, those of a 16-bit PNG / 65535. An alpha
 /// channel is dropped, not composed (as PIL's `convert("RGB")`). Orientation
 /// tags and colour profiles are not applied.
-/// Throws: `FileError` (path and reason) for a file that is missing, a
+/// Throws: `io::FileError` (path and reason) for a file that is missing, a
 /// directory, empty, truncated, damaged, no picture, named as another format
 /// than it holds, larger than `max_pixels`, CMYK, or not decodable.
 /// Example:
 ///     auto face = cyborg::data::read_image("face.jpg");
 ///     auto map = cyborg::data::read_image(
 ///         "map.png", cyborg::data::ImageOptions().channels(1))[0];
-inline at::Tensor read_image(
+inline torch::Tensor read_image(
     const std::filesystem::path& path, const ImageOptions& options = {}) {
   constexpr auto* kFunction = "cyborg::data::read_image";
   TORCH_CHECK_VALUE(
@@ -188,11 +188,11 @@ inline at::Tensor read_image(
       options.max_pixels() > 0, kFunction, ": expected max_pixels > 0, got ",
       options.max_pixels());
   const auto bytes =
-      read_file(path, detail::max_file_bytes(options), kFunction);
+      io::read_file(path, detail::max_file_bytes(options), kFunction);
   return detail::decode_picture(
       bytes, detail::promised_format(path.extension().string()), options,
       [&](const std::string& reason) {
-        throw FileError(kFunction, path, reason);
+        throw io::FileError(kFunction, path, reason);
       });
 }
 
@@ -202,7 +202,7 @@ inline at::Tensor read_image(
 /// Range: uint8, or floating point in [0, 1], where a value becomes
 /// round(255 x) and what lies outside [0, 1] is clamped to it.
 /// Throws: `c10::ValueError` for another shape or type, or a non-finite value.
-inline std::string encode_png(const at::Tensor& image) {
+inline std::string encode_png(const torch::Tensor& image) {
   TORCH_CHECK_VALUE(
       image.defined() && image.numel() > 0 &&
           (image.dim() == 2 ||
@@ -248,23 +248,23 @@ inline std::string encode_png(const at::Tensor& image) {
 /// whenever it is there. The image is as `encode_png` takes it; the folder must
 /// exist.
 ///
-/// Throws: `c10::ValueError` as `encode_png`, `FileError`.
+/// Throws: `c10::ValueError` as `encode_png`, `io::FileError`.
 inline void write_png(
-    const std::filesystem::path& path, const at::Tensor& image) {
-  write_file(path, encode_png(image), "cyborg::data::write_png");
+    const std::filesystem::path& path, const torch::Tensor& image) {
+  io::write_file(path, encode_png(image), "cyborg::data::write_png");
 }
 
 /// Resizes a picture [C, H, W] or pictures [B, C, H, W] to `size` {H, W} by
 /// antialiased bilinear interpolation, in floating point: PIL's result before
 /// it is rounded to whole numbers.
-inline at::Tensor resize_image(const at::Tensor& image, at::IntArrayRef size) {
+inline torch::Tensor resize_image(const torch::Tensor& image, at::IntArrayRef size) {
   TORCH_CHECK_VALUE(
       image.defined() && (image.dim() == 3 || image.dim() == 4) &&
           size.size() == 2,
       "cyborg::data::resize_image: expected an image [C, H, W] and a size "
       "{H, W}, got ",
       image.defined() ? image.sizes() : at::IntArrayRef(), " and ", size);
-  return human::resize(image, size, human::Resize::kAntialias);
+  return maps::resize(image, size, maps::Resize::kAntialias);
 }
 
 }  // namespace cyborg::data

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <cyborg/data/detail/picture_file.hpp>
-#include <cyborg/data/file.hpp>
+#include <cyborg/io/file.hpp>
 #include <cyborg/data/image.hpp>
 #include <cyborg/data/table_types.hpp>
-#include <cyborg/detail/parallel.hpp>
+#include <cyborg/detail/torch/parallel.hpp>
 
 #include <torch/types.h>
 
@@ -85,13 +85,13 @@ inline uint64_t hash_bytes(std::string_view bytes) {
   return hash;
 }
 
-inline std::string size_text(const at::Tensor& image) {
+inline std::string size_text(const torch::Tensor& image) {
   return std::to_string(image.size(-1)) + " x " +
          std::to_string(image.size(-2));
 }
 
 /// Whether a map has the picture's proportions, to a pixel of its own.
-inline bool same_aspect(const at::Tensor& map, const at::Tensor& picture) {
+inline bool same_aspect(const torch::Tensor& map, const torch::Tensor& picture) {
   const int64_t height = picture.size(-2);
   const int64_t width = picture.size(-1);
   return std::abs(map.size(-1) * height - map.size(-2) * width) <=
@@ -99,21 +99,21 @@ inline bool same_aspect(const at::Tensor& map, const at::Tensor& picture) {
 }
 
 /// Reads a file once: `use(image, bytes)`, or a note on why not.
-template <typename Use>
+template <class Use>
 void check_file(
     const std::string& path, size_t row, const ImageOptions& options,
     std::vector<PictureCheck::Note>& unreadable, const Use& use) {
   constexpr auto* kFunction = "cyborg::data::check_pictures";
   try {
-    const auto bytes = read_file(path, max_file_bytes(options), kFunction);
+    const auto bytes = io::read_file(path, max_file_bytes(options), kFunction);
     const auto image = decode_picture(
         bytes,
         promised_format(std::filesystem::path(path).extension().string()),
         options, [&](const std::string& reason) {
-          throw FileError(kFunction, path, reason);
+          throw io::FileError(kFunction, path, reason);
         });
     use(image, bytes);
-  } catch (const FileError& error) {
+  } catch (const io::FileError& error) {
     unreadable.push_back({row, path, error.reason()});
   }
 }
@@ -122,10 +122,10 @@ inline CheckedRow check_row(
     const Row& row, size_t index, const ImageOptions& options) {
   CheckedRow checked;
   auto& found = checked.found;
-  at::Tensor picture;
+  torch::Tensor picture;
   check_file(
       row.path, index, options, found.unreadable,
-      [&](const at::Tensor& image, std::string_view bytes) {
+      [&](const torch::Tensor& image, std::string_view bytes) {
         picture = image;
         checked.read = true;
         checked.content = {bytes.size(), hash_bytes(bytes)};
@@ -136,7 +136,7 @@ inline CheckedRow check_row(
     }
     check_file(
         path, index, ImageOptions(options).channels(1), found.unreadable,
-        [&](const at::Tensor& map, std::string_view /*bytes*/) {
+        [&](const torch::Tensor& map, std::string_view /*bytes*/) {
           if (map.max().item<float>() > map.min().item<float>()) {
             checked.annotated = true;
           } else {

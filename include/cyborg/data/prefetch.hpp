@@ -91,7 +91,7 @@ class ListSampler : public torch::data::samplers::Sampler<> {
 };
 
 /// `DatasetType` with `Collate` behind it where its samples are not stacked.
-template <typename DatasetType, bool kStacked>
+template <class DatasetType, bool kStacked>
 struct Collated {
   using type = torch::data::datasets::MapDataset<DatasetType, Collate>;
   static type make(DatasetType dataset) {
@@ -99,7 +99,7 @@ struct Collated {
   }
 };
 
-template <typename DatasetType>
+template <class DatasetType>
 struct Collated<DatasetType, true> {
   using type = DatasetType;
   static type make(DatasetType dataset) { return dataset; }
@@ -124,7 +124,7 @@ struct Collated<DatasetType, true> {
 ///     for (int epoch = 0; epoch < 50; ++epoch)
 ///       for (auto& batch : loader)
 ///         step(batch.data, batch.target, batch.saliency);
-template <typename DatasetType>
+template <class DatasetType>
 class Prefetcher {
   using Collated = detail::Collated<
       DatasetType,
@@ -168,7 +168,7 @@ class Prefetcher {
     using Inner = torch::data::Iterator<GuidedExample>;
 
     /// Moves by `first`, then on to the next batch that holds a sample.
-    template <typename First>
+    template <class First>
     void settle(First first) {
       try {
         first();
@@ -298,7 +298,7 @@ class Prefetcher {
            count_ % whole / options_.world();
   }
 
-  at::Tensor permutation(uint64_t epoch) const {
+  torch::Tensor permutation(uint64_t epoch) const {
     if (!random_.defined() || epoch + 1 < drawn_) {
       random_ = at::make_generator<at::CPUGeneratorImpl>(options_.seed());
       drawn_ = 0;
@@ -317,7 +317,7 @@ class Prefetcher {
   std::shared_ptr<size_t> position_ = std::make_shared<size_t>(0);
   mutable at::Generator random_;  // has drawn `drawn_` permutations
   mutable uint64_t drawn_ = 0;
-  mutable at::Tensor last_;
+  mutable torch::Tensor last_;
   std::unique_ptr<Loader> loader_;
 };
 

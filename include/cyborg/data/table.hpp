@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/data/detail/csv.hpp>
+#include <cyborg/io/csv.hpp>
 #include <cyborg/data/detail/picture_file.hpp>
 #include <cyborg/data/detail/table_checks.hpp>
-#include <cyborg/data/file.hpp>
+#include <cyborg/io/file.hpp>
 #include <cyborg/data/table_types.hpp>
 
 #include <algorithm>
@@ -26,7 +26,7 @@ namespace cyborg::data {
 /// `subject`. `split` is `train`, `val` or `test`. Relative paths start at the
 /// folder of the CSV. Quoting as RFC 4180; CRLF, a byte order mark and blank
 /// lines are fine. Whether the pictures exist is seen when they are read.
-/// Throws: `FileError` naming file and line.
+/// Throws: `io::FileError` naming file and line.
 /// Example:
 ///     auto table = cyborg::data::read_table("faces.csv");
 ///     for (const auto& warning : table.warnings) std::cerr << warning << '\n';
@@ -35,13 +35,13 @@ inline Table read_table(
     const std::filesystem::path& csv, const TableOptions& options = {}) {
   constexpr auto* kFunction = "cyborg::data::read_table";
   const auto fail = [&](size_t line, const std::string& reason) {
-    throw FileError(
+    throw io::FileError(
         kFunction,
         line == 0 ? csv.string() : csv.string() + ":" + std::to_string(line),
         reason);
   };
-  const auto text = read_file(csv, /*max_bytes=*/uint64_t{1} << 31, kFunction);
-  const auto records = detail::parse_csv(text, fail);
+  const auto text = io::read_file(csv, /*max_bytes=*/uint64_t{1} << 31, kFunction);
+  const auto records = io::parse_csv(text, fail);
   if (records.empty()) {
     fail(0, "holds no rows");
   }
@@ -140,13 +140,13 @@ inline Table read_table(
 ///
 /// Folders beside train, val and test, and files that are no pictures by their
 /// extension, are named in `Table::warnings`.
-/// Throws: `FileError`.
+/// Throws: `io::FileError`.
 inline Table read_folders(
     const std::filesystem::path& root, const TableOptions& options = {}) {
   namespace fs = std::filesystem;
   constexpr auto* kFunction = "cyborg::data::read_folders";
   const auto fail = [&](size_t /*line*/, const std::string& reason) {
-    throw FileError(kFunction, root, reason);
+    throw io::FileError(kFunction, root, reason);
   };
   if (!fs::is_directory(root)) {
     fail(0, "is not a folder");

@@ -32,7 +32,7 @@ namespace cyborg::data {
 ///     auto loader = torch::data::make_data_loader(std::move(set), 64);
 ///     for (auto& batch : *loader)
 ///       step(batch.data, batch.target, batch.saliency);
-template <typename DatasetType>
+template <class DatasetType>
 class WithMaps : public torch::data::datasets::BatchDataset<
                      WithMaps<DatasetType>,
                      std::conditional_t<
@@ -53,7 +53,7 @@ class WithMaps : public torch::data::datasets::BatchDataset<
   using Batch =
       std::conditional_t<kStacked, GuidedExample, std::vector<GuidedExample>>;
 
-  WithMaps(DatasetType dataset, at::Tensor maps)
+  WithMaps(DatasetType dataset, torch::Tensor maps)
       : dataset_(std::move(dataset)) {
     const auto size = dataset_.size();
     TORCH_CHECK_VALUE(
@@ -67,7 +67,7 @@ class WithMaps : public torch::data::datasets::BatchDataset<
     };
   }
 
-  WithMaps(DatasetType dataset, std::function<at::Tensor(size_t index)> map_of)
+  WithMaps(DatasetType dataset, std::function<torch::Tensor(size_t index)> map_of)
       : dataset_(std::move(dataset)), map_of_(std::move(map_of)) {
     TORCH_CHECK_VALUE(
         map_of_, "cyborg::data::WithMaps: expected a function, got none");
@@ -82,7 +82,7 @@ class WithMaps : public torch::data::datasets::BatchDataset<
   /// The samples of `indices`, or their stacked batch.
   Batch get_batch(at::ArrayRef<size_t> indices) override {
     auto examples = dataset_.get_batch(indices);
-    std::vector<at::Tensor> maps;
+    std::vector<torch::Tensor> maps;
     maps.reserve(indices.size());
     for (const auto index : indices) {
       maps.push_back(map_of_(index));
@@ -119,7 +119,7 @@ class WithMaps : public torch::data::datasets::BatchDataset<
 
  private:
   DatasetType dataset_;
-  std::function<at::Tensor(size_t)> map_of_;
+  std::function<torch::Tensor(size_t)> map_of_;
 };
 
 }  // namespace cyborg::data

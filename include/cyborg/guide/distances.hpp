@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/cam/normalize.hpp>
+#include <cyborg/maps/normalize.hpp>
 
 #include <ATen/ops/xlogy.h>
 

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cyborg/cam/methods.hpp>  // CamClass
-#include <cyborg/cam/normalize.hpp>
+#include <cyborg/maps/normalize.hpp>
 #include <cyborg/cam/observation.hpp>
-#include <cyborg/detail/guidance.hpp>
-#include <cyborg/detail/human_target.hpp>
-#include <cyborg/detail/precision.hpp>
+#include <cyborg/guide/detail/guidance.hpp>
+#include <cyborg/guide/detail/human_target.hpp>
+#include <cyborg/detail/torch/precision.hpp>
 #include <cyborg/guide/distances.hpp>
 
 #include <ATen/core/Reduction.h>
@@ -259,7 +259,7 @@ class SaliencyGuidedLoss {
     detail::check_per_sample(kName, "weight", weight, like);
     if (weight.is_cpu()) {
       const torch::Tensor values =
-          detail::in_memory(weight.detach().to(at::kDouble));
+          detail::resolved_contiguous(weight.detach().to(at::kDouble));
       const double* value = values.template data_ptr<double>();
       for (int64_t i = 0; i < values.numel(); ++i) {
         TORCH_CHECK_VALUE(
@@ -273,7 +273,7 @@ class SaliencyGuidedLoss {
   torch::Tensor classification(
       const torch::Tensor& logits, const torch::Tensor& labels,
       const torch::Tensor& weight) const {
-    const detail::NoAutocast no_autocast;
+    const detail::AutocastDisabledGuard no_autocast;
     const torch::Tensor values = detail::to_compute_type(logits);
     const int64_t reduction = weight.defined() ? at::Reduction::None
                               : sums()         ? at::Reduction::Sum
@@ -338,7 +338,7 @@ class SaliencyGuidedLoss {
         ", which is flat whatever it holds: take an earlier layer, or larger "
         "pictures");
 
-    const detail::NoAutocast no_autocast;
+    const detail::AutocastDisabledGuard no_autocast;
     model.values = detail::to_compute_type(values);
     const auto human = detail::human_maps(
         kName, human_maps, sizes, model.values, annotated, how.human);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cyborg/human/maps.hpp>
+#include <cyborg/maps/resize.hpp>
 
 #include <torch/types.h>
 
@@ -15,14 +16,14 @@ namespace detail {
 
 /// The defined maps stacked to [A, B, P], and where [A, B] one is not missing.
 struct Annotators {
-  at::Tensor maps;
-  at::Tensor valid;
+  torch::Tensor maps;
+  torch::Tensor valid;
   std::vector<int64_t> shape;  ///< of the result
 };
 
 inline Annotators gather_annotators(
-    const std::vector<at::Tensor>& maps, const char* function) {
-  std::vector<at::Tensor> defined;
+    const std::vector<torch::Tensor>& maps, const char* function) {
+  std::vector<torch::Tensor> defined;
   for (const auto& map : maps) {
     if (map.defined()) {
       TORCH_CHECK_VALUE(
@@ -31,7 +32,7 @@ inline Annotators gather_annotators(
           function, ": expected maps [H, W] or [B, *S] of one shape, got ",
           defined.empty() ? map.sizes() : defined[0].sizes(), " and ",
           map.sizes());
-      defined.push_back(as_float_map(map));
+      defined.push_back(maps::detail::as_float_map(map));
     }
   }
   TORCH_CHECK_VALUE(
@@ -60,7 +61,7 @@ inline Annotators gather_annotators(
 /// Throws: `c10::ValueError` for maps of several shapes or none defined.
 /// Example:
 ///     auto map = cyborg::human::mean_of({anna, ben, {}});
-inline at::Tensor mean_of(const std::vector<at::Tensor>& maps) {
+inline torch::Tensor mean_of(const std::vector<torch::Tensor>& maps) {
   const auto all = detail::gather_annotators(maps, "cyborg::human::mean_of");
   const auto valid = all.valid.unsqueeze(-1);
   const auto sum = all.maps.masked_fill(valid.logical_not(), 0).sum(/*dim=*/0);
@@ -73,8 +74,8 @@ inline at::Tensor mean_of(const std::vector<at::Tensor>& maps) {
 /// Shapes, gradient and errors as `mean_of`; returns 0, 1 and NaN.
 /// Source: the area of interest (AOI) of "Grains of Saliency" as this project
 /// reads it; its construction is not published.
-inline at::Tensor union_of(
-    const std::vector<at::Tensor>& maps, double threshold = 0) {
+inline torch::Tensor union_of(
+    const std::vector<torch::Tensor>& maps, double threshold = 0) {
   const auto all = detail::gather_annotators(maps, "cyborg::human::union_of");
   const auto marked = all.maps.gt(threshold)
                           .logical_and(all.valid.unsqueeze(-1))

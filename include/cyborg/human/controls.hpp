@@ -27,7 +27,7 @@ namespace cyborg::human {
 
 namespace detail {
 
-inline void check_maps(const at::Tensor& maps, const char* function) {
+inline void check_maps(const torch::Tensor& maps, const char* function) {
   TORCH_CHECK_VALUE(
       maps.defined() && maps.dim() >= 2 && maps.is_floating_point(), function,
       ": expected floating-point maps [B, *S], got ",
@@ -42,8 +42,8 @@ inline void check_generator(
 }
 
 /// `control` where `maps` are annotated, `maps` elsewhere.
-inline at::Tensor where_annotated(
-    const at::Tensor& control, const at::Tensor& maps) {
+inline torch::Tensor where_annotated(
+    const torch::Tensor& control, const torch::Tensor& maps) {
   auto mask = annotated(maps);
   while (mask.dim() < maps.dim()) {
     mask = mask.unsqueeze(-1);
@@ -61,9 +61,9 @@ inline at::Tensor where_annotated(
 /// stay within their class. For maps that are not in memory at once.
 /// Shapes: annotated bool [B], labels integer [B] or undefined; returns int64
 /// [B] on the CPU.
-inline at::Tensor shuffled_indices(
-    const at::Tensor& annotated, at::Generator generator,
-    const at::Tensor& labels = {}) {
+inline torch::Tensor shuffled_indices(
+    const torch::Tensor& annotated, at::Generator generator,
+    const torch::Tensor& labels = {}) {
   constexpr auto* kFunction = "cyborg::human::shuffled_indices";
   detail::check_generator(generator, kFunction);
   TORCH_CHECK_VALUE(
@@ -97,7 +97,7 @@ inline at::Tensor shuffled_indices(
 /// Shapes: maps [B, *S]; returns the same. No sample keeps its own map where
 /// two or more are annotated (see `shuffled_indices`).
 /// Throws: `c10::ValueError`.
-inline at::Tensor shuffled(const at::Tensor& maps, at::Generator generator) {
+inline torch::Tensor shuffled(const torch::Tensor& maps, at::Generator generator) {
   detail::check_maps(maps, "cyborg::human::shuffled");
   const auto indices = shuffled_indices(annotated(maps), std::move(generator));
   return maps.index_select(/*dim=*/0, indices.to(maps.device()));
@@ -108,8 +108,8 @@ inline at::Tensor shuffled(const at::Tensor& maps, at::Generator generator) {
 ///
 /// Shapes: maps [B, *S], labels [B] integer; returns as maps.
 /// Throws: `c10::ValueError`.
-inline at::Tensor shuffled_within_class(
-    const at::Tensor& maps, const at::Tensor& labels, at::Generator generator) {
+inline torch::Tensor shuffled_within_class(
+    const torch::Tensor& maps, const torch::Tensor& labels, at::Generator generator) {
   detail::check_maps(maps, "cyborg::human::shuffled_within_class");
   TORCH_CHECK_VALUE(
       labels.defined() && labels.dim() == 1 && labels.size(0) == maps.size(0),
@@ -125,7 +125,7 @@ inline at::Tensor shuffled_within_class(
 /// is 1 - m.
 ///
 /// Shapes: maps [B, *S]; returns the same. Throws: `c10::ValueError`.
-inline at::Tensor inverted(const at::Tensor& maps) {
+inline torch::Tensor inverted(const torch::Tensor& maps) {
   detail::check_maps(maps, "cyborg::human::inverted");
   std::vector<int64_t> space;
   for (int64_t d = 1; d < maps.dim(); ++d) {
@@ -138,7 +138,7 @@ inline at::Tensor inverted(const at::Tensor& maps) {
 /// Independent uniform numbers in [0, 1) at every position.
 ///
 /// Shapes: maps [B, *S]; returns the same. Throws: `c10::ValueError`.
-inline at::Tensor random_like(const at::Tensor& maps, at::Generator generator) {
+inline torch::Tensor random_like(const torch::Tensor& maps, at::Generator generator) {
   detail::check_maps(maps, "cyborg::human::random_like");
   detail::check_generator(generator, "cyborg::human::random_like");
   return detail::where_annotated(
@@ -151,7 +151,7 @@ inline at::Tensor random_like(const at::Tensor& maps, at::Generator generator) {
 /// `human_normalizer` is `Normalizer::kNone`: this control needs that, and for
 /// the KL distance division by the number of positions as well.
 /// Shapes: returns [count, *size].
-inline at::Tensor uniform(
+inline torch::Tensor uniform(
     int64_t count, at::IntArrayRef size,
     const at::TensorOptions& options = at::kFloat) {
   auto shape = size.vec();
@@ -166,7 +166,7 @@ inline at::Tensor uniform(
 /// pixels, to the centre ((size - 1) / 2 in every dimension).
 /// Range: (0, 1]; `sigma` in pixels.
 /// Throws: `c10::ValueError` for a sigma that is not positive.
-inline at::Tensor centre_gaussian(
+inline torch::Tensor centre_gaussian(
     int64_t count, at::IntArrayRef size, double sigma,
     const at::TensorOptions& options = at::kFloat) {
   TORCH_CHECK_VALUE(
@@ -187,8 +187,8 @@ inline at::Tensor centre_gaussian(
 /// there: for `uniform` and `centre_gaussian`, which know of no maps.
 ///
 /// Shapes: both [B, *S]. Throws: `c10::ValueError` where they differ.
-inline at::Tensor like_annotated(
-    const at::Tensor& control, const at::Tensor& maps) {
+inline torch::Tensor like_annotated(
+    const torch::Tensor& control, const torch::Tensor& maps) {
   detail::check_maps(maps, "cyborg::human::like_annotated");
   TORCH_CHECK_VALUE(
       control.sizes() == maps.sizes(),

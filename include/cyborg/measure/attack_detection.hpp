@@ -61,7 +61,7 @@ inline AttackScores attack_scores(
       ": expected no types of attack or one for each of ", all.score.size(),
       " samples, got ", species.size());
   AttackScores out;
-  for (std::size_t i = 0; i < all.score.size(); ++i) {
+  for (size_t i = 0; i < all.score.size(); ++i) {
     auto& scores_of = all.label[i] == 0
                           ? out.bona_fide
                           : out.attack[species.empty() ? "" : species[i]];
@@ -90,7 +90,7 @@ inline ErrorPair error_pair(const AttackScores& scores, double threshold) {
 
 /// Calls `visit(threshold, errors)` for every distinct score, ascending, and
 /// for +inf, where nothing counts as an attack.
-template <typename Visit>
+template <class Visit>
 void each_threshold(const AttackScores& scores, const Visit& visit) {
   std::vector<double> thresholds = scores.bona_fide;
   for (const auto& type : scores.attack) {

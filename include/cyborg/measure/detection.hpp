@@ -101,7 +101,7 @@ inline double d_prime(
   double mean[2] = {0, 0};
   double variance[2] = {0, 0};
   const std::vector<double>* of[2] = {&by_class.negative, &by_class.positive};
-  for (std::size_t c = 0; c < 2; ++c) {
+  for (size_t c = 0; c < 2; ++c) {
     TORCH_CHECK_VALUE(
         std::isfinite(of[c]->front()) && std::isfinite(of[c]->back()), kName,
         ": expected finite scores, got infinite ones");
@@ -166,7 +166,7 @@ inline torch::Tensor confusion_matrix(
   const auto [guess, truth] = detail::class_pairs(kName, predicted, labels);
   auto counts = torch::zeros({classes, classes}, torch::kLong);
   int64_t* count = counts.data_ptr<int64_t>();
-  for (std::size_t i = 0; i < truth.size(); ++i) {
+  for (size_t i = 0; i < truth.size(); ++i) {
     for (const int64_t one : {guess[i], truth[i]}) {
       TORCH_CHECK_VALUE(
           one >= 0 && one < classes, kName, ": expected classes in [0, ",
@@ -238,7 +238,7 @@ inline GroupAccuracies group_accuracy(
       ": expected one group for each of ", truth.size(),
       " samples, and samples, got ", groups.size());
   std::map<std::string, std::pair<int64_t, int64_t>> seen;  // right, all
-  for (std::size_t i = 0; i < truth.size(); ++i) {
+  for (size_t i = 0; i < truth.size(); ++i) {
     auto& group = seen[groups[i]];
     group.first += guess[i] == truth[i] ? 1 : 0;
     ++group.second;

@@ -56,7 +56,7 @@ inline double threshold_of(const Pixels& map, const MapThreshold& options) {
   std::sort(sorted.begin(), sorted.end());
   const double position =
       (1 - options.top()) * static_cast<double>(sorted.size() - 1);
-  const auto below = static_cast<std::size_t>(position);
+  const auto below = static_cast<size_t>(position);
   const auto above = std::min(below + 1, sorted.size() - 1);
   return sorted[below] + (position - static_cast<double>(below)) *
                              (sorted[above] - sorted[below]);
@@ -67,7 +67,7 @@ inline Overlap overlap(
   const double from_a = threshold_of(a, options.prediction());
   const double from_b = threshold_of(b, options.human());
   Overlap out{0, 0, 0};
-  for (std::size_t i = 0; i < a.size(); ++i) {
+  for (size_t i = 0; i < a.size(); ++i) {
     out.first += a[i] > from_a ? 1 : 0;
     out.second += b[i] > from_b ? 1 : 0;
     out.both += a[i] > from_a && b[i] > from_b ? 1 : 0;
@@ -152,7 +152,7 @@ inline torch::Tensor energy_inside(
       [&](const detail::Pixels& map, const detail::Pixels& weight) {
         double inside = 0;
         double all = 0;
-        for (std::size_t i = 0; i < map.size(); ++i) {
+        for (size_t i = 0; i < map.size(); ++i) {
           TORCH_CHECK_VALUE(
               weight[i] >= 0 && weight[i] <= 1, kName,
               ": expected a region in [0, 1], got ", weight[i]);
@@ -184,7 +184,7 @@ inline torch::Tensor pointing_hit(
             std::max_element(map.begin(), map.end()) - map.begin();
         return detail::is_constant(map)
                    ? 0
-                   : inside[static_cast<std::size_t>(highest)];
+                   : inside[static_cast<size_t>(highest)];
       });
 }
 

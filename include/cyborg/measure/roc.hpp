@@ -85,12 +85,12 @@ inline void check_curve(const char* name, const std::vector<RocPoint>& curve) {
 }
 
 /// The last point whose false positive rate is at most `fpr`.
-inline std::size_t last_within(
+inline size_t last_within(
     const char* name, const std::vector<RocPoint>& curve, double fpr) {
   check_curve(name, curve);
   TORCH_CHECK_VALUE(
       fpr >= 0 && fpr <= 1, name, ": expected fpr in [0, 1], got ", fpr);
-  std::size_t last = 0;
+  size_t last = 0;
   while (last + 1 < curve.size() && curve[last + 1].fpr <= fpr) {
     ++last;
   }
@@ -98,10 +98,10 @@ inline std::size_t last_within(
 }
 
 /// The first point at which the two errors have crossed: 1 - tpr <= fpr.
-inline std::size_t crossing(
+inline size_t crossing(
     const char* name, const std::vector<RocPoint>& curve) {
   check_curve(name, curve);
-  std::size_t i = 1;
+  size_t i = 1;
   while (i + 1 < curve.size() && 1 - curve[i].tpr > curve[i].fpr) {
     ++i;
   }

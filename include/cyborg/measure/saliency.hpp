@@ -72,7 +72,7 @@ inline torch::Tensor map_similarity(
         const auto p = detail::stretched_density(a);
         const auto q = detail::stretched_density(b);
         double shared = 0;
-        for (std::size_t i = 0; i < p.size(); ++i) {
+        for (size_t i = 0; i < p.size(); ++i) {
           shared += std::min(p[i], q[i]);
         }
         return shared;
@@ -101,7 +101,7 @@ inline torch::Tensor map_divergence(
         const double sum_a = detail::sum_of(a);
         const double sum_b = detail::sum_of(b);
         double total = sum_b == 0 ? detail::kNoNumber : 0;
-        for (std::size_t i = 0; i < a.size(); ++i) {
+        for (size_t i = 0; i < a.size(); ++i) {
           const double p = sum_a == 0 ? 0 : a[i] / sum_a;
           const double q = b[i] / sum_b;
           total += q * std::log(detail::kMapEps + q / (p + detail::kMapEps));
@@ -136,7 +136,7 @@ inline torch::Tensor nss(
         }
         const auto of_map = detail::moments(map);
         double above = 0;
-        for (std::size_t i = 0; i < map.size(); ++i) {
+        for (size_t i = 0; i < map.size(); ++i) {
           above += fixated[i] * (map[i] - of_map.mean);
         }
         return above / count /
@@ -188,7 +188,7 @@ inline torch::Tensor auc_judd(
         }
         std::mt19937_64 random(options.seed());
         detail::Pixels at_fixation;
-        for (std::size_t i = 0; i < map.size(); ++i) {
+        for (size_t i = 0; i < map.size(); ++i) {
           if (options.jitter()) {
             constexpr double kUnit = 1.0 / 9007199254740992.0;  // 2^-53
             map[i] += static_cast<double>(random() >> 11U) * kUnit / 1e7;
@@ -235,7 +235,7 @@ inline torch::Tensor map_absolute_error(
       "cyborg::measure::map_absolute_error", prediction, human,
       [](const detail::Pixels& a, const detail::Pixels& b) {
         double sum = 0;
-        for (std::size_t i = 0; i < a.size(); ++i) {
+        for (size_t i = 0; i < a.size(); ++i) {
           sum += std::abs(a[i] - b[i]);
         }
         return sum / static_cast<double>(a.size());

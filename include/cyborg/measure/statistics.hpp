@@ -74,8 +74,8 @@ inline double quantile(std::vector<double> values, double q) {
   }
   std::sort(values.begin(), values.end());
   const double position = q * static_cast<double>(values.size() - 1);
-  const std::size_t below = static_cast<std::size_t>(position);
-  const std::size_t above = std::min(below + 1, values.size() - 1);
+  const size_t below = static_cast<size_t>(position);
+  const size_t above = std::min(below + 1, values.size() - 1);
   const double part = position - static_cast<double>(below);
   if (part == 0 || values[below] == values[above]) {
     return values[below];  // also where the next one, or both, are infinite
@@ -135,16 +135,16 @@ inline PairedDifference paired_difference(
       "got ",
       options.resamples());
   std::vector<double> difference(row.size());
-  for (std::size_t i = 0; i < row.size(); ++i) {
+  for (size_t i = 0; i < row.size(); ++i) {
     difference[i] = row[i] - against[i];
   }
   std::mt19937_64 random(options.seed());
-  std::vector<double> means(static_cast<std::size_t>(options.resamples()));
+  std::vector<double> means(static_cast<size_t>(options.resamples()));
   for (auto& mean : means) {
     double sum = 0;
-    for (std::size_t i = 0; i < difference.size(); ++i) {
+    for (size_t i = 0; i < difference.size(); ++i) {
       // The remainder of 64 random bits: its bias is below 1e-15 here.
-      sum += difference[static_cast<std::size_t>(random() % row.size())];
+      sum += difference[static_cast<size_t>(random() % row.size())];
     }
     mean = sum / static_cast<double>(difference.size());
   }
@@ -172,7 +172,7 @@ inline double median_error_ratio(
       "got ",
       row.size(), " and ", against.size(), " values");
   std::vector<double> ratio(row.size());
-  for (std::size_t i = 0; i < row.size(); ++i) {
+  for (size_t i = 0; i < row.size(); ++i) {
     TORCH_CHECK_VALUE(
         !(row[i] > 1) && !(against[i] > 1),
         "cyborg::measure::median_error_ratio: expected scores up to 1, got ",

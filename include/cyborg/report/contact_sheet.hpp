@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cyborg/data/dataset.hpp>
-#include <cyborg/data/file.hpp>
+#include <cyborg/io/file.hpp>
 #include <cyborg/data/table_types.hpp>
 #include <cyborg/human/maps.hpp>
 #include <cyborg/report/overlay.hpp>
@@ -51,7 +51,7 @@ inline std::vector<data::Row> rows_to_show(const data::Table& table) {
 /// Example:
 ///     cyborg::data::write_png(
 ///         "maps.png", cyborg::report::contact_sheet(table));
-inline at::Tensor contact_sheet(
+inline torch::Tensor contact_sheet(
     const data::Table& table, int64_t rows = 4, int64_t columns = 6,
     int64_t tile = 128) {
   TORCH_CHECK_VALUE(
@@ -80,7 +80,7 @@ inline at::Tensor contact_sheet(
           human::annotated(sample.saliency.unsqueeze(0)).item<bool>();
       place.copy_(
           annotated ? overlay(sample.data, sample.saliency) : sample.data);
-    } catch (const data::FileError&) {
+    } catch (const io::FileError&) {
       place.fill_(0.5);
     }
   }

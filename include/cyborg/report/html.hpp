@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/data/file.hpp>
+#include <cyborg/io/file.hpp>
 #include <cyborg/report/detail/style.hpp>
-#include <cyborg/report/text.hpp>
+#include <cyborg/io/text.hpp>
 
 #include <c10/util/Exception.h>
 
@@ -23,7 +23,7 @@ struct HtmlTable {
   std::string caption;
   std::vector<std::string> head;               ///< names of the columns
   std::vector<std::vector<std::string>> rows;  ///< as long as head, each
-  std::vector<std::size_t> marked = {};  ///< indices of rows that stand out
+  std::vector<size_t> marked = {};  ///< indices of rows that stand out
 };
 
 /// A row of pictures with a label.
@@ -61,13 +61,13 @@ class HtmlPage {
 
   /// A heading, and a new section of the page.
   HtmlPage& section(const std::string& heading) {
-    body_ += "<h2>" + escape(heading) + "</h2>\n";
+    body_ += "<h2>" + io::escape(heading) + "</h2>\n";
     return *this;
   }
 
   /// A paragraph of plain text.
   HtmlPage& paragraph(const std::string& text) {
-    body_ += "<p>" + escape(text) + "</p>\n";
+    body_ += "<p>" + io::escape(text) + "</p>\n";
     return *this;
   }
 
@@ -77,7 +77,7 @@ class HtmlPage {
                        : kind == NoteKind::kBad ? " bad"
                                                 : "";
     body_ +=
-        "<p class='note" + std::string(name) + "'>" + escape(text) + "</p>\n";
+        "<p class='note" + std::string(name) + "'>" + io::escape(text) + "</p>\n";
     return *this;
   }
 
@@ -87,10 +87,10 @@ class HtmlPage {
   HtmlPage& table(const HtmlTable& table) {
     body_ += "<figure><div class='scroll' tabindex='0'><table><thead><tr>";
     for (const auto& cell : table.head) {
-      body_ += "<th scope='col'>" + escape(cell) + "</th>";
+      body_ += "<th scope='col'>" + io::escape(cell) + "</th>";
     }
     body_ += "</tr></thead><tbody>\n";
-    for (std::size_t i = 0; i < table.rows.size(); ++i) {
+    for (size_t i = 0; i < table.rows.size(); ++i) {
       const auto& row = table.rows[i];
       TORCH_CHECK_VALUE(
           row.size() == table.head.size(),
@@ -101,8 +101,8 @@ class HtmlPage {
         marked = marked || index == i;
       }
       body_ += marked ? "<tr class='marked'>" : "<tr>";
-      for (std::size_t k = 0; k < row.size(); ++k) {
-        body_ += (k == 0 ? "<th scope='row'>" : "<td>") + escape(row[k]) +
+      for (size_t k = 0; k < row.size(); ++k) {
+        body_ += (k == 0 ? "<th scope='row'>" : "<td>") + io::escape(row[k]) +
                  (k == 0 ? "</th>" : "</td>");
       }
       body_ += "</tr>\n";
@@ -135,7 +135,7 @@ class HtmlPage {
         "<figure><div class='scroll' tabindex='0'>"
         "<table class='pictures'><thead><tr><td></td>";
     for (const auto& cell : grid.head) {
-      body_ += "<th scope='col'>" + escape(cell) + "</th>";
+      body_ += "<th scope='col'>" + io::escape(cell) + "</th>";
     }
     body_ += "</tr></thead><tbody>\n";
     for (const auto& row : grid.rows) {
@@ -143,13 +143,13 @@ class HtmlPage {
           row.png.size() == grid.head.size(),
           "cyborg::report::HtmlPage::pictures: expected ", grid.head.size(),
           " pictures in row '", row.label, "', got ", row.png.size());
-      body_ += "<tr><th scope='row'>" + escape(row.label) + "</th>";
-      for (std::size_t k = 0; k < row.png.size(); ++k) {
+      body_ += "<tr><th scope='row'>" + io::escape(row.label) + "</th>";
+      for (size_t k = 0; k < row.png.size(); ++k) {
         body_ += "<td>";
         if (!row.png[k].empty()) {
-          body_ += "<img alt='" + escape(row.label + ": " + grid.head[k]) +
+          body_ += "<img alt='" + io::escape(row.label + ": " + grid.head[k]) +
                    "' style='width:" + std::to_string(grid.pixels) +
-                   "px' src='data:image/png;base64," + base64(row.png[k]) +
+                   "px' src='data:image/png;base64," + io::base64(row.png[k]) +
                    "'>";
         }
         body_ += "</td>";
@@ -171,24 +171,24 @@ class HtmlPage {
     return "<!doctype html>\n<html lang='en'>\n<head>\n<meta charset='utf-8'>\n"
            "<meta name='viewport' content='width=device-width'>\n"
            "<meta name='color-scheme' content='light dark'>\n<title>" +
-           escape(title_) + "</title>\n<style>" + detail::page_style() +
-           "</style>\n</head>\n<body>\n<main>\n<h1>" + escape(title_) +
+           io::escape(title_) + "</title>\n<style>" + detail::page_style() +
+           "</style>\n</head>\n<body>\n<main>\n<h1>" + io::escape(title_) +
            "</h1>\n" +
            (lead_.empty() ? ""
-                          : "<p class='lead'>" + escape(lead_) + "</p>\n") +
+                          : "<p class='lead'>" + io::escape(lead_) + "</p>\n") +
            body_ + "</main>\n</body>\n</html>\n";
   }
 
   /// Writes the page; the file is either the old one or the whole new one.
   ///
-  /// Throws: `data::FileError` for a file that cannot be written.
+  /// Throws: `io::FileError` for a file that cannot be written.
   void write(const std::filesystem::path& path) const {
-    data::write_file(path, str(), "cyborg::report::HtmlPage::write");
+    io::write_file(path, str(), "cyborg::report::HtmlPage::write");
   }
 
  private:
   static std::string caption(const std::string& text) {
-    return text.empty() ? "" : "<figcaption>" + escape(text) + "</figcaption>";
+    return text.empty() ? "" : "<figcaption>" + io::escape(text) + "</figcaption>";
   }
 
   std::string title_;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/cam/normalize.hpp>
+#include <cyborg/maps/normalize.hpp>
 
 #include <torch/arg.h>
 #include <torch/types.h>
@@ -70,7 +70,7 @@ inline torch::Tensor colorize(
   for (int64_t i = 0; i <= steps; ++i) {
     for (int64_t c = 0; c < 3; ++c) {
       const auto byte =
-          (anchors[static_cast<std::size_t>(i)] >> (16 - 8 * c)) & 0xffU;
+          (anchors[static_cast<size_t>(i)] >> (16 - 8 * c)) & 0xffU;
       table[i][c] = static_cast<float>(byte) / 255.0F;
     }
   }

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cyborg/report/detail/chart.hpp>
-#include <cyborg/report/text.hpp>
+#include <cyborg/io/text.hpp>
 
 #include <c10/util/Exception.h>
 
@@ -93,11 +93,11 @@ inline std::string line_chart(
   }
   body += detail::text(x.last, bottom + 38, "end", options.x_label());
 
-  for (std::size_t i = 0; i < series.size(); ++i) {
+  for (size_t i = 0; i < series.size(); ++i) {
     const auto& one = series[i];
     std::string path;
     bool pen_down = false;
-    for (std::size_t k = 0; k < one.x.size(); ++k) {
+    for (size_t k = 0; k < one.x.size(); ++k) {
       if (!x.shows(one.x[k]) || !y.shows(one.y[k])) {
         pen_down = false;
         continue;
@@ -110,7 +110,7 @@ inline std::string line_chart(
     }
     body += "<path d='" + path +
             "' style='fill:none;stroke-width:2;stroke:" + colours[i] +
-            "'><title>" + escape(one.name) + "</title></path>";
+            "'><title>" + io::escape(one.name) + "</title></path>";
   }
   return detail::svg(options, bottom + 46, body);
 }
@@ -142,14 +142,14 @@ inline std::string dot_plot(
         one.value.size(), " and ", one.error.size());
     names.push_back(one.name);
     colours.push_back(detail::series_colour(one.colour, colours.size()));
-    for (std::size_t i = 0; i < one.value.size(); ++i) {
+    for (size_t i = 0; i < one.value.size(); ++i) {
       const double error =
           one.error.empty() || !std::isfinite(one.error[i]) ? 0 : one.error[i];
       all.push_back(one.value[i] - error);
       all.push_back(one.value[i] + error);
     }
   }
-  std::size_t longest = 0;
+  size_t longest = 0;
   for (const auto& category : categories) {
     longest = std::max(longest, category.size());
   }
@@ -173,12 +173,12 @@ inline std::string dot_plot(
             x(value), bottom + 18, "middle", detail::tick_text(value, step));
   }
   body += detail::text(x.last, bottom + 38, "end", options.x_label());
-  for (std::size_t c = 0; c < categories.size(); ++c) {
+  for (size_t c = 0; c < categories.size(); ++c) {
     const double begin = top + group * static_cast<double>(c);
     body +=
         detail::text(left - 10, begin + group / 2 + 4, "end", categories[c]) +
         detail::line(0, begin, x.last, begin, detail::grid_colour());
-    for (std::size_t i = 0; i < series.size(); ++i) {
+    for (size_t i = 0; i < series.size(); ++i) {
       const double value = series[i].value[c];
       if (!x.shows(value)) {
         continue;
@@ -189,17 +189,17 @@ inline std::string dot_plot(
         return std::clamp(x(v), x.first, x.last);
       };
       std::string label =
-          categories[c] + ", " + series[i].name + ": " + number(value, 4);
+          categories[c] + ", " + series[i].name + ": " + io::number(value, 4);
       body += "<g>";
       if (!series[i].error.empty() && std::isfinite(series[i].error[c])) {
         const double error = series[i].error[c];
-        label += " ± " + number(error, 4);
+        label += " ± " + io::number(error, 4);
         body += detail::line(
             inside(value - error), y, inside(value + error), y, colour, 2);
       }
       body += "<circle cx='" + detail::at_pixel(inside(value)) + "' cy='" +
               detail::at_pixel(y) + "' r='4' style='fill:" + colour +
-              "'/><title>" + escape(label) + "</title></g>";
+              "'/><title>" + io::escape(label) + "</title></g>";
     }
   }
   return detail::svg(options, bottom + 46, body);

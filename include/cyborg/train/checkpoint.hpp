@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/data/file.hpp>
+#include <cyborg/io/file.hpp>
 
 #include <ATen/core/Dict.h>
 #include <ATen/core/jit_type.h>
@@ -28,7 +28,7 @@
 namespace cyborg::train {
 
 /// Tensors with the names that a `state_dict` gives them, in its order.
-using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+using NamedTensors = std::vector<std::pair<std::string, torch::Tensor>>;
 
 /// One file: texts (settings, say, as JSON) and groups of named tensors.
 ///
@@ -43,7 +43,7 @@ struct Checkpoint {
 namespace detail {
 
 inline c10::IValue dictionary_of(const NamedTensors& tensors) {
-  c10::Dict<std::string, at::Tensor> out;
+  c10::Dict<std::string, torch::Tensor> out;
   for (const auto& [name, tensor] : tensors) {
     out.insert(name, tensor.detach().to(at::kCPU).contiguous());
   }
@@ -53,7 +53,7 @@ inline c10::IValue dictionary_of(const NamedTensors& tensors) {
 /// What is wrong with a checkpoint that was read, as one message.
 [[noreturn]] inline void bad_checkpoint(
     const std::filesystem::path& path, const std::string& reason) {
-  throw data::FileError("cyborg::train::load_checkpoint", path, reason);
+  throw io::FileError("cyborg::train::load_checkpoint", path, reason);
 }
 
 inline const c10::IValue& entry(
@@ -74,7 +74,7 @@ inline const c10::IValue& entry(
 /// Writes a checkpoint, through a temporary name: a reader, or the next run
 /// after a crash or on a full disk, finds the old file or the new one.
 ///
-/// Throws: `data::FileError`.
+/// Throws: `io::FileError`.
 /// Example:
 ///     cyborg::train::save_checkpoint(
 ///         "last.pt", {{{"settings", json}},
@@ -85,26 +85,26 @@ inline void save_checkpoint(
   for (const auto& [name, text] : checkpoint.texts) {
     texts.insert(name, text);
   }
-  c10::Dict<std::string, c10::Dict<std::string, at::Tensor>> groups;
+  c10::Dict<std::string, c10::Dict<std::string, torch::Tensor>> groups;
   for (const auto& [name, tensors] : checkpoint.tensors) {
     groups.insert(
-        name, c10::impl::toTypedDict<std::string, at::Tensor>(
+        name, c10::impl::toTypedDict<std::string, torch::Tensor>(
                   detail::dictionary_of(tensors).toGenericDict()));
   }
   c10::impl::GenericDict all(c10::StringType::get(), c10::AnyType::get());
   all.insert("texts", texts);
   all.insert("tensors", groups);
   const std::vector<char> bytes = torch::jit::pickle_save(all);
-  data::write_file(
+  io::write_file(
       path, {bytes.data(), bytes.size()}, "cyborg::train::save_checkpoint");
 }
 
 /// Reads what `save_checkpoint` wrote; the tensors are on the CPU.
 ///
-/// Throws: `data::FileError` for a file that is missing, damaged, or no
+/// Throws: `io::FileError` for a file that is missing, damaged, or no
 /// checkpoint of this library.
 inline Checkpoint load_checkpoint(const std::filesystem::path& path) {
-  const auto bytes = data::read_file(
+  const auto bytes = io::read_file(
       path, std::numeric_limits<uint64_t>::max(),
       "cyborg::train::load_checkpoint");
   c10::IValue value;
@@ -179,7 +179,7 @@ struct StateMismatch {
 inline StateMismatch load_state(
     const NamedTensors& to, const NamedTensors& from) {
   const at::NoGradGuard no_grad;
-  std::map<std::string, at::Tensor> found(from.begin(), from.end());
+  std::map<std::string, torch::Tensor> found(from.begin(), from.end());
   StateMismatch mismatch;
   for (const auto& [name, tensor] : to) {
     const auto source = found.find(name);
@@ -218,7 +218,7 @@ void each_state(torch::optim::OptimizerParamState& state, const F& f) {
     f("exp_avg", each.exp_avg());
     f("exp_avg_sq", each.exp_avg_sq());
     f("max_exp_avg_sq", each.max_exp_avg_sq());
-    at::Tensor step = at::scalar_tensor(each.step(), at::kLong);
+    torch::Tensor step = at::scalar_tensor(each.step(), at::kLong);
     f("step", step);
     each.step(step.item<int64_t>());
   };
@@ -249,7 +249,7 @@ inline NamedTensors state_of(torch::optim::Optimizer& optimizer) {
           optimizer.state().find(parameter.unsafeGetTensorImpl());
       if (state != optimizer.state().end()) {
         detail::each_state(
-            *state->second, [&](const char* name, const at::Tensor& tensor) {
+            *state->second, [&](const char* name, const torch::Tensor& tensor) {
               if (tensor.defined()) {
                 out.emplace_back(prefix + name, tensor);
               }
@@ -267,13 +267,13 @@ inline NamedTensors state_of(torch::optim::Optimizer& optimizer) {
 /// Throws: `c10::ValueError` for the state of another kind or number.
 inline void load_state(
     torch::optim::Optimizer& optimizer, const NamedTensors& from) {
-  std::map<std::string, at::Tensor> found(from.begin(), from.end());
-  const auto take = [&](const std::string& name, const at::Tensor& like) {
+  std::map<std::string, torch::Tensor> found(from.begin(), from.end());
+  const auto take = [&](const std::string& name, const torch::Tensor& like) {
     const auto at = found.find(name);
     if (at == found.end()) {
-      return at::Tensor();
+      return torch::Tensor();
     }
-    at::Tensor out = at->second.clone();
+    torch::Tensor out = at->second.clone();
     TORCH_CHECK_VALUE(
         !like.defined() || out.dim() == 0 || out.sizes() == like.sizes(),
         "cyborg::train::load_state: expected \"", name, "\" ", like.sizes(),

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/detail/precision.hpp>
+#include <cyborg/detail/torch/precision.hpp>
 #include <cyborg/train/distributed.hpp>
 
 #include <torch/csrc/autograd/custom_function.h>
@@ -62,7 +62,7 @@ template <class Norm>
 torch::Tensor normalize_over_ranks(
     Norm& norm, const torch::Tensor& input, double momentum,
     const Group& group) {
-  const cyborg::detail::NoAutocast no_autocast;
+  const cyborg::detail::AutocastDisabledGuard no_autocast;
   const torch::Tensor x = cyborg::detail::to_compute_type(input);
   const int64_t channels = x.size(1);
   const std::vector<int64_t> across{0, 2, 3};

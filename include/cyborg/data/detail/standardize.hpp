@@ -11,7 +11,7 @@ namespace cyborg::data::detail {
 
 /// What is taken off a picture's channels, and what they are divided by.
 struct Standard {
-  at::Tensor mean, stddev;  // [C, 1, 1] or [1, 1, 1]; undefined: left alone
+  torch::Tensor mean, stddev;  // [C, 1, 1] or [1, 1, 1]; undefined: left alone
 };
 
 inline void check_stddev(const char* name, const std::vector<double>& stddev) {
@@ -32,14 +32,14 @@ inline Standard standard(
         channels == 1 ? "1 number in " : "1 or 3 numbers in ", what, ", got ",
         count);
     return count == 0
-               ? at::Tensor()
+               ? torch::Tensor()
                : at::tensor(values, at::kDouble).to(type).view({count, 1, 1});
   };
   return {per_channel("mean", mean), per_channel("stddev", stddev)};
 }
 
 /// (image - mean) / stddev.
-inline at::Tensor standardized(at::Tensor image, const Standard& by) {
+inline torch::Tensor standardized(torch::Tensor image, const Standard& by) {
   if (by.mean.defined()) {
     image = image - by.mean;
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/data/file.hpp>
+#include <cyborg/io/file.hpp>
 #include <cyborg/data/table_types.hpp>
 
 #include <algorithm>
@@ -30,7 +30,7 @@ inline bool is_split(const std::string& name) {
 }
 
 /// The classes in the order of their labels; `fail(reason)` throws.
-template <typename Fail>
+template <class Fail>
 std::vector<std::string> order_classes(
     const std::set<std::string>& found, const TableOptions& options,
     const Fail& fail) {
@@ -96,7 +96,7 @@ inline void find_maps(
   }
   const fs::path folder = options.saliency();
   if (!fs::is_directory(folder)) {
-    throw FileError(function, folder, "is not a folder of human maps");
+    throw io::FileError(function, folder, "is not a folder of human maps");
   }
   std::unordered_map<std::string, std::string> picture_of;
   size_t annotated = 0;
@@ -118,7 +118,7 @@ inline void find_maps(
       }
       const auto known = picture_of.emplace(map.string(), row.path);
       if (known.first->second != row.path) {
-        throw FileError(
+        throw io::FileError(
             function, map,
             "is the map of two pictures of that name, " + known.first->second +
                 " and " + row.path + "; sort the maps into split/class");
@@ -135,7 +135,7 @@ inline void find_maps(
 }
 
 /// Gives labels and warnings to the rows read; `fail(line, reason)` throws.
-template <typename Fail>
+template <class Fail>
 void finish_table(
     Table& table, const TableOptions& options, const char* function,
     const Fail& fail) {

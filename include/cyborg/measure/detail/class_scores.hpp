@@ -63,7 +63,7 @@ inline ClassScores class_scores(
     const torch::Tensor& labels) {
   const auto all = labelled_scores(name, scores, labels);
   ClassScores out;
-  for (std::size_t i = 0; i < all.score.size(); ++i) {
+  for (size_t i = 0; i < all.score.size(); ++i) {
     (all.label[i] == 1 ? out.positive : out.negative).push_back(all.score[i]);
   }
   std::sort(out.positive.begin(), out.positive.end());

@@ -55,7 +55,7 @@ inline double pearson(const Pixels& a, const Pixels& b) {
   const auto of_a = moments(a);
   const auto of_b = moments(b);
   double product = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) {
+  for (size_t i = 0; i < a.size(); ++i) {
     product += (a[i] - of_a.mean) * (b[i] - of_b.mean);
   }
   return product / (std::sqrt(of_a.squares) * std::sqrt(of_b.squares));
@@ -63,18 +63,18 @@ inline double pearson(const Pixels& a, const Pixels& b) {
 
 /// Ranks from 1; equal values share their mean rank.
 inline Pixels ranks(const Pixels& map) {
-  std::vector<std::size_t> order(map.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::sort(order.begin(), order.end(), [&](std::size_t i, std::size_t k) {
+  std::vector<size_t> order(map.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::sort(order.begin(), order.end(), [&](size_t i, size_t k) {
     return map[i] < map[k];
   });
   Pixels rank(map.size());
-  for (std::size_t first = 0; first < order.size();) {
-    std::size_t last = first;
+  for (size_t first = 0; first < order.size();) {
+    size_t last = first;
     while (last < order.size() && map[order[last]] == map[order[first]]) {
       ++last;
     }
-    for (std::size_t i = first; i < last; ++i) {
+    for (size_t i = first; i < last; ++i) {
       rank[order[i]] = static_cast<double>(first + 1 + last) / 2;
     }
     first = last;

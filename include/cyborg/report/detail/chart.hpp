@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/report/text.hpp>
+#include <cyborg/io/text.hpp>
 
 #include <c10/util/Exception.h>
 #include <torch/arg.h>
@@ -45,18 +45,18 @@ namespace detail {
 
 // Blue, orange, green, pink, sky, brown, violet, grey: distinct for the
 // colour-blind (after Okabe and Ito, 2008), and readable on white.
-inline std::string series_colour(int chosen, std::size_t place) {
+inline std::string series_colour(int chosen, size_t place) {
   static constexpr const char* kFallback[] = {"#0067b1", "#c65a00", "#00805e",
                                               "#b5428a", "#2b95cf", "#8a6d00",
                                               "#6b54c4", "#6f7378"};
-  const std::size_t slot =
-      (chosen >= 0 ? static_cast<std::size_t>(chosen) : place) % 8;
+  const size_t slot =
+      (chosen >= 0 ? static_cast<size_t>(chosen) : place) % 8;
   return "var(--series-" + std::to_string(slot) + "," + kFallback[slot] + ")";
 }
 
 // Coordinates to a tenth of a pixel: enough, and half the file.
 inline std::string at_pixel(double value) {
-  return number(value, 1);
+  return io::number(value, 1);
 }
 
 // A range of values laid onto a range of pixels.
@@ -101,7 +101,7 @@ inline std::vector<double> ticks(double low, double high, double most) {
 // As many decimals as tell two neighbouring ticks apart.
 inline std::string tick_text(double value, double step) {
   const double digits = std::ceil(-std::log10(step) - 1e-6);
-  return number(value, static_cast<int>(std::clamp(digits, 0.0, 10.0)));
+  return io::number(value, static_cast<int>(std::clamp(digits, 0.0, 10.0)));
 }
 
 inline Axis make_axis(
@@ -156,7 +156,7 @@ inline std::string line(
 inline std::string text(
     double x, double y, const std::string& anchor, const std::string& words) {
   return "<text x='" + at_pixel(x) + "' y='" + at_pixel(y) + "' text-anchor='" +
-         anchor + "'>" + escape(words) + "</text>";
+         anchor + "'>" + io::escape(words) + "</text>";
 }
 
 // Names with their colours, wrapped; returns the drawing and its height.
@@ -166,7 +166,7 @@ inline std::pair<std::string, double> legend(
   std::string out;
   double x = 0;
   double y = 14;
-  for (std::size_t i = 0; i < names.size(); ++i) {
+  for (size_t i = 0; i < names.size(); ++i) {
     const double width = 30 + 7.6 * static_cast<double>(names[i].size());
     if (x > 0 && x + width > limit) {
       x = 0;
@@ -187,7 +187,7 @@ inline std::string svg(
          "' viewBox='0 0 " + at_pixel(options.width()) + " " +
          at_pixel(height) +
          "' style='font:13px system-ui,sans-serif;fill:var(--ink,#1d2126)'>" +
-         "<title>" + escape(options.description()) + "</title>" + body +
+         "<title>" + io::escape(options.description()) + "</title>" + body +
          "</svg>";
 }
 

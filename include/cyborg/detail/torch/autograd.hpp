@@ -4,9 +4,9 @@
 // The graph of autograd: nodes, edges, leaves, torch::autograd::grad and
 // functions of one's own.
 
-#include <cyborg/detail/tensor.hpp>
+#include <cyborg/detail/torch/tensor.hpp>
 
-// See detail/tensor.hpp.
+// See detail/torch/tensor.hpp.
 #pragma push_macro("AT_PER_OPERATOR_HEADERS")
 #undef AT_PER_OPERATOR_HEADERS
 #define AT_PER_OPERATOR_HEADERS
@@ -29,7 +29,7 @@ namespace cyborg::detail {
 /// The autograd graph's node; the pointer's type differs between LibTorch
 /// versions (shared_ptr, later intrusive_ptr).
 using Node = torch::autograd::Node;
-using NodePtr = std::decay_t<decltype(std::declval<at::Tensor>().grad_fn())>;
+using NodePtr = std::decay_t<decltype(std::declval<torch::Tensor>().grad_fn())>;
 
 /// The node that ends a graph at a leaf, its `variable`; else nullptr.
 inline const torch::autograd::AccumulateGrad* as_leaf(const Node* node) {
@@ -43,9 +43,9 @@ class KernelNode : public Node {
   /// How the names of such nodes begin.
   static constexpr const char* kNames = "cyborg::";
 
-  void save(const std::vector<at::Tensor>& inputs) {
+  void save(const std::vector<torch::Tensor>& inputs) {
     saved_.reserve(inputs.size());
-    for (const at::Tensor& input : inputs) {
+    for (const torch::Tensor& input : inputs) {
       saved_.emplace_back(input, /*is_output=*/false);
     }
   }
@@ -59,34 +59,34 @@ class KernelNode : public Node {
  protected:
   /// The gradients of the inputs, one for each edge, from those of the outputs
   /// (undefined: zero).
-  virtual std::vector<at::Tensor> gradients(
-      const std::vector<at::Tensor>& saved,
-      const std::vector<at::Tensor>& grads) = 0;
+  virtual std::vector<torch::Tensor> gradients(
+      const std::vector<torch::Tensor>& saved,
+      const std::vector<torch::Tensor>& grads) = 0;
 
  private:
-  std::vector<at::Tensor> apply(std::vector<at::Tensor>&& grads) final {
+  std::vector<torch::Tensor> apply(std::vector<torch::Tensor>&& grads) final {
     const std::lock_guard<std::mutex> lock(mutex_);
     TORCH_CHECK(!released_, torch::autograd::ERR_BACKWARD_TWICE);
-    std::vector<at::Tensor> saved;
+    std::vector<torch::Tensor> saved;
     saved.reserve(saved_.size());
     for (const auto& one : saved_) {
       saved.push_back(one.unpack());
     }
-    std::vector<at::Tensor> tangents(grads.size());
+    std::vector<torch::Tensor> tangents(grads.size());
     bool forward_mode = false;
     for (size_t i = 0; i < grads.size(); ++i) {
       if (grads[i].defined()) {
         tangents[i] = grads[i]._fw_grad(/*level=*/0);
         forward_mode |= tangents[i].defined();
-        grads[i] = in_memory(grads[i]);
+        grads[i] = resolved_contiguous(grads[i]);
       }
     }
-    std::vector<at::Tensor> found = gradients(saved, grads);
+    std::vector<torch::Tensor> found = gradients(saved, grads);
     if (forward_mode && !at::GradMode::is_enabled()) {
       // Operators carry tangents on, kernels do not; and what is linear is its
       // own derivative.
-      for (at::Tensor& tangent : tangents) {
-        tangent = tangent.defined() ? in_memory(tangent) : tangent;
+      for (torch::Tensor& tangent : tangents) {
+        tangent = tangent.defined() ? resolved_contiguous(tangent) : tangent;
       }
       const auto slopes = gradients(saved, tangents);
       for (size_t i = 0; i < found.size(); ++i) {
@@ -116,7 +116,7 @@ Pointer held(std::unique_ptr<Node> node) {
 }
 
 /// Whether a function of `inputs` is recorded on the graph.
-inline bool is_recorded(const std::vector<at::Tensor>& inputs) {
+inline bool is_recorded(const std::vector<torch::Tensor>& inputs) {
   return at::GradMode::is_enabled() &&
          std::any_of(inputs.begin(), inputs.end(), [](const auto& input) {
            return input.defined() && input.requires_grad();
@@ -127,13 +127,13 @@ inline bool is_recorded(const std::vector<at::Tensor>& inputs) {
 /// were made of them while nothing was recorded. It keeps `saved`, of which
 /// none is an output.
 inline void record(
-    std::unique_ptr<KernelNode> made, const std::vector<at::Tensor>& inputs,
-    const std::vector<at::Tensor>& outputs,
-    const std::vector<at::Tensor>& saved) {
+    std::unique_ptr<KernelNode> made, const std::vector<torch::Tensor>& inputs,
+    const std::vector<torch::Tensor>& outputs,
+    const std::vector<torch::Tensor>& saved) {
   made->set_next_edges(torch::autograd::collect_next_edges(inputs));
   made->save(saved);
   const NodePtr node = held(std::move(made));
-  for (const at::Tensor& output : outputs) {
+  for (const torch::Tensor& output : outputs) {
     torch::autograd::impl::set_gradient_edge(
         output, {node, node->add_input_metadata(output)});
   }

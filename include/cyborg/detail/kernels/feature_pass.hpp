@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/detail/autograd.hpp>
-#include <cyborg/detail/derivatives.hpp>
-#include <cyborg/detail/head_pass.hpp>
-#include <cyborg/detail/precision.hpp>
+#include <cyborg/detail/torch/autograd.hpp>
+#include <cyborg/detail/torch/double_backward.hpp>
+#include <cyborg/detail/kernels/head_pass.hpp>
+#include <cyborg/detail/torch/precision.hpp>
 
 #include <ATen/ops/bmm.h>
 #include <ATen/ops/empty.h>
@@ -30,7 +30,7 @@ constexpr int64_t kFewRows = 8;
 /// Whether a kernel may read it: memory of this machine, rows one after the
 /// other, float32 or float64, without a derivative in forward mode, which the
 /// operators carry on.
-inline bool kernel_reads(const at::Tensor& tensor) {
+inline bool kernel_reads(const torch::Tensor& tensor) {
   return tensor.defined() && tensor.device().is_cpu() &&
          tensor.layout() == at::kStrided && tensor.has_storage() &&
          (tensor.scalar_type() == at::kFloat ||
@@ -41,9 +41,9 @@ inline bool kernel_reads(const at::Tensor& tensor) {
 
 /// A model's maps [B, *S], or the features and the head that they are made of.
 struct ModelMap {
-  at::Tensor values;  // [B, *S]; with a weight, features [B, C, *S]
-  at::Tensor weight;  // [K, C], or undefined
-  at::Tensor index;   // [B], the row of the weight for each sample
+  torch::Tensor values;  // [B, *S]; with a weight, features [B, C, *S]
+  torch::Tensor weight;  // [K, C], or undefined
+  torch::Tensor index;   // [B], the row of the weight for each sample
 
   std::vector<int64_t> sizes() const {
     std::vector<int64_t> all = values.sizes().vec();
@@ -58,7 +58,7 @@ struct ModelMap {
   }
   /// Whether a kernel may read all of it.
   bool kernels_read() const {
-    return kernels() != Kernels::kNone && kernel_reads(values) &&
+    return active_instruction_set() != InstructionSet::kNone && kernel_reads(values) &&
            (!weight.defined() ||
             (kernel_reads(weight) &&
              weight.scalar_type() == values.scalar_type()));
@@ -67,23 +67,23 @@ struct ModelMap {
 
 /// What is made of features [B, C, *S] and the rows of a weight [K, C].
 struct FeatureSums {
-  at::Tensor pooled;  // [B, C], means over positions
-  at::Tensor maps;    // [B, P] of the rows that an index names, or [B, K, P]
+  torch::Tensor pooled;  // [B, C], means over positions
+  torch::Tensor maps;    // [B, P] of the rows that an index names, or [B, K, P]
 };
 
 /// Which of those.
-enum class Sums { kMaps, kMeans, kBoth };
+enum class HeadOutputs { kMaps, kMeans, kBoth };
 
 /// The same by ATen's operators.
 inline FeatureSums feature_sums_by_operators(
-    const at::Tensor& features, const at::Tensor& weight,
-    const at::Tensor& index, Sums wanted) {
-  const at::Tensor flat = features.flatten(2);
+    const torch::Tensor& features, const torch::Tensor& weight,
+    const torch::Tensor& index, HeadOutputs wanted) {
+  const torch::Tensor flat = features.flatten(2);
   FeatureSums sums;
-  if (wanted != Sums::kMaps) {
+  if (wanted != HeadOutputs::kMaps) {
     sums.pooled = flat.mean(/*dim=*/2);
   }
-  if (wanted != Sums::kMeans) {
+  if (wanted != HeadOutputs::kMeans) {
     sums.maps = index.defined()
                     ? at::bmm(weight.index_select(0, index).unsqueeze(1), flat)
                           .squeeze(1)
@@ -97,13 +97,13 @@ inline FeatureSums feature_sums_by_operators(
 /// Adds the shares [B, maps, C] of the samples to the rows of the weight that
 /// they are shares of.
 template <class T>
-at::Tensor weight_gradient(
-    const at::Tensor& weight, const at::Tensor& index,
-    const at::Tensor& shares) {
+torch::Tensor weight_gradient(
+    const torch::Tensor& weight, const torch::Tensor& index,
+    const torch::Tensor& shares) {
   if (!index.defined()) {
     return shares.sum(/*dim=*/0);
   }
-  at::Tensor out = at::zeros_like(weight);
+  torch::Tensor out = at::zeros_like(weight);
   const int64_t channels = weight.size(1);
   const auto* row = index.template data_ptr<int64_t>();
   const auto* share = shares.template data_ptr<T>();
@@ -124,8 +124,8 @@ at::Tensor weight_gradient(
 
 template <class T>
 HeadPass<T> head_pass(
-    const at::Tensor& features, const at::Tensor& weight,
-    const at::Tensor& index, Sums wanted) {
+    const torch::Tensor& features, const torch::Tensor& weight,
+    const torch::Tensor& index, HeadOutputs wanted) {
   HeadPass<T> pass;
   pass.batch = features.size(0);
   pass.channels = features.size(1);
@@ -133,7 +133,7 @@ HeadPass<T> head_pass(
   for (int64_t d = 2; d < features.dim(); ++d) {
     pass.positions *= features.size(d);
   }
-  pass.maps = wanted == Sums::kMeans ? 0 : index.defined() ? 1 : weight.size(0);
+  pass.maps = wanted == HeadOutputs::kMeans ? 0 : index.defined() ? 1 : weight.size(0);
   pass.features = features.template data_ptr<T>();
   pass.weight = weight.template data_ptr<T>();
   pass.index = index.defined() ? index.template data_ptr<int64_t>() : nullptr;
@@ -143,19 +143,19 @@ HeadPass<T> head_pass(
 /// Maps and means in one pass over the features.
 template <class T>
 FeatureSums sum_features(
-    const at::Tensor& features, const at::Tensor& weight,
-    const at::Tensor& index, Sums wanted) {
+    const torch::Tensor& features, const torch::Tensor& weight,
+    const torch::Tensor& index, HeadOutputs wanted) {
   auto pass = head_pass<T>(features, weight, index, wanted);
   const auto options = features.options().requires_grad(false);
   FeatureSums sums;
-  if (wanted != Sums::kMeans) {
+  if (wanted != HeadOutputs::kMeans) {
     sums.maps =
         index.defined()
             ? at::zeros({pass.batch, pass.positions}, options)
             : at::zeros({pass.batch, pass.maps, pass.positions}, options);
     pass.cam = sums.maps.template data_ptr<T>();
   }
-  if (wanted != Sums::kMaps) {
+  if (wanted != HeadOutputs::kMaps) {
     sums.pooled = at::empty({pass.batch, pass.channels}, options);
     pass.pooled = sums.pooled.template data_ptr<T>();
   }
@@ -166,14 +166,14 @@ FeatureSums sum_features(
 /// The gradients of features and weight, as far as they are needed, from those
 /// of maps and means (undefined: zero), in memory.
 template <class T>
-std::vector<at::Tensor> feature_gradients(
-    const at::Tensor& features, const at::Tensor& weight,
-    const at::Tensor& index, const at::Tensor& maps_grad,
-    const at::Tensor& pooled_grad, bool for_features, bool for_weight) {
-  const Sums wanted = maps_grad.defined() ? Sums::kBoth : Sums::kMeans;
+std::vector<torch::Tensor> feature_gradients(
+    const torch::Tensor& features, const torch::Tensor& weight,
+    const torch::Tensor& index, const torch::Tensor& maps_grad,
+    const torch::Tensor& pooled_grad, bool for_features, bool for_weight) {
+  const HeadOutputs wanted = maps_grad.defined() ? HeadOutputs::kBoth : HeadOutputs::kMeans;
   auto pass = head_pass<T>(features, weight, index, wanted);
   const auto options = features.options().requires_grad(false);
-  at::Tensor shares, out;
+  torch::Tensor shares, out;
   if (maps_grad.defined()) {
     pass.cam_grad = maps_grad.template data_ptr<T>();
   }
@@ -195,13 +195,13 @@ std::vector<at::Tensor> feature_gradients(
   }
   return {
       out, shares.defined() ? weight_gradient<T>(weight, index, shares)
-                            : at::Tensor()};
+                            : torch::Tensor()};
 }
 
 /// Those of `sums` that were made.
-inline std::vector<at::Tensor> listed(const FeatureSums& sums) {
-  std::vector<at::Tensor> list;
-  for (const at::Tensor& sum : {sums.pooled, sums.maps}) {
+inline std::vector<torch::Tensor> listed(const FeatureSums& sums) {
+  std::vector<torch::Tensor> list;
+  for (const torch::Tensor& sum : {sums.pooled, sums.maps}) {
     if (sum.defined()) {
       list.push_back(sum);
     }
@@ -214,30 +214,30 @@ inline std::vector<at::Tensor> listed(const FeatureSums& sums) {
 template <class T>
 class FeaturePass : public KernelNode {
  public:
-  explicit FeaturePass(Sums wanted) : wanted_(wanted) {}
+  explicit FeaturePass(HeadOutputs wanted) : wanted_(wanted) {}
 
   std::string name() const final { return "cyborg::FeaturePass"; }
 
  private:
-  std::vector<at::Tensor> gradients(
-      const std::vector<at::Tensor>& saved,
-      const std::vector<at::Tensor>& grads) final {
-    const at::Tensor &features = saved[0], &weight = saved[1],
+  std::vector<torch::Tensor> gradients(
+      const std::vector<torch::Tensor>& saved,
+      const std::vector<torch::Tensor>& grads) final {
+    const torch::Tensor &features = saved[0], &weight = saved[1],
                      &index = saved[2];
     if (at::GradMode::is_enabled()) {
       // A derivative of this derivative is wanted.
-      const auto own = apart({features, weight});
-      return derivatives(
+      const auto own = as_leaves({features, weight});
+      return grad_with_graph(
           listed(feature_sums_by_operators(own[0], own[1], index, wanted_)),
           own, grads);
     }
     return feature_gradients<T>(
         features, weight, index, grads.back(),
-        wanted_ == Sums::kMaps ? at::Tensor() : grads.front(),
+        wanted_ == HeadOutputs::kMaps ? torch::Tensor() : grads.front(),
         features.requires_grad(), weight.requires_grad());
   }
 
-  Sums wanted_;
+  HeadOutputs wanted_;
 };
 
 /// The derivative of means alone, which the features have no part in: they are
@@ -250,11 +250,11 @@ class MeansOfRows : public KernelNode {
   std::string name() const final { return "cyborg::MeansOfRows"; }
 
  private:
-  std::vector<at::Tensor> gradients(
-      const std::vector<at::Tensor>& /*saved*/,
-      const std::vector<at::Tensor>& grads) final {
+  std::vector<torch::Tensor> gradients(
+      const std::vector<torch::Tensor>& /*saved*/,
+      const std::vector<torch::Tensor>& grads) final {
     if (!grads[0].defined()) {
-      return {at::Tensor()};
+      return {torch::Tensor()};
     }
     std::vector<int64_t> rows = sizes_;
     int64_t positions = 1;
@@ -270,13 +270,13 @@ class MeansOfRows : public KernelNode {
 
 /// Pooling and maps in one pass over the features, on the graph.
 template <class T>
-FeatureSums feature_pass(const ModelMap& model, Sums wanted) {
+FeatureSums feature_pass(const ModelMap& model, HeadOutputs wanted) {
   FeatureSums sums;
   {
     const at::AutoGradMode no_graph(false);
     sums = sum_features<T>(model.values, model.weight, model.index, wanted);
   }
-  if (wanted == Sums::kMeans) {
+  if (wanted == HeadOutputs::kMeans) {
     if (is_recorded({model.values})) {
       record(
           std::make_unique<MeansOfRows>(model.values.sizes()), {model.values},
@@ -284,7 +284,7 @@ FeatureSums feature_pass(const ModelMap& model, Sums wanted) {
     }
     return sums;
   }
-  const std::vector<at::Tensor> inputs{model.values, model.weight};
+  const std::vector<torch::Tensor> inputs{model.values, model.weight};
   if (is_recorded(inputs)) {
     record(
         std::make_unique<FeaturePass<T>>(wanted), inputs, listed(sums),
@@ -296,10 +296,10 @@ FeatureSums feature_pass(const ModelMap& model, Sums wanted) {
 #endif  // CYBORG_KERNELS
 
 /// Maps and means, by the kernels where they can.
-inline FeatureSums feature_sums(const ModelMap& model, Sums wanted) {
+inline FeatureSums feature_sums(const ModelMap& model, HeadOutputs wanted) {
 #if CYBORG_KERNELS
   if (model.kernels_read() &&
-      (wanted == Sums::kMeans || model.index.defined() ||
+      (wanted == HeadOutputs::kMeans || model.index.defined() ||
        model.weight.size(0) <= kFewRows)) {
     return model.values.scalar_type() == at::kDouble
                ? feature_pass<double>(model, wanted)
@@ -311,8 +311,8 @@ inline FeatureSums feature_sums(const ModelMap& model, Sums wanted) {
 }
 
 /// The maps [B, P] themselves.
-inline at::Tensor flat_maps(const ModelMap& model) {
-  return model.weight.defined() ? feature_sums(model, Sums::kMaps).maps
+inline torch::Tensor flat_maps(const ModelMap& model) {
+  return model.weight.defined() ? feature_sums(model, HeadOutputs::kMaps).maps
                                 : model.values.flatten(1);
 }
 

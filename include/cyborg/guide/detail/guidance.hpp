@@ -4,12 +4,12 @@
 // The saliency term and its blend with the task's loss: by ATen's operators
 // for any tensor and any distance, and fused for the built-in distances.
 
-#include <cyborg/cam/normalize.hpp>
-#include <cyborg/detail/autograd.hpp>
-#include <cyborg/detail/derivatives.hpp>
-#include <cyborg/detail/feature_pass.hpp>
-#include <cyborg/detail/human_target.hpp>
-#include <cyborg/detail/map_kernels.hpp>
+#include <cyborg/maps/normalize.hpp>
+#include <cyborg/detail/torch/autograd.hpp>
+#include <cyborg/detail/torch/double_backward.hpp>
+#include <cyborg/detail/kernels/feature_pass.hpp>
+#include <cyborg/guide/detail/human_target.hpp>
+#include <cyborg/guide/detail/map_kernels.hpp>
 #include <cyborg/guide/distances.hpp>
 
 #include <ATen/ops/empty.h>
@@ -33,7 +33,7 @@ struct Guidance {
 };
 
 /// Total, saliency, count of guided samples.
-using GuidedTerms = std::vector<at::Tensor>;
+using GuidedTerms = std::vector<torch::Tensor>;
 
 template <class Distance, class = void>
 struct CompareScores {
@@ -42,16 +42,16 @@ struct CompareScores {
 template <class Distance>
 struct CompareScores<
     Distance, std::void_t<decltype(std::declval<const Distance&>().from_scores(
-                  std::declval<const at::Tensor&>(),
-                  std::declval<const at::Tensor&>()))>> {
+                  std::declval<const torch::Tensor&>(),
+                  std::declval<const torch::Tensor&>()))>> {
   static constexpr bool available = true;
 };
 
 /// Distances [B] of maps [B, P], the model's before normalisation.
 template <class Distance>
-at::Tensor compare(
-    const Distance& distance, const at::Tensor& maps, const at::Tensor& human,
-    const at::Tensor& usable, Normalizer normalizer) {
+torch::Tensor compare(
+    const Distance& distance, const torch::Tensor& maps, const torch::Tensor& human,
+    const torch::Tensor& usable, Normalizer normalizer) {
   if constexpr (CompareScores<Distance>::available) {
     if (normalizer == Normalizer::kSoftmax) {
       return distance.from_scores(maps, human);
@@ -63,12 +63,12 @@ at::Tensor compare(
 template <class Distance>
 GuidedTerms guide_by_operators(
     const char* function, const Distance& distance, const Guidance& how,
-    const at::Tensor& task, const at::Tensor& model, const HumanMaps& human,
-    const at::Tensor& weight) {
+    const torch::Tensor& task, const torch::Tensor& model, const HumanMaps& human,
+    const torch::Tensor& weight) {
   const NormalizedMaps target = normalized_target(human, how.human);
-  const at::Tensor usable =
+  const torch::Tensor usable =
       target.usable.logical_and(usable_maps(model, how.model, kModelFloor));
-  at::Tensor distances = compare(
+  torch::Tensor distances = compare(
       distance, zero_unusable(model, usable), target.maps, usable, how.model);
   TORCH_CHECK_VALUE(
       distances.dim() == 1 && distances.size(0) == model.size(0), function,
@@ -81,12 +81,12 @@ GuidedTerms guide_by_operators(
         distances.masked_fill(distances.isinf().logical_and(weight.eq(0)), 0) *
         weight.to(distances.scalar_type());
   }
-  const at::Tensor count = usable.sum();
-  const at::Tensor share =
+  const torch::Tensor count = usable.sum();
+  const torch::Tensor share =
       count.to(model.scalar_type()).div(model.size(0)).mul(how.strength);
-  const at::Tensor sum = distances.sum();
-  const at::Tensor saliency = how.sums ? sum : sum / count.clamp_min(1);
-  const at::Tensor total =
+  const torch::Tensor sum = distances.sum();
+  const torch::Tensor saliency = how.sums ? sum : sum / count.clamp_min(1);
+  const torch::Tensor total =
       (1 - share) * task +
       (how.sums ? saliency * how.strength : saliency * share);
   return {total, saliency, count};
@@ -106,8 +106,8 @@ template <class Distance, class T>
 class Comparison {
  public:
   Comparison(
-      const Guidance& how, const at::Tensor& model, const HumanMaps& human,
-      const at::Tensor& weight, const at::Tensor& gradient)
+      const Guidance& how, const torch::Tensor& model, const HumanMaps& human,
+      const torch::Tensor& weight, const torch::Tensor& gradient)
       : how_(how),
         size_(model.size(1)),
         model_(model.template data_ptr<T>()),
@@ -184,8 +184,8 @@ class Comparison {
 /// share of the weight's derivative while its features are in the cache.
 template <class Distance, class T>
 void map_and_compare(
-    HeadPass<T> pass, const at::Tensor& model, const at::Tensor& gradient,
-    const at::Tensor& shares, Comparison<Distance, T>& comparison) {
+    HeadPass<T> pass, const torch::Tensor& model, const torch::Tensor& gradient,
+    const torch::Tensor& shares, Comparison<Distance, T>& comparison) {
   pass.cam = model.template data_ptr<T>();
   pass.cam_grad = gradient.template data_ptr<T>();
   pass.weight_grad = shares.defined() ? shares.template data_ptr<T>() : nullptr;
@@ -198,8 +198,8 @@ void map_and_compare(
     }
     return;
   }
-  const auto forward = forward_kernel<T>(kernels());
-  const auto backward = backward_kernel<T>(kernels());
+  const auto forward = forward_kernel<T>(active_instruction_set());
+  const auto backward = backward_kernel<T>(active_instruction_set());
   slices.run([&](int64_t, int64_t sample, int64_t begin, int64_t end) {
     forward(pass, sample, begin, end, pass.cam + sample * pass.positions);
     comparison.compare(sample);
@@ -228,24 +228,24 @@ class FusedGuidance : public KernelNode {
   std::string name() const final { return "cyborg::FusedGuidance"; }
 
  private:
-  std::vector<at::Tensor> gradients(
-      const std::vector<at::Tensor>& saved,
-      const std::vector<at::Tensor>& grads) final {
-    const at::Tensor &task = saved[0], &values = saved[1], &weight = saved[2];
-    std::vector<at::Tensor> found(3);  // of task, values, weight
+  std::vector<torch::Tensor> gradients(
+      const std::vector<torch::Tensor>& saved,
+      const std::vector<torch::Tensor>& grads) final {
+    const torch::Tensor &task = saved[0], &values = saved[1], &weight = saved[2];
+    std::vector<torch::Tensor> found(3);  // of task, values, weight
     if (at::GradMode::is_enabled()) {
       // A derivative of this derivative is wanted.
-      const auto own = apart({task, values, weight});
+      const auto own = as_leaves({task, values, weight});
       const auto terms = guide_by_operators(
           "", Distance(), slopes_.how, own[0],
           weight.defined()
-              ? feature_sums_by_operators(own[1], own[2], saved[3], Sums::kMaps)
+              ? feature_sums_by_operators(own[1], own[2], saved[3], HeadOutputs::kMaps)
                     .maps
               : own[1].flatten(1),
           {saved[4], saved[5]}, saved[6]);
-      found = derivatives({terms[0], terms[1]}, own, grads);
+      found = grad_with_graph({terms[0], terms[1]}, own, grads);
     } else {
-      const auto number = [](const at::Tensor& grad) {
+      const auto number = [](const torch::Tensor& grad) {
         return grad.defined()
                    ? static_cast<double>(*grad.template data_ptr<T>())
                    : 0;
@@ -255,12 +255,12 @@ class FusedGuidance : public KernelNode {
       }
       const double factor = number(grads[0]) * slopes_.total_by_sum +
                             number(grads[1]) * slopes_.saliency_by_sum;
-      const at::Tensor gradient = saved[7] * factor;
+      const torch::Tensor gradient = saved[7] * factor;
       if (!weight.defined()) {
         found[1] = gradient.view_as(values);
       } else {
         if (values.requires_grad()) {
-          auto pass = head_pass<T>(values, weight, saved[3], Sums::kMaps);
+          auto pass = head_pass<T>(values, weight, saved[3], HeadOutputs::kMaps);
           found[1] = at::empty_like(values);
           pass.features = nullptr;
           pass.cam_grad = gradient.template data_ptr<T>();
@@ -283,26 +283,26 @@ class FusedGuidance : public KernelNode {
 /// are read once. `sample_weight` is undefined or of the model's type.
 template <class Distance, class T>
 GuidedTerms fused_guidance(
-    const Guidance& how, const at::Tensor& task, const ModelMap& given,
-    const HumanMaps& human, const at::Tensor& sample_weight) {
-  const at::Tensor &values = given.values, &weight = given.weight;
-  std::vector<at::Tensor> inputs{task, values};
+    const Guidance& how, const torch::Tensor& task, const ModelMap& given,
+    const HumanMaps& human, const torch::Tensor& sample_weight) {
+  const torch::Tensor &values = given.values, &weight = given.weight;
+  std::vector<torch::Tensor> inputs{task, values};
   if (weight.defined()) {
     inputs.push_back(weight);
   }
   const bool recorded = is_recorded(inputs);
   const at::AutoGradMode no_graph(false);
   Compared all;
-  at::Tensor model, gradient, weight_gradient;
+  torch::Tensor model, gradient, weight_gradient;
   const auto options = values.options().requires_grad(false);
   if (weight.defined()) {
-    const auto pass = head_pass<T>(values, weight, given.index, Sums::kMaps);
+    const auto pass = head_pass<T>(values, weight, given.index, HeadOutputs::kMaps);
     model = at::zeros({pass.batch, pass.positions}, options);
     gradient = at::empty_like(model);
-    const at::Tensor shares =
+    const torch::Tensor shares =
         recorded && weight.requires_grad()
             ? at::zeros({pass.batch, 1, pass.channels}, options)
-            : at::Tensor();
+            : torch::Tensor();
     Comparison<Distance, T> comparison(
         how, model, human, sample_weight, gradient);
     map_and_compare(pass, model, gradient, shares, comparison);
@@ -325,15 +325,15 @@ GuidedTerms fused_guidance(
   const double saliency = all.sum * each;
   const double weighted = how.sums ? how.strength : share;
   const auto number = [&](double value) {
-    const at::Tensor out = at::empty({}, options);
+    const torch::Tensor out = at::empty({}, options);
     *out.template data_ptr<T>() = static_cast<T>(value);
     return out;
   };
   const auto loss = static_cast<double>(*task.template data_ptr<T>());
-  const at::Tensor counted = at::empty({}, options.dtype(at::kLong));
+  const torch::Tensor counted = at::empty({}, options.dtype(at::kLong));
   *counted.template data_ptr<int64_t>() = all.count;
-  const at::Tensor total = number((1 - share) * loss + weighted * saliency);
-  const at::Tensor term = number(saliency);
+  const torch::Tensor total = number((1 - share) * loss + weighted * saliency);
+  const torch::Tensor term = number(saliency);
   if (recorded) {
     record(
         std::make_unique<FusedGuidance<Distance, T>>(
@@ -351,16 +351,16 @@ GuidedTerms fused_guidance(
 template <class Distance>
 GuidedTerms guide(
     const char* function, const Distance& distance, const Guidance& how,
-    const at::Tensor& task, const ModelMap& model, const HumanMaps& human,
-    const at::Tensor& weight) {
+    const torch::Tensor& task, const ModelMap& model, const HumanMaps& human,
+    const torch::Tensor& weight) {
 #if CYBORG_KERNELS
   if constexpr (DistanceKernel<Distance>::kOwn) {
     const auto type = model.values.scalar_type();
     if (model.kernels_read() && kernel_reads(task) &&
         task.scalar_type() == type &&
         !(weight.defined() && weight.requires_grad())) {
-      const at::Tensor of_samples =
-          weight.defined() ? in_memory(weight.to(type)) : weight;
+      const torch::Tensor of_samples =
+          weight.defined() ? resolved_contiguous(weight.to(type)) : weight;
       return type == at::kDouble ? fused_guidance<Distance, double>(
                                        how, task, model, human, of_samples)
                                  : fused_guidance<Distance, float>(

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/detail/tensor.hpp>
+#include <cyborg/detail/torch/tensor.hpp>
 
 #include <ATen/Parallel.h>
 #include <ATen/TensorIterator.h>
@@ -27,7 +27,7 @@ namespace cyborg::detail {
 /// each other, that what came before `handed_over` in one thread comes before
 /// what follows `taken_over` in another. One place for all calls: which one, a
 /// thread could learn only from memory that it has not yet taken over.
-struct Handover {
+struct TsanHappensBefore {
   void handed_over() {
 #ifdef CYBORG_TSAN
     __tsan_release(this);
@@ -39,7 +39,7 @@ struct Handover {
 #endif
   }
 };
-inline Handover parallel_begun, parallel_done;
+inline TsanHappensBefore parallel_begun, parallel_done;
 
 /// Numbers to work on from which threads are worth it, as in ATen's operators.
 constexpr int64_t kWorthThreads = 1 << 15;
@@ -54,7 +54,7 @@ void parallel(int64_t count, const F& f) {
     f(0, count);
     return;
   }
-  const at::Tensor tasks =
+  const torch::Tensor tasks =
       at::empty({count}, at::TensorOptions().dtype(at::kByte));
   const auto* base = static_cast<const char*>(tasks.data_ptr());
   at::TensorBase output = tasks;

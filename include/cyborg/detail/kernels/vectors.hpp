@@ -40,17 +40,17 @@
 namespace cyborg::detail {
 
 /// What the kernels may use, from least to most.
-enum class Kernels { kNone, kPortable, kAvx2 };
+enum class InstructionSet { kNone, kPortable, kAvx2 };
 
-inline Kernels best_kernels() {
+inline InstructionSet best_instruction_set() {
 #if CYBORG_AVX
-  static const Kernels best =
+  static const InstructionSet best =
       __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")
-          ? Kernels::kAvx2
-          : Kernels::kPortable;
+          ? InstructionSet::kAvx2
+          : InstructionSet::kPortable;
   return best;
 #else
-  return CYBORG_KERNELS ? Kernels::kPortable : Kernels::kNone;
+  return CYBORG_KERNELS ? InstructionSet::kPortable : InstructionSet::kNone;
 #endif
 }
 
@@ -84,29 +84,29 @@ inline int64_t& cache_bytes() {
 }
 
 /// The most that this thread's calls may use.
-inline Kernels& kernel_limit() {
-  static thread_local Kernels limit = Kernels::kAvx2;
+inline InstructionSet& instruction_set_limit() {
+  static thread_local InstructionSet limit = InstructionSet::kAvx2;
   return limit;
 }
 
 /// What this thread's calls use.
-inline Kernels kernels() {
-  return kernel_limit() < best_kernels() ? kernel_limit() : best_kernels();
+inline InstructionSet active_instruction_set() {
+  return instruction_set_limit() < best_instruction_set() ? instruction_set_limit() : best_instruction_set();
 }
 
 /// While it lives, calls of this thread use no more than `limit`; with kNone
 /// ATen's operators alone. For tests, and for who suspects a kernel.
-class KernelGuard {
+class InstructionSetGuard {
  public:
-  explicit KernelGuard(Kernels limit) : before_(kernel_limit()) {
-    kernel_limit() = limit;
+  explicit InstructionSetGuard(InstructionSet limit) : before_(instruction_set_limit()) {
+    instruction_set_limit() = limit;
   }
-  ~KernelGuard() { kernel_limit() = before_; }
-  KernelGuard(const KernelGuard&) = delete;
-  KernelGuard& operator=(const KernelGuard&) = delete;
+  ~InstructionSetGuard() { instruction_set_limit() = before_; }
+  InstructionSetGuard(const InstructionSetGuard&) = delete;
+  InstructionSetGuard& operator=(const InstructionSetGuard&) = delete;
 
  private:
-  Kernels before_;
+  InstructionSet before_;
 };
 
 #if CYBORG_KERNELS

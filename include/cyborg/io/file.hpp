@@ -18,7 +18,7 @@
 #include <unistd.h>
 #endif
 
-namespace cyborg::data {
+namespace cyborg::io {
 
 /// A file that cannot be used. `what()` names the function, the file and the
 /// reason; `path()` and `reason()` give the last two alone.
@@ -48,7 +48,7 @@ class FileError : public std::runtime_error {
 inline std::string read_file(
     const std::filesystem::path& path,
     uint64_t max_bytes = std::numeric_limits<uint64_t>::max(),
-    const char* function = "cyborg::data::read_file") {
+    const char* function = "cyborg::io::read_file") {
   namespace fs = std::filesystem;
   std::error_code error;
   const auto status = fs::status(path, error);
@@ -104,7 +104,7 @@ inline std::string read_file(
 /// Throws: `FileError`.
 inline void write_file(
     const std::filesystem::path& path, std::string_view bytes,
-    const char* function = "cyborg::data::write_file") {
+    const char* function = "cyborg::io::write_file") {
   namespace fs = std::filesystem;
   static std::atomic<uint64_t> counter{0};
   auto temporary = path;
@@ -166,4 +166,4 @@ inline void write_file(
   }
 }
 
-}  // namespace cyborg::data
+}  // namespace cyborg::io

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/detail/autograd.hpp>
+#include <cyborg/detail/torch/autograd.hpp>
 
 #include <algorithm>
 #include <array>
@@ -35,7 +35,7 @@ struct NodeOutputHash {
   }
 };
 
-inline NodeOutput node_output(const at::Tensor& tensor) {
+inline NodeOutput node_output(const torch::Tensor& tensor) {
   const auto& node = tensor.grad_fn();
   return {node.get(), static_cast<uint32_t>(tensor.output_nr())};
 }
@@ -142,7 +142,7 @@ inline bool makes_hidden_map(Node* node, std::string_view node_name) {
 }
 
 /// Entries of the dimensions that are neither batch nor channel.
-inline int64_t positions(const at::Tensor& map, int64_t channel) {
+inline int64_t positions(const torch::Tensor& map, int64_t channel) {
   int64_t count = 1;
   for (int64_t d = 1; d < map.dim(); ++d) {
     count *= d == channel ? 1 : map.size(d);
@@ -151,9 +151,9 @@ inline int64_t positions(const at::Tensor& map, int64_t channel) {
 }
 
 /// Where a view put the channels, told by size and stride; -1: unclear.
-inline int64_t channel_after(const at::Tensor& before,
+inline int64_t channel_after(const torch::Tensor& before,
                              int64_t channel,
-                             const at::Tensor& after) {
+                             const torch::Tensor& after) {
   if (!before.defined() || channel < 0) {
     return -1;
   }
@@ -171,7 +171,7 @@ inline int64_t channel_after(const at::Tensor& before,
 }
 
 /// Whether the graph of the logits reaches a map.
-inline bool reaches(const at::Tensor& logits, const NodeOutput& map) {
+inline bool reaches(const torch::Tensor& logits, const NodeOutput& map) {
   std::unordered_set<Node*> seen;
   std::vector<NodeOutput> stack{node_output(logits)};
   while (!stack.empty()) {

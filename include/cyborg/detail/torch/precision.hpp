@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/detail/tensor.hpp>
+#include <cyborg/detail/torch/tensor.hpp>
 
 #include <c10/core/DispatchKeySet.h>  // autocast_dispatch_keyset
 #include <c10/core/impl/LocalDispatchKeySet.h>
@@ -23,9 +23,9 @@ inline torch::Tensor to_compute_type(const torch::Tensor& tensor) {
 
 /// While it lives, autocast leaves the operators of this thread alone: a
 /// product of maps under autocast would otherwise drop to bfloat16.
-class NoAutocast {
+class AutocastDisabledGuard {
  public:
-  NoAutocast() : guard_(c10::autocast_dispatch_keyset) {}
+  AutocastDisabledGuard() : guard_(c10::autocast_dispatch_keyset) {}
 
  private:
   c10::impl::ExcludeDispatchKeyGuard guard_;
@@ -49,7 +49,7 @@ inline void check_labels(
     return;
   }
   // Read directly: item() would show up as a synchronisation.
-  const torch::Tensor values = in_memory(labels.detach().to(at::kLong));
+  const torch::Tensor values = resolved_contiguous(labels.detach().to(at::kLong));
   const int64_t* value = values.data_ptr<int64_t>();
   const int64_t highest = classes == 1 ? 1 : classes - 1;  // one logit: 0, 1
   for (int64_t i = 0; i < values.numel(); ++i) {

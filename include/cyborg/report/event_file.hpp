@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/data/file.hpp>
+#include <cyborg/io/file.hpp>
 #include <cyborg/data/image.hpp>
 
 #include <torch/arg.h>
@@ -28,7 +28,7 @@
 // Curves and pictures of a training for TensorBoard, without TensorFlow: the
 // three messages that are needed are written by hand.
 
-namespace cyborg::train {
+namespace cyborg::report {
 
 /// Options of `EventWriter`.
 struct EventOptions {
@@ -161,11 +161,11 @@ inline std::string host_name() {
 /// After an error the file ends with the last whole record.
 ///
 /// To be used by one thread at a time.
-/// Throws: `data::FileError` for a folder or file that cannot be made, and for
+/// Throws: `io::FileError` for a folder or file that cannot be made, and for
 /// a record that cannot be written, e.g. on a full disk.
 /// Source: TFRecord and tensorflow/core/util/event.proto.
 /// Example:
-///     cyborg::train::EventWriter events("runs/7");
+///     cyborg::report::EventWriter events("runs/7");
 ///     events.scalar("loss/train", loss.item<double>(), epoch);
 ///     events.image("cam", cyborg::report::overlay(image, map), epoch);
 class EventWriter {
@@ -185,7 +185,7 @@ class EventWriter {
   /// A point of the curve `tag`.
   ///
   /// Range: any number, kept as float32; NaN and infinity are shown as such.
-  /// Throws: `c10::ValueError` for an empty tag; `data::FileError`.
+  /// Throws: `c10::ValueError` for an empty tag; `io::FileError`.
   void scalar(const std::string& tag, double value, int64_t step) {
     add(tag, step,
         detail::Message().real32(kSimpleValue, static_cast<float>(value)));
@@ -196,8 +196,8 @@ class EventWriter {
   /// Shapes: image [H, W], [1, H, W] or [3, H, W].
   /// Range: [0, 1], or uint8; as `data::encode_png`.
   /// Throws: `c10::ValueError` as `data::encode_png`, and for an empty tag;
-  ///         `data::FileError`.
-  void image(const std::string& tag, const at::Tensor& image, int64_t step) {
+  ///         `io::FileError`.
+  void image(const std::string& tag, const torch::Tensor& image, int64_t step) {
     const auto png = data::encode_png(image);
     const bool colour = image.dim() == 3 && image.size(0) == 3;
     add(tag, step,
@@ -213,7 +213,7 @@ class EventWriter {
   /// Returns when the disk holds all records, so that they outlive a power cut.
   /// TensorBoard sees them without.
   ///
-  /// Throws: `data::FileError`.
+  /// Throws: `io::FileError`.
   void flush() {
 #if !defined(_WIN32)
     // EINVAL: a file system that cannot sync, which is no reason to stop.
@@ -245,8 +245,8 @@ class EventWriter {
   };
 
   [[noreturn]] void fail(const std::string& what, int code) const {
-    throw data::FileError(
-        "cyborg::train::EventWriter", path_,
+    throw io::FileError(
+        "cyborg::report::EventWriter", path_,
         what + (code != 0 ? ": " + std::generic_category().message(code) : ""));
   }
 
@@ -277,7 +277,7 @@ class EventWriter {
       const std::string& tag, int64_t step, const detail::Message& content) {
     TORCH_CHECK_VALUE(
         !tag.empty(),
-        "cyborg::train::EventWriter: expected a tag, got an empty one");
+        "cyborg::report::EventWriter: expected a tag, got an empty one");
     const auto value =
         detail::Message().text(kTag, tag).bytes() + content.bytes();
     write(event()
@@ -306,4 +306,4 @@ class EventWriter {
   uint64_t size_ = 0;
 };
 
-}  // namespace cyborg::train
+}  // namespace cyborg::report

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/detail/trace.hpp>
+#include <cyborg/cam/detail/trace.hpp>
 
 #include <ATen/record_function.h>
 
@@ -46,8 +46,8 @@ class Observer {
 
   /// Tells all observers of this thread what a guided head made of features:
   /// the mean [B, C] and, where there are, maps of all classes.
-  static void report(const at::Tensor& features, const at::Tensor& pooled,
-                     const at::Tensor& weight, const at::Tensor& maps) {
+  static void report(const torch::Tensor& features, const torch::Tensor& pooled,
+                     const torch::Tensor& weight, const torch::Tensor& maps) {
     for (auto* o = innermost(); o != nullptr; o = o->outer_) {
       o->trace_.record_head(features, pooled, weight, maps);
     }
@@ -105,7 +105,7 @@ class Observer {
       if (output.isTensor()) {
         trace_.record(event.name(), output.toTensor());
       } else if (output.isTensorList()) {
-        for (const at::Tensor& tensor : output.toTensorVector()) {
+        for (const torch::Tensor& tensor : output.toTensorVector()) {
           trace_.record(event.name(), tensor);
         }
       }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/detail/trace.hpp>
+#include <cyborg/cam/detail/trace.hpp>
 
 #include <algorithm>
 #include <array>
@@ -14,8 +14,8 @@ namespace cyborg::detail {
 
 /// The linear operator between the collapsed features and the logits.
 struct Head {
-  at::Tensor weight;  // [K, C]
-  at::Tensor bias;    // [K]
+  torch::Tensor weight;  // [K, C]
+  torch::Tensor bias;    // [K]
   const Mark* input = nullptr;
 };
 
@@ -45,12 +45,12 @@ inline NodeOutput skip_views(NodeOutput key) {
 }
 
 /// The parameter (or what was derived from parameters) on an edge.
-inline at::Tensor parameter_on(const Trace& trace, const NodeOutput& key) {
+inline torch::Tensor parameter_on(const Trace& trace, const NodeOutput& key) {
   if (key.node == nullptr) {
     return {};
   }
   if (const Mark* mark = trace.find(key)) {
-    return mark->kind == Mark::Kind::kParameter ? mark->value : at::Tensor();
+    return mark->kind == Mark::Kind::kParameter ? mark->value : torch::Tensor();
   }
   if (const auto* leaf = as_leaf(key.node)) {
     return leaf->variable;
@@ -80,7 +80,7 @@ inline const Mark* mark_below(const Trace& trace, NodeOutput key) {
   return nullptr;
 }
 
-inline Head head_of(const Trace& trace, const at::Tensor& logits) {
+inline Head head_of(const Trace& trace, const torch::Tensor& logits) {
   Head head;
   NodeOutput key = skip_views(node_output(logits));
   if (key.node == nullptr) {
@@ -112,13 +112,13 @@ inline Head head_of(const Trace& trace, const at::Tensor& logits) {
     head.weight = parameter_on(trace, input(2));
     head.weight = head.weight.defined() && head.weight.dim() == 2
         ? head.weight.t()
-        : at::Tensor();
+        : torch::Tensor();
   } else if (starts_with(name, "MmBackward")) {
     data = input(0);
     head.weight = parameter_on(trace, input(1));
     head.weight = head.weight.defined() && head.weight.dim() == 2
         ? head.weight.t()
-        : at::Tensor();
+        : torch::Tensor();
   } else if (starts_with(name, "LinearBackward") || is_convolution(name)) {
     data = input(0);
     head.weight = parameter_on(trace, input(1));
@@ -128,7 +128,7 @@ inline Head head_of(const Trace& trace, const at::Tensor& logits) {
               head.weight.numel() ==
                   head.weight.size(0) * head.weight.size(1)
           ? head.weight.flatten(1)
-          : at::Tensor();
+          : torch::Tensor();
     }
   }
   if (!head.weight.defined()) {
@@ -147,7 +147,7 @@ struct Origin {
   std::string op;    // the operators that took them
 };
 
-inline Origin origin_of(Trace& trace, const at::Tensor& logits) {
+inline Origin origin_of(Trace& trace, const torch::Tensor& logits) {
   Origin origin;
   std::vector<NodeOutput> stack{node_output(logits)};
   std::unordered_set<Node*> seen;
@@ -264,7 +264,7 @@ inline std::string inexact(const Head& head,
 
 /// The parameters between the logits and a map.
 inline std::unordered_set<const c10::TensorImpl*> parameters_above(
-    const at::Tensor& logits,
+    const torch::Tensor& logits,
     const NodeOutput& map) {
   constexpr size_t kFarEnough = 4000;  // names are for reading only
   std::unordered_set<const c10::TensorImpl*> found;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/detail/precision.hpp>
+#include <cyborg/detail/torch/precision.hpp>
 
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/maximum.h>
@@ -144,7 +144,7 @@ inline torch::Tensor normalize(
   TORCH_CHECK_VALUE(
       maps.dim() >= 2 && (maps.numel() > 0 || maps.size(0) == 0),
       "cyborg::normalize: expected maps [B, *S], got ", maps.sizes());
-  const detail::NoAutocast no_autocast;
+  const detail::AutocastDisabledGuard no_autocast;
   const torch::Tensor values = detail::to_compute_type(maps);
   if (normalizer == Normalizer::kNone || maps.size(0) == 0) {
     return values;

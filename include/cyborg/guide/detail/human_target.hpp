@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/cam/normalize.hpp>
-#include <cyborg/human/maps.hpp>
+#include <cyborg/maps/normalize.hpp>
+#include <cyborg/maps/resize.hpp>
 
 #include <cstdint>
 
@@ -54,8 +54,8 @@ inline torch::Tensor human_batch(
 
 /// People's maps at the model's size, before normalisation.
 struct HumanMaps {
-  at::Tensor maps;       // [B, P], contiguous, in the type of the model's map
-  at::Tensor annotated;  // [B] bool: which may guide; undefined: all
+  torch::Tensor maps;       // [B, P], contiguous, in the type of the model's map
+  torch::Tensor annotated;  // [B] bool: which may guide; undefined: all
 };
 
 /// Takes people's maps to the model's size. They are targets: no gradient goes
@@ -73,7 +73,7 @@ inline HumanMaps human_maps(
   const torch::Tensor batch = human_batch(function, maps, model, like.device())
                                   .detach()
                                   .to(like.scalar_type());
-  HumanMaps human{in_memory(batch.flatten(1)), {}};
+  HumanMaps human{resolved_contiguous(batch.flatten(1)), {}};
   if (annotated.defined()) {
     check_per_sample(function, "annotated", annotated, like);
     TORCH_CHECK_VALUE(
@@ -91,7 +91,7 @@ inline HumanMaps human_maps(
                           ? usable.logical_and(human.annotated)
                           : usable;
     human.maps =
-        human::resize(
+        maps::resize(
             zero_unusable(human.maps, usable).reshape(batch.sizes()), size)
             .flatten(1)
             .contiguous();

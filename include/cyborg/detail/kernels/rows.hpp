@@ -4,7 +4,7 @@
 // The loops that read features row by row: a row is one channel of one sample,
 // its positions one after the other. Written once on vectors of any width.
 
-#include <cyborg/detail/vectors.hpp>
+#include <cyborg/detail/kernels/vectors.hpp>
 
 #include <algorithm>
 #include <cstdint>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/detail/marks.hpp>
+#include <cyborg/cam/detail/marks.hpp>
 
 #include <algorithm>
 #include <array>
@@ -32,7 +32,7 @@ class Trace {
   bool elsewhere = false;           // one on the graph that was not seen
 
   /// Takes one output of one top-level operator.
-  void record(std::string_view op, const at::Tensor& out) {
+  void record(std::string_view op, const torch::Tensor& out) {
     if (!out.defined() || !out.is_floating_point()) {
       return;
     }
@@ -67,8 +67,8 @@ class Trace {
   }
 
   /// Takes the mean that a guided head made of features, and its maps.
-  void record_head(const at::Tensor& features, const at::Tensor& pooled,
-                   const at::Tensor& weight, const at::Tensor& maps) {
+  void record_head(const torch::Tensor& features, const torch::Tensor& pooled,
+                   const torch::Tensor& weight, const torch::Tensor& maps) {
     ++operators;
     record(kGuidedHead, pooled);
     if (maps.defined()) {
@@ -189,7 +189,7 @@ class Trace {
   }
 
   Mark derive(std::string_view op,
-              const at::Tensor& out,
+              const torch::Tensor& out,
               const Parents& from) {
     Mark mark;
     const bool maps_out = out.dim() >= 3 && positions(out, 1) > 1;
@@ -215,7 +215,7 @@ class Trace {
 
   /// A map goes in, a map of the same rank comes out.
   bool stays_map(std::string_view op,
-                 const at::Tensor& out,
+                 const torch::Tensor& out,
                  const Parents& from,
                  Mark& mark) const {
     for (const auto& key : from.maps) {
@@ -223,7 +223,7 @@ class Trace {
       if (parent.rank != out.dim()) {
         continue;
       }
-      const at::Tensor before = parent.tensor();
+      const torch::Tensor before = parent.tensor();
       if (before.defined() && reduces(op)) {
         for (int64_t d = 1; d < out.dim(); ++d) {
           if (d != parent.channel && out.size(d) == 1 &&
@@ -243,7 +243,7 @@ class Trace {
 
   /// Views that lead back: a channel shuffle, tokens laid out as a map.
   static bool returns_to_map(std::string_view op,
-                             const at::Tensor& out,
+                             const torch::Tensor& out,
                              const Parents& from) {
     if (!from.maps.empty() || from.left.size() != 1 || !rearranges(op)) {
       return false;
@@ -255,7 +255,7 @@ class Trace {
 
   /// A map goes in, something else comes out (or went in already).
   void leave(std::string_view op,
-             const at::Tensor& out,
+             const torch::Tensor& out,
              const Parents& from,
              Mark& mark) {
     mark.kind = Mark::Kind::kLeft;
@@ -298,21 +298,21 @@ class Trace {
         mark.sources.end());
     mark.averaged = mark.linear && averaged;
     if (!mark.averaged) {
-      mark.value = at::Tensor();
+      mark.value = torch::Tensor();
     } else if (!mark.open && !mark.value.defined()) {
       mark.value = out;
     }
   }
 
   /// Whether other axes put a pooled vector's values in another order.
-  static bool mixes(const Mark& left, const at::Tensor& out) {
+  static bool mixes(const Mark& left, const torch::Tensor& out) {
     return left.value.defined() &&
         (left.open || out.size(0) != left.value.size(0) ||
          out.stride(0) != left.value.stride(0));
   }
 
   void follow_layer(std::string_view op,
-                    const at::Tensor& out,
+                    const torch::Tensor& out,
                     const NodeOutput& key,
                     const Mark& mark,
                     const Parents& from) {
@@ -382,12 +382,12 @@ class Trace {
 
   /// TorchScript's interpreter drops an operator's inputs before its end
   /// is reported: the last few maps are held.
-  void keep_alive(const at::Tensor& map) {
+  void keep_alive(const torch::Tensor& map) {
     recent_[next_++ % recent_.size()] = map;
   }
 
   std::unordered_map<NodeOutput, Mark, NodeOutputHash> marks_;
-  std::array<at::Tensor, 8> recent_;
+  std::array<torch::Tensor, 8> recent_;
   size_t next_ = 0;
 };
 

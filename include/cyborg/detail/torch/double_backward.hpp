@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/detail/autograd.hpp>  // grad
+#include <cyborg/detail/torch/autograd.hpp>  // grad
 
 #include <ATen/ops/alias.h>
 
@@ -12,10 +12,10 @@ namespace cyborg::detail {
 
 /// The same values as variables of their own: where one input was computed from
 /// another, a derivative to that one must not go through this one as well.
-inline std::vector<at::Tensor> apart(const std::vector<at::Tensor>& inputs) {
-  std::vector<at::Tensor> own;
+inline std::vector<torch::Tensor> as_leaves(const std::vector<torch::Tensor>& inputs) {
+  std::vector<torch::Tensor> own;
   own.reserve(inputs.size());
-  for (const at::Tensor& input : inputs) {
+  for (const torch::Tensor& input : inputs) {
     own.push_back(input.defined() ? at::alias(input) : input);
   }
   return own;
@@ -23,23 +23,23 @@ inline std::vector<at::Tensor> apart(const std::vector<at::Tensor>& inputs) {
 
 /// The derivatives of `outputs`, weighted by `grads` (undefined: zero), to the
 /// inputs that require one, with a graph of their own.
-inline std::vector<at::Tensor> derivatives(
-    const std::vector<at::Tensor>& outputs,
-    const std::vector<at::Tensor>& inputs,
-    const std::vector<at::Tensor>& grads) {
-  std::vector<at::Tensor> of, weights, to;
+inline std::vector<torch::Tensor> grad_with_graph(
+    const std::vector<torch::Tensor>& outputs,
+    const std::vector<torch::Tensor>& inputs,
+    const std::vector<torch::Tensor>& grads) {
+  std::vector<torch::Tensor> of, weights, to;
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (grads[i].defined() && outputs[i].requires_grad()) {
       of.push_back(outputs[i]);
       weights.push_back(grads[i]);
     }
   }
-  for (const at::Tensor& input : inputs) {
+  for (const torch::Tensor& input : inputs) {
     if (input.defined() && input.requires_grad()) {
       to.push_back(input);
     }
   }
-  std::vector<at::Tensor> found(inputs.size());
+  std::vector<torch::Tensor> found(inputs.size());
   if (of.empty() || to.empty()) {
     return found;
   }

@@ -20,7 +20,7 @@ namespace cyborg::detail {
 /// What a hook asks of a module, native or TorchScript. Asked anew at each
 /// forward: modules move, and parameters are replaced.
 struct ModuleView {
-  using Parameters = std::vector<std::pair<std::string, at::Tensor>>;
+  using Parameters = std::vector<std::pair<std::string, torch::Tensor>>;
   /// Path and type name of each submodule, parents first.
   using Submodules = std::vector<std::pair<std::string, std::string>>;
 

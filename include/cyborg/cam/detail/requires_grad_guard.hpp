@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/detail/module_view.hpp>
+#include <cyborg/cam/detail/module_view.hpp>
 
 #include <mutex>
 #include <unordered_map>
@@ -14,15 +14,15 @@ namespace cyborg::detail {
 ///
 /// Threads may observe one network at a time: a parameter is frozen again
 /// when the last of them is done.
-class Unfrozen {
+class RequiresGradGuard {
  public:
-  Unfrozen(const ModuleView& view, bool wanted) {
+  RequiresGradGuard(const ModuleView& view, bool wanted) {
     if (!wanted) {
       return;
     }
     const std::lock_guard<std::mutex> lock(mutex());
     for (auto& item : view.parameters()) {
-      at::Tensor& parameter = item.second;
+      torch::Tensor& parameter = item.second;
       const auto user = users().find(parameter.unsafeGetTensorImpl());
       const bool frozen = parameter.is_leaf() &&
           parameter.is_floating_point() && !parameter.requires_grad();
@@ -34,7 +34,7 @@ class Unfrozen {
     }
   }
 
-  ~Unfrozen() {
+  ~RequiresGradGuard() {
     if (parameters_.empty()) {
       return;
     }
@@ -48,8 +48,8 @@ class Unfrozen {
     }
   }
 
-  Unfrozen(const Unfrozen&) = delete;
-  Unfrozen& operator=(const Unfrozen&) = delete;
+  RequiresGradGuard(const RequiresGradGuard&) = delete;
+  RequiresGradGuard& operator=(const RequiresGradGuard&) = delete;
 
  private:
   static std::mutex& mutex() {
@@ -63,7 +63,7 @@ class Unfrozen {
     return counts;
   }
 
-  std::vector<at::Tensor> parameters_;
+  std::vector<torch::Tensor> parameters_;
 };
 
 }  // namespace cyborg::detail

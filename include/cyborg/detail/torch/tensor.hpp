@@ -17,14 +17,14 @@
 #include <c10/util/Exception.h>
 
 namespace torch {
-using at::Tensor;  // as torch/types.h makes it; may be said twice
+using torch::Tensor;  // as torch/types.h makes it; may be said twice
 }
 
 namespace cyborg::detail {
 
 /// The same values as memory holds them, one after the other, with neither a
 /// sign nor zeros that are there by a flag alone.
-inline at::Tensor in_memory(const at::Tensor& tensor) {
+inline torch::Tensor resolved_contiguous(const torch::Tensor& tensor) {
   return (tensor._is_zerotensor() ? tensor.clone() : tensor.resolve_neg())
       .contiguous();
 }

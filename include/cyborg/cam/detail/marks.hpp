@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/detail/graph.hpp>
+#include <cyborg/cam/detail/graph.hpp>
 
 #include <string>
 #include <string_view>
@@ -21,7 +21,7 @@ struct Mark {
   };
   Kind kind = Kind::kOther;
   NodePtr node;               // held, so that its address stays its own
-  at::Tensor value;           // kParameter; of kLeft the mean, [B, C]
+  torch::Tensor value;           // kParameter; of kLeft the mean, [B, C]
   // kSpatial
   WeakImpl map{c10::intrusive_ptr<c10::TensorImpl,
                                   c10::UndefinedTensorImpl>()};
@@ -45,15 +45,15 @@ struct Mark {
   bool of_layer = false;      // of the layer that was named
   bool of_others = false;     // of another one
 
-  at::Tensor tensor() const {
+  torch::Tensor tensor() const {
     auto impl = map.lock();
-    return impl.defined() ? at::Tensor(std::move(impl)) : at::Tensor();
+    return impl.defined() ? torch::Tensor(std::move(impl)) : torch::Tensor();
   }
 };
 
 /// A map that lost its positions, and the operator it lost them to.
 struct Source {
-  at::Tensor tensor;  // undefined: freed before it could be held
+  torch::Tensor tensor;  // undefined: freed before it could be held
   NodeOutput key;
   std::string op;
   int64_t channel = 1;
@@ -66,7 +66,7 @@ struct Source {
   }
 };
 
-inline Source make_source(const at::Tensor& tensor,
+inline Source make_source(const torch::Tensor& tensor,
                           const NodeOutput& key,
                           std::string_view op,
                           int64_t channel) {
@@ -83,8 +83,8 @@ inline Source make_source(const at::Tensor& tensor,
 /// What a guided head made of a map.
 struct HeadMaps {
   NodeOutput features;
-  at::Tensor weight;  // [K, C]
-  at::Tensor maps;    // [B, K, *S]
+  torch::Tensor weight;  // [K, C]
+  torch::Tensor maps;    // [B, K, *S]
 };
 
 /// The layer that `CamHookOptions::layer` names, and what it returned.

@@ -4,10 +4,10 @@
 // Normalisers and distances of one pair of maps, with their derivatives, for
 // the fused loss. Maps are small beside the features that they are made of, so
 // these are plain loops. What each formula is, and where a map is flat, stands
-// in <cyborg/cam/normalize.hpp> and <cyborg/guide/distances.hpp>, whose
+// in <cyborg/maps/normalize.hpp> and <cyborg/guide/distances.hpp>, whose
 // operators give the same values.
 
-#include <cyborg/cam/normalize.hpp>
+#include <cyborg/maps/normalize.hpp>
 #include <cyborg/guide/distances.hpp>
 
 #include <algorithm>

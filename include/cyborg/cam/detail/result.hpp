@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/detail/tensor.hpp>
+#include <cyborg/detail/torch/tensor.hpp>
 
 #include <ATen/core/ivalue.h>
 

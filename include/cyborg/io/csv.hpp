@@ -12,7 +12,7 @@
 // table whose columns are known only once it is read: libcsv is not header-only
 // and fast-cpp-csv-parser fixes the number and names of the columns at compile
 // time and reads no quoted line breaks.
-namespace cyborg::data::detail {
+namespace cyborg::io {
 
 struct CsvRecord {
   std::vector<std::string> fields;
@@ -23,7 +23,7 @@ struct CsvRecord {
 /// line breaks and doubled quotes; lines end in LF, CRLF or CR; a UTF-8 byte
 /// order mark and blank lines are skipped; blanks around an unquoted field are
 /// not part of it. `fail(line, reason)` throws.
-template <typename Fail>
+template <class Fail>
 std::vector<CsvRecord> parse_csv(std::string_view text, const Fail& fail) {
   if (text.substr(0, 3) == "\xEF\xBB\xBF") {
     text.remove_prefix(3);
@@ -102,4 +102,4 @@ std::vector<CsvRecord> parse_csv(std::string_view text, const Fail& fail) {
   return records;
 }
 
-}  // namespace cyborg::data::detail
+}  // namespace cyborg::io::detail

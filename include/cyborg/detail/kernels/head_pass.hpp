@@ -4,9 +4,9 @@
 // Pooling and class activation maps in one pass over the features, and their
 // gradients in another: which rows, on which thread, with which vectors.
 
-#include <cyborg/detail/parallel.hpp>
-#include <cyborg/detail/row_kernels.hpp>
-#include <cyborg/detail/vectors.hpp>
+#include <cyborg/detail/torch/parallel.hpp>
+#include <cyborg/detail/kernels/rows.hpp>
+#include <cyborg/detail/kernels/vectors.hpp>
 
 #include <algorithm>
 #include <cstdint>
@@ -203,9 +203,9 @@ CYBORG_TARGET_AVX2 void avx2_backward(
 #endif
 
 template <class T>
-auto forward_kernel(Kernels kernels) {
+auto forward_kernel(InstructionSet kernels) {
 #if CYBORG_AVX
-  if (kernels == Kernels::kAvx2) {
+  if (kernels == InstructionSet::kAvx2) {
     return &avx2_forward<T>;
   }
 #endif
@@ -214,9 +214,9 @@ auto forward_kernel(Kernels kernels) {
 }
 
 template <class T>
-auto backward_kernel(Kernels kernels) {
+auto backward_kernel(InstructionSet kernels) {
 #if CYBORG_AVX
-  if (kernels == Kernels::kAvx2) {
+  if (kernels == InstructionSet::kAvx2) {
     return &avx2_backward<T>;
   }
 #endif
@@ -228,7 +228,7 @@ auto backward_kernel(Kernels kernels) {
 /// channels as well, whose maps are then added up in a fixed order.
 template <class T>
 void head_forward(const HeadPass<T>& pass) {
-  const auto kernel = forward_kernel<T>(kernels());
+  const auto kernel = forward_kernel<T>(active_instruction_set());
   const Slices slices(pass.batch, pass.channels, pass.positions);
   const int64_t size = pass.maps * pass.positions;
   std::vector<T> parts;
@@ -248,7 +248,7 @@ void head_forward(const HeadPass<T>& pass) {
 
 template <class T>
 void head_backward(const HeadPass<T>& pass) {
-  const auto kernel = backward_kernel<T>(kernels());
+  const auto kernel = backward_kernel<T>(active_instruction_set());
   const Slices slices(pass.batch, pass.channels, pass.positions);
   // Last samples first: forward left those in the cache, and what reads the
   // gradient begins with the first.

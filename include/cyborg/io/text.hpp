@@ -12,7 +12,7 @@
 
 // Numbers and bytes as text: what HTML, SVG and CSV are written with.
 
-namespace cyborg::report {
+namespace cyborg::io {
 
 /// A number with a fixed count of decimals, "." whatever the locale.
 ///
@@ -20,11 +20,11 @@ namespace cyborg::report {
 ///        digits in [0, 17].
 /// Throws: digits outside that range.
 /// Example:
-///   cyborg::report::number(0.98765, 3)   // "0.988"
+///   cyborg::io::number(0.98765, 3)   // "0.988"
 inline std::string number(double value, int digits) {
   TORCH_CHECK_VALUE(
       digits >= 0 && digits <= 17,
-      "cyborg::report::number: expected 0 to 17 digits, got ", digits);
+      "cyborg::io::number: expected 0 to 17 digits, got ", digits);
   if (std::isnan(value)) {
     return "n/a";
   }
@@ -46,7 +46,7 @@ inline std::string number(double value, int digits) {
 /// (control characters other than tab and line ends) are dropped.
 ///
 /// Example:
-///   cyborg::report::escape("a < b")   // "a &lt; b"
+///   cyborg::io::escape("a < b")   // "a &lt; b"
 inline std::string escape(std::string_view text) {
   std::string out;
   out.reserve(text.size());
@@ -80,20 +80,20 @@ inline std::string escape(std::string_view text) {
 /// Bytes as base64 (RFC 4648 §4, padded, one line): pictures inside a page.
 ///
 /// Example:
-///   cyborg::report::base64("Man")   // "TWFu"
+///   cyborg::io::base64("Man")   // "TWFu"
 inline std::string base64(std::string_view bytes) {
   static constexpr char kDigits[] =
       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
   std::string out;
   out.reserve((bytes.size() + 2) / 3 * 4);
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+  for (size_t i = 0; i < bytes.size(); i += 3) {
     uint32_t group = 0;
-    for (std::size_t k = 0; k < 3; ++k) {
+    for (size_t k = 0; k < 3; ++k) {
       const uint32_t byte =
           i + k < bytes.size() ? static_cast<unsigned char>(bytes[i + k]) : 0;
       group = (group << 8U) | byte;
     }
-    for (std::size_t k = 0; k < 4; ++k) {
+    for (size_t k = 0; k < 4; ++k) {
       const bool padding = i + k > bytes.size();
       out += padding ? '=' : kDigits[(group >> (18 - 6 * k)) & 63U];
     }
@@ -101,4 +101,4 @@ inline std::string base64(std::string_view bytes) {
   return out;
 }
 
-}  // namespace cyborg::report
+}  // namespace cyborg::io
