@@ -3,9 +3,9 @@
 // have a target), all.json (everything), report.html and table.md.
 
 #include <cyborg/io/file.hpp>
+#include <cyborg/io/text.hpp>
 #include <cyborg/report/html.hpp>
 #include <cyborg/report/plot.hpp>
-#include <cyborg/io/text.hpp>
 
 #include <ATen/Version.h>
 #include <fmt/format.h>
@@ -280,7 +280,8 @@ void add_memory(report::HtmlPage& page, const json& rows) {
                  peak = row["peak_beyond_plain"];
     table.rows.push_back(
         {row["shape"], row["way"], cyborg::io::number(kept / map, 1),
-         cyborg::io::number(peak / map, 1), cyborg::io::number(peak / features, 3),
+         cyborg::io::number(peak / map, 1),
+         cyborg::io::number(peak / features, 3),
          cyborg::io::number(peak / 1e6, 2)});
   }
   page.section("Memory").table(table);
@@ -346,8 +347,7 @@ int main(int argc, char** argv) {
     write_json(out / "all.json", all);
     write_json(out / "summary.json", claims);
     write_page(all, claims, out / "report.html");
-    cyborg::io::write_file(
-        out / "table.md", markdown(claims), "bench_report");
+    cyborg::io::write_file(out / "table.md", markdown(claims), "bench_report");
     fmt::print("\n");
     print_table(claims);
     fmt::print(

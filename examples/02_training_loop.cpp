@@ -14,9 +14,9 @@
 // Output:
 //   plain:  accuracy 1.00 with the dot, 0.... without
 //   guided: accuracy ... with the dot, 0.9... without
+#include <torch/torch.h>
 #include <cyborg/data/with_maps.hpp>  //+
 #include <cyborg/loss.hpp>            //+
-#include <torch/torch.h>
 
 #include <cstdio>
 
@@ -40,8 +40,9 @@ struct Squares : torch::data::datasets::Dataset<Squares> {
     }
   }
   torch::data::Example<> get(size_t index) override {
-    return {images[static_cast<int64_t>(index)],
-            labels[static_cast<int64_t>(index)]};
+    return {
+        images[static_cast<int64_t>(index)],
+        labels[static_cast<int64_t>(index)]};
   }
   torch::optional<size_t> size() const override {
     return static_cast<size_t>(labels.size(0));
@@ -54,27 +55,26 @@ nn::Sequential network() {
   const auto block = [](int64_t in, int64_t out) {
     return nn::Conv2d(nn::Conv2dOptions(in, out, 3).padding(1));
   };
-  return nn::Sequential(block(1, 16), nn::BatchNorm2d(16), nn::ReLU(),
-                        block(16, 16), nn::BatchNorm2d(16), nn::ReLU(),
-                        nn::AdaptiveAvgPool2d(1), nn::Flatten(),
-                        nn::Linear(16, 2));
+  return nn::Sequential(
+      block(1, 16), nn::BatchNorm2d(16), nn::ReLU(), block(16, 16),
+      nn::BatchNorm2d(16), nn::ReLU(), nn::AdaptiveAvgPool2d(1), nn::Flatten(),
+      nn::Linear(16, 2));
 }
 
 void train(nn::Sequential net, const Squares& squares, double alpha) {
   auto set = cyborg::data::WithMaps(squares, squares.squares)  //+
                  .map(cyborg::data::Collate());                //+ was Stack<>
-  auto loader = torch::data::make_data_loader<
-      torch::data::samplers::SequentialSampler>(std::move(set), /*batch=*/20);
+  auto loader =
+      torch::data::make_data_loader<torch::data::samplers::SequentialSampler>(
+          std::move(set), /*batch=*/20);
   torch::optim::Adam optimizer(net->parameters(), /*lr=*/5e-3);
-  cyborg::CamHook hook(net);                                   //+
-  cyborg::CyborgKLLoss criterion(                              //+
-      cyborg::SaliencyGuidedLossOptions().alpha(alpha));       //+
+  cyborg::CamHook hook(net);                              //+
+  cyborg::CyborgKLLoss criterion(                         //+
+      cyborg::SaliencyGuidedLossOptions().alpha(alpha));  //+
   for (int epoch = 0; epoch < 15; ++epoch) {
     for (auto& batch : *loader) {
-      auto logits =
-          hook.forward([&] { return net->forward(batch.data); });  //+
-      auto terms =
-          criterion(logits, batch.target, hook, batch.saliency);   //+
+      auto logits = hook.forward([&] { return net->forward(batch.data); });  //+
+      auto terms = criterion(logits, batch.target, hook, batch.saliency);    //+
       optimizer.zero_grad();
       terms.total.backward();
       optimizer.step();
@@ -97,8 +97,9 @@ int main() {
   for (const double alpha : {1.0, 0.5}) {  // 1: cross entropy alone
     auto net = network();
     train(net, training, alpha);
-    std::printf("%s accuracy %.2f with the dot, %.2f without\n",
-                alpha == 1.0 ? "plain: " : "guided:", accuracy(net, with_dot),
-                accuracy(net, without_dot));
+    std::printf(
+        "%s accuracy %.2f with the dot, %.2f without\n",
+        alpha == 1.0 ? "plain: " : "guided:", accuracy(net, with_dot),
+        accuracy(net, without_dot));
   }
 }

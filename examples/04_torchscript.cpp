@@ -15,9 +15,9 @@
 //   cyborg::CamHook: cyborg::Observation(layer=conv2, features=[4, 16, 32, 32], reduction=aten::adaptive_avg_pool2d, exact=yes, method=CAM: a linear head reads the mean over positions)
 //   total ... = 0.5 * task ... + 0.5 * saliency ...
 //   conv1.weight has a gradient: yes
+#include <torch/script.h>
 #include <cyborg/jit.hpp>
 #include <cyborg/loss.hpp>
-#include <torch/script.h>
 
 #include <cstdio>
 #include <filesystem>
@@ -50,9 +50,10 @@ void write_network(const std::string& path) {
 
 int main(int argc, char** argv) {
   torch::manual_seed(1);
-  const std::string path = argc > 1
-      ? argv[1]
-      : (std::filesystem::temp_directory_path() / "lesson_04.pt").string();
+  const std::string path =
+      argc > 1
+          ? argv[1]
+          : (std::filesystem::temp_directory_path() / "lesson_04.pt").string();
   if (argc == 1) {
     write_network(path);
   }
@@ -72,10 +73,12 @@ int main(int argc, char** argv) {
   terms.total.backward();
 
   std::cout << hook << std::endl;
-  std::printf("total %.3f = 0.5 * task %.3f + 0.5 * saliency %.3f\n",
-              terms.total.item<double>(), terms.classification.item<double>(),
-              terms.saliency.item<double>());
+  std::printf(
+      "total %.3f = 0.5 * task %.3f + 0.5 * saliency %.3f\n",
+      terms.total.item<double>(), terms.classification.item<double>(),
+      terms.saliency.item<double>());
   const auto first = *net.named_parameters().begin();
-  std::printf("%s has a gradient: %s\n", first.name.c_str(),
-              first.value.grad().defined() ? "yes" : "no");
+  std::printf(
+      "%s has a gradient: %s\n", first.name.c_str(),
+      first.value.grad().defined() ? "yes" : "no");
 }

@@ -362,9 +362,7 @@ TEST_CASE("Contract: people's maps", "[contract]") {
   CHECK(close(with(batch.saliency.unsqueeze(1)).total, total, 0));
   CHECK(close(with(batch.saliency * 255).total, total, 1e-5));
   CHECK(support::contains(
-      support::error_of([&] {
-        with(torch::rand({4, 7, 7}));
-      }),
+      support::error_of([&] { with(torch::rand({4, 7, 7})); }),
       "no smaller than the model's"));
   Tensor maps = batch.saliency.clone();
   maps[0].fill_(std::numeric_limits<float>::quiet_NaN());

@@ -22,16 +22,17 @@ struct Net : nn::Module {
 
   virtual Tensor forward(Tensor x) = 0;
 
-  nn::Conv2d conv(const std::string& name, int64_t in, int64_t out,
-                  int64_t kernel = 3, int64_t stride = 1,
-                  int64_t groups = 1) {
-    return register_module(name, nn::Conv2d(nn::Conv2dOptions(in, out, kernel)
-                                                .stride(stride)
-                                                .padding(kernel / 2)
-                                                .groups(groups)));
+  nn::Conv2d conv(
+      const std::string& name, int64_t in, int64_t out, int64_t kernel = 3,
+      int64_t stride = 1, int64_t groups = 1) {
+    return register_module(
+        name, nn::Conv2d(nn::Conv2dOptions(in, out, kernel)
+                             .stride(stride)
+                             .padding(kernel / 2)
+                             .groups(groups)));
   }
-  nn::Linear linear(const std::string& name, int64_t in, int64_t out,
-                    bool bias = true) {
+  nn::Linear linear(
+      const std::string& name, int64_t in, int64_t out, bool bias = true) {
     return register_module(
         name, nn::Linear(nn::LinearOptions(in, out).bias(bias)));
   }
@@ -60,9 +61,8 @@ struct Headed : Net {
   }
 };
 
-inline std::shared_ptr<Headed> headed(Headed::Head read,
-                                      int64_t channels = 8,
-                                      bool bias = true) {
+inline std::shared_ptr<Headed> headed(
+    Headed::Head read, int64_t channels = 8, bool bias = true) {
   return std::make_shared<Headed>(std::move(read), channels, bias);
 }
 
@@ -108,8 +108,8 @@ struct Residual : Net {
       }
       blocks.push_back(std::make_shared<BasicBlock>(
           i == 0 ? 8 : widths[i - 1], widths[i], i == 2 ? 2 : 1));
-      named_children()[stage]->register_module(std::to_string(i % 2),
-                                               blocks.back());
+      named_children()[stage]->register_module(
+          std::to_string(i % 2), blocks.back());
     }
     avgpool = register_module(
         "avgpool", nn::AdaptiveAvgPool2d(nn::AdaptiveAvgPool2dOptions(1)));
@@ -157,8 +157,7 @@ struct Dense : Net {
   Tensor forward(Tensor x) override {
     std::vector<Tensor> parts{stem(x)};
     for (size_t i = 0; i < 3; ++i) {
-      parts.push_back(
-          convs[i](torch::relu(norms[i](torch::cat(parts, 1)))));
+      parts.push_back(convs[i](torch::relu(norms[i](torch::cat(parts, 1)))));
     }
     block_output = torch::cat(parts, 1);
     x = see(last(block_output).relu_());

@@ -77,15 +77,11 @@ TEST_CASE(
     "Annotators' maps that do not belong together are refused",
     "[human][annotations][error]") {
   CHECK(
-      error_of([] {
-        human::mean_of({at::rand({2, 2}), at::rand({2, 3})});
-      }) ==
+      error_of([] { human::mean_of({at::rand({2, 2}), at::rand({2, 3})}); }) ==
       "cyborg::human::mean_of: expected maps [H, W] or [B, *S] of one shape, "
       "got [2, 2] and [2, 3]");
   CHECK(
-      error_of([] {
-        human::union_of({Tensor(), Tensor()});
-      }) ==
+      error_of([] { human::union_of({Tensor(), Tensor()}); }) ==
       "cyborg::human::union_of: expected the map of at least one annotator, "
       "got 2 undefined tensors");
   CHECK(

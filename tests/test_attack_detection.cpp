@@ -99,9 +99,7 @@ TEST_CASE("The threshold of the lowest ACER", "[measure]") {
 
 TEST_CASE("The error rates refuse what is undefined", "[measure]") {
   CHECK(
-      error_of([] {
-        attack_detection(t({1, 2}), labels({0, 0}), 1);
-      }) ==
+      error_of([] { attack_detection(t({1, 2}), labels({0, 0}), 1); }) ==
       "cyborg::measure::attack_detection: expected both classes, got 0 "
       "positives and 2 negatives");
   CHECK(
@@ -109,18 +107,14 @@ TEST_CASE("The error rates refuse what is undefined", "[measure]") {
         attack_detection(t({1, 2}), labels({0, 1}), std::nan(""));
       }) == "cyborg::measure::attack_detection: expected a threshold, got NaN");
   CHECK(
-      error_of([] {
-        attack_detection(t({1, 2}), labels({0, 1}), 1, {"print"});
-      }) ==
+      error_of(
+          [] { attack_detection(t({1, 2}), labels({0, 1}), 1, {"print"}); }) ==
       "cyborg::measure::attack_detection: expected no types of attack or one "
       "for each of 2 samples, got 1");
   CHECK(
-      error_of([] {
-        bpcer_at_apcer(t({1, 2}), labels({0, 1}), 5);
-      }) == "cyborg::measure::bpcer_at_apcer: expected apcer in [0, 1], got 5");
+      error_of([] { bpcer_at_apcer(t({1, 2}), labels({0, 1}), 5); }) ==
+      "cyborg::measure::bpcer_at_apcer: expected apcer in [0, 1], got 5");
   CHECK(
-      error_of([] {
-        apcer_at_bpcer(t({1, 2}), labels({0, 1}), -1);
-      }) ==
+      error_of([] { apcer_at_bpcer(t({1, 2}), labels({0, 1}), -1); }) ==
       "cyborg::measure::apcer_at_bpcer: expected bpcer in [0, 1], got -1");
 }

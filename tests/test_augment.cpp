@@ -488,9 +488,7 @@ TEST_CASE(
           augment({torch::zeros({3, 4, 4}), {}, {}}, 0);
         }) == "cyborg::data::Augment: expected 1 or 3 numbers in mean, got 2");
   CHECK(
-      error_of([&] {
-        augment({torch::zeros({4, 4}), {}, {}}, 0);
-      }) ==
+      error_of([&] { augment({torch::zeros({4, 4}), {}, {}}, 0); }) ==
       "cyborg::data::Augment: expected a picture [C, H, W] of floating point, "
       "got [4, 4]");
   CHECK(error_of([&] {

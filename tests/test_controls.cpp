@@ -196,17 +196,14 @@ TEST_CASE("Controls refuse what they cannot use", "[human][controls][error]") {
           human::random_like(at::rand({2, 2}), at::Generator());
         }) == "cyborg::human::random_like: expected a CPU generator");
   CHECK(
-      error_of([] {
-        human::inverted(at::ones({2, 2}, at::kLong));
-      }) ==
+      error_of([] { human::inverted(at::ones({2, 2}, at::kLong)); }) ==
       "cyborg::human::inverted: expected floating-point maps [B, *S], got "
       "[2, 2]");
   CHECK(error_of([] {
           human::centre_gaussian(1, {3}, 0);
         }) == "cyborg::human::centre_gaussian: expected sigma > 0, got 0");
   CHECK(
-      error_of([] {
-        human::like_annotated(at::rand({2, 2}), at::rand({2, 3}));
-      }) ==
+      error_of(
+          [] { human::like_annotated(at::rand({2, 2}), at::rand({2, 3})); }) ==
       "cyborg::human::like_annotated: expected a control [2, 3], got [2, 2]");
 }

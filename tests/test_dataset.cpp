@@ -143,9 +143,7 @@ TEST_CASE("By default a broken file stops, by name", "[data][dataset]") {
        row(picture, 0, {folder / "none.png"})});
   CHECK_NOTHROW(set.get_batch(std::vector<size_t>{0}));
   CHECK(contains(
-      error_of([&] {
-        set.get_batch(std::vector<size_t>{0, 1});
-      }),
+      error_of([&] { set.get_batch(std::vector<size_t>{0, 1}); }),
       "b.png: is truncated"));
   CHECK(contains(error_of([&] { set.get(2); }), "b.png: is truncated"));
   CHECK(contains(error_of([&] { set.get(3); }), "none.png: no such file"));
@@ -192,9 +190,7 @@ TEST_CASE(
   }
   SECTION("what is no matter of files is not skipped") {
     CHECK(contains(
-        error_of([&] {
-          set.get_batch(std::vector<size_t>{0, 4});
-        }),
+        error_of([&] { set.get_batch(std::vector<size_t>{0, 4}); }),
         "cyborg::data::PictureDataset: expected an index below 4, got 4"));
   }
 }

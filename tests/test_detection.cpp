@@ -63,18 +63,14 @@ TEST_CASE("The AUC takes any type, and infinite scores", "[measure]") {
 
 TEST_CASE("The AUC refuses what it is not defined for", "[measure]") {
   CHECK(
-      error_of([] {
-        roc_auc(t({1, 2}), labels({1}));
-      }) ==
+      error_of([] { roc_auc(t({1, 2}), labels({1})); }) ==
       "cyborg::measure::roc_auc: expected scores [N] and labels [N], got [2] "
       "and [1]");
   CHECK(error_of([] {
           roc_auc(t({1, 2}), t({0, 1}));
         }) == "cyborg::measure::roc_auc: expected integral labels, got Double");
   CHECK(
-      error_of([] {
-        roc_auc(t({1, 2}), labels({1, 1}));
-      }) ==
+      error_of([] { roc_auc(t({1, 2}), labels({1, 1})); }) ==
       "cyborg::measure::roc_auc: expected both classes, got 2 positives and 0 "
       "negatives");
   CHECK(
@@ -85,9 +81,7 @@ TEST_CASE("The AUC refuses what it is not defined for", "[measure]") {
           roc_auc(t({1, 2}), labels({0, 2}));
         }) == "cyborg::measure::roc_auc: expected labels 0 and 1, got 2");
   CHECK(
-      error_of([] {
-        roc_auc(t({std::nan(""), 2}), labels({0, 1}));
-      }) ==
+      error_of([] { roc_auc(t({std::nan(""), 2}), labels({0, 1})); }) ==
       "cyborg::measure::roc_auc: expected finite or infinite scores, got NaN");
 }
 
@@ -102,9 +96,7 @@ TEST_CASE("Accuracy is the share of labels that were predicted", "[measure]") {
 
 TEST_CASE("Accuracy refuses shapes that do not fit", "[measure]") {
   CHECK(
-      error_of([] {
-        accuracy(t({1, 2, 3, 4}, {2, 2}), labels({1}));
-      }) ==
+      error_of([] { accuracy(t({1, 2, 3, 4}, {2, 2}), labels({1})); }) ==
       "cyborg::measure::accuracy: expected logits [N, K] or [N] and labels "
       "[N] with N > 0, got [2, 2] and [1]");
   CHECK(
@@ -120,9 +112,7 @@ TEST_CASE("The decidability is in units of the classes' spread", "[measure]") {
   CHECK(std::isinf(d_prime(t({.1, .1, .1, 0}), labels({1, 1, 1, 0}))));
   CHECK(std::isnan(d_prime(t({.1, .1, .1, .1}), labels({1, 1, 1, 0}))));
   CHECK(
-      error_of([] {
-        d_prime(t({HUGE_VAL, 1}), labels({1, 0}));
-      }) ==
+      error_of([] { d_prime(t({HUGE_VAL, 1}), labels({1, 0})); }) ==
       "cyborg::measure::d_prime: expected finite scores, got infinite ones");
 }
 
@@ -134,23 +124,17 @@ TEST_CASE("The confusion matrix has a row for each true class", "[measure]") {
       t({.2, .7, .5}).ge(.5), torch::tensor({false, true, false}), 2);
   CHECK(two.equal(labels({1, 1, 0, 1}).reshape({2, 2})));
   CHECK(
-      error_of([] {
-        confusion_matrix(labels({0, 2}), labels({0, 1}), 2);
-      }) ==
+      error_of([] { confusion_matrix(labels({0, 2}), labels({0, 1}), 2); }) ==
       "cyborg::measure::confusion_matrix: expected classes in [0, 2), got 2");
   CHECK(
       error_of([] { confusion_matrix(labels({0}), labels({-1}), 2); }) ==
       "cyborg::measure::confusion_matrix: expected classes in [0, 2), got -1");
   CHECK(
-      error_of([] {
-        confusion_matrix(t({0, 1}), labels({0, 1}), 2);
-      }) ==
+      error_of([] { confusion_matrix(t({0, 1}), labels({0, 1}), 2); }) ==
       "cyborg::measure::confusion_matrix: expected integral classes, got "
       "Double");
   CHECK(
-      error_of([] {
-        confusion_matrix(labels({0, 1}), labels({0}), 2);
-      }) ==
+      error_of([] { confusion_matrix(labels({0, 1}), labels({0}), 2); }) ==
       "cyborg::measure::confusion_matrix: expected predicted [N] and labels "
       "[N], got [2] and [1]");
   CHECK(
@@ -164,15 +148,12 @@ TEST_CASE("Balanced accuracy counts every class the same", "[measure]") {
       balanced_accuracy(labels({9, 1, 1, 1}).reshape({2, 2})) ==
       Approx((.9 + .5) / 2));
   CHECK(
-      error_of([] {
-        balanced_accuracy(labels({3, 1, 0, 0}).reshape({2, 2}));
-      }) ==
+      error_of(
+          [] { balanced_accuracy(labels({3, 1, 0, 0}).reshape({2, 2})); }) ==
       "cyborg::measure::balanced_accuracy: expected samples of every class, "
       "got none of class 1");
   CHECK(
-      error_of([] {
-        balanced_accuracy(t({1, 2}));
-      }) ==
+      error_of([] { balanced_accuracy(t({1, 2})); }) ==
       "cyborg::measure::balanced_accuracy: expected counts [K, K] of int64, "
       "got [2] of Double");
 }
@@ -190,9 +171,7 @@ TEST_CASE("The worst group is named", "[measure]") {
   CHECK(share.worst.name == "air");
   CHECK(share.worst.accuracy == 0.5);
   CHECK(
-      error_of([] {
-        group_accuracy(labels({1}), labels({1}), {"a", "b"});
-      }) ==
+      error_of([] { group_accuracy(labels({1}), labels({1}), {"a", "b"}); }) ==
       "cyborg::measure::group_accuracy: expected one group for each of 1 "
       "samples, and samples, got 2");
   CHECK(

@@ -489,9 +489,7 @@ std::vector<Tensor> exchange(const Group& group) {
       "cyborg::train::Group: expected tensors of as many bytes on every rank, "
       "got 8 on rank 0 and 12 on rank 1");
   CHECK(
-      error_of([&] {
-        group.all_gather(torch::ones({2, 1 + group.rank()}));
-      }) ==
+      error_of([&] { group.all_gather(torch::ones({2, 1 + group.rank()})); }) ==
       "cyborg::train::Group: expected rows of as many bytes on every rank, got "
       "4 on rank 0 and 8 on rank 1");
   return {};

@@ -324,9 +324,7 @@ TEST_CASE("The writer says what it cannot do", "[train][events][error]") {
           events.scalar("", 1, 0);
         }) == "cyborg::report::EventWriter: expected a tag, got an empty one");
   CHECK(contains(
-      error_of([&] {
-        events.image("a", torch::zeros({2, 4, 4}), 0);
-      }),
+      error_of([&] { events.image("a", torch::zeros({2, 4, 4}), 0); }),
       "cyborg::data::encode_png: expected an image"));
   CHECK(values_of(events.path()).empty());
 }

@@ -33,9 +33,8 @@ std::string write_checkpoint(const pictures::Folder& folder) {
   settings.channels = 1;
   settings.mean = {0.5};
   settings.stddev = {0.25};
-  const programs::Network network(settings, 2, [] {
-    return torch::zeros({1, 32, 32});
-  });
+  const programs::Network network(
+      settings, 2, [] { return torch::zeros({1, 32, 32}); });
   cyborg::train::Checkpoint checkpoint;
   checkpoint.texts["settings"] = nlohmann::json(settings).dump();
   checkpoint.tensors["model"] = network.state();
@@ -116,9 +115,7 @@ TEST_CASE("Pictures are named one by one, by folder or by table", "[explain]") {
       }),
       "holds no pictures of split val"));
   CHECK(contains(
-      error_of([&] {
-        explain::find_pictures({{one}, "", "val", classes});
-      }),
+      error_of([&] { explain::find_pictures({{one}, "", "val", classes}); }),
       "knows no splits: leave --split out"));
 }
 

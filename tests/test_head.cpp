@@ -291,20 +291,14 @@ TEST_CASE("A guided head takes an empty batch", "[head]") {
 TEST_CASE("A guided head says what it expected", "[head][error]") {
   GuidedHead head(6, 4);
   CHECK(
-      error_of([&] {
-        head->forward(torch::rand({2, 6}));
-      }) ==
+      error_of([&] { head->forward(torch::rand({2, 6})); }) ==
       "cyborg::GuidedHead::forward: expected features [B, C, *S], got [2, 6]");
   CHECK(
-      error_of([&] {
-        head->forward(torch::rand({2, 5, 3}));
-      }) ==
+      error_of([&] { head->forward(torch::rand({2, 5, 3})); }) ==
       "cyborg::GuidedHead::forward: expected features of 6 channels, got "
       "[2, 5, 3]");
   CHECK(
-      error_of([&] {
-        head->guided(torch::rand({2, 6, 3}), labels({0, 4}));
-      }) ==
+      error_of([&] { head->guided(torch::rand({2, 6, 3}), labels({0, 4})); }) ==
       "cyborg::GuidedHead::guided: expected labels in [0, 3], got 4 at "
       "position 1");
   CHECK(

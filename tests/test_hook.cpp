@@ -34,8 +34,9 @@ struct Seen {
 };
 
 template <class N>
-Seen look(const std::shared_ptr<N>& net, const Tensor& x,
-          CamHookOptions options = {}) {
+Seen look(
+    const std::shared_ptr<N>& net, const Tensor& x,
+    CamHookOptions options = {}) {
   CamHook hook(*net, std::move(options));
   Seen seen;
   seen.logits = hook.forward([&] { return net->forward(x); });
@@ -59,18 +60,15 @@ std::vector<HeadCase> heads() {
   const auto pooled = [](Tensor x) { return x.mean({2, 3}); };
   return {
       {"mean", networks::plain(), true, "aten::mean"},
-      {"adaptive pool, flatten",
-       headed([](Headed& n, Tensor x) {
+      {"adaptive pool, flatten", headed([](Headed& n, Tensor x) {
          return n.fc(torch::adaptive_avg_pool2d(x, {1, 1}).flatten(1));
        }),
        true, "aten::adaptive_avg_pool2d"},
-      {"a pool as large as the map",
-       headed([](Headed& n, Tensor x) {
+      {"a pool as large as the map", headed([](Headed& n, Tensor x) {
          return n.fc(torch::avg_pool2d(x, 8).flatten(1));
        }),
        true, "aten::avg_pool2d"},
-      {"a pool that leaves a border out",
-       headed([](Headed& n, Tensor x) {
+      {"a pool that leaves a border out", headed([](Headed& n, Tensor x) {
          return n.fc(torch::avg_pool2d(x, 7).flatten(1));
        }),
        false, "aten::avg_pool2d"},
@@ -78,13 +76,11 @@ std::vector<HeadCase> heads() {
          return n.fc(x.mean(3, true).mean(2, true).squeeze(3).squeeze(2));
        }),
        true, "aten::mean"},
-      {"mean of mean", headed([](Headed& n, Tensor x) {
-         return n.fc(x.mean(3).mean(2));
-       }),
+      {"mean of mean",
+       headed([](Headed& n, Tensor x) { return n.fc(x.mean(3).mean(2)); }),
        true, "aten::mean"},
-      {"flatten, mean", headed([](Headed& n, Tensor x) {
-         return n.fc(x.flatten(2).mean(2));
-       }),
+      {"flatten, mean",
+       headed([](Headed& n, Tensor x) { return n.fc(x.flatten(2).mean(2)); }),
        true, "aten::flatten"},
       {"view, transpose, mean", headed([](Headed& n, Tensor x) {
          return n.fc(x.view({x.size(0), 8, -1}).transpose(1, 2).mean(1));
@@ -94,9 +90,8 @@ std::vector<HeadCase> heads() {
          return n.fc(x.permute({0, 2, 3, 1}).mean({1, 2}));
        }),
        true, "aten::mean"},
-      {"no bias", headed([=](Headed& n, Tensor x) {
-         return n.fc(pooled(x));
-       }, 8, false),
+      {"no bias",
+       headed([=](Headed& n, Tensor x) { return n.fc(pooled(x)); }, 8, false),
        true, "aten::mean"},
       {"matmul plus bias", headed([=](Headed& n, Tensor x) {
          return torch::matmul(pooled(x), n.fc->weight.t()) + n.fc->bias;
@@ -116,45 +111,41 @@ std::vector<HeadCase> heads() {
          return torch::conv2d(x.mean({2, 3}, true), w, n.fc->bias).flatten(1);
        }),
        true, "aten::mean"},
-      {"a mean over channels of a map as wide", headed([](Headed& n, Tensor x) {
-         return n.fc(x.mean(1).mean(2));
-       }),
+      {"a mean over channels of a map as wide",
+       headed([](Headed& n, Tensor x) { return n.fc(x.mean(1).mean(2)); }),
        false, "aten::mean"},
-      {"amax", headed([](Headed& n, Tensor x) {
-         return n.fc(x.amax({2, 3}));
-       }),
+      {"amax", headed([](Headed& n, Tensor x) { return n.fc(x.amax({2, 3})); }),
        false, "aten::amax"},
       {"flatten, max", headed([](Headed& n, Tensor x) {
          return n.fc(std::get<0>(x.flatten(2).max(2)));
        }),
        false, "aten::flatten"},
-      {"sum", headed([](Headed& n, Tensor x) {
-         return n.fc(x.sum({2, 3}));
-       }),
+      {"sum", headed([](Headed& n, Tensor x) { return n.fc(x.sum({2, 3})); }),
        false, "aten::sum"},
-      {"mean and max side by side", headed([](Headed& n, Tensor x) {
-         return n.fc(torch::cat({x.mean({2, 3}), x.amax({2, 3})}, 1));
-       }, 16),
+      {"mean and max side by side",
+       headed(
+           [](Headed& n, Tensor x) {
+             return n.fc(torch::cat({x.mean({2, 3}), x.amax({2, 3})}, 1));
+           },
+           16),
        false, "aten::mean"},
-      {"flatten all", headed([](Headed& n, Tensor x) {
-         return n.fc(x.flatten(1));
-       }, 8 * 64),
+      {"flatten all",
+       headed([](Headed& n, Tensor x) { return n.fc(x.flatten(1)); }, 8 * 64),
        false, "aten::flatten"},
       {"einsum", headed([](Headed& n, Tensor x) {
          return torch::einsum("bchw,kc->bk", {x, n.fc->weight});
        }),
        false, "aten::einsum"},
       {"two linear layers", headed([=](Headed& n, Tensor x) {
-         return n.fc(torch::relu(torch::linear(
-             pooled(x), torch::eye(8), {})) * 2);
+         return n.fc(
+             torch::relu(torch::linear(pooled(x), torch::eye(8), {})) * 2);
        }),
        false, "aten::mean"},
       {"attention pooling", headed([](Headed& n, Tensor x) {
          auto gate = torch::softmax(
-             torch::conv2d(x, n.b->weight.slice(0, 0, 1), {}, 1, 1)
-                 .flatten(2), 2);
-         return n.fc(torch::bmm(x.flatten(2), gate.transpose(1, 2))
-                         .squeeze(2));
+             torch::conv2d(x, n.b->weight.slice(0, 0, 1), {}, 1, 1).flatten(2),
+             2);
+         return n.fc(torch::bmm(x.flatten(2), gate.transpose(1, 2)).squeeze(2));
        }),
        false, "aten::flatten"},
   };
@@ -172,7 +163,8 @@ TEST_CASE("the features are the map that the logits come from", "[hook]") {
     CHECK(contains(seen.observation.reduction, c.reduction));
     CHECK(seen.observation.layer == "a");
     CHECK(has_gradient(seen.logits.pow(2), seen.observation.source));
-    const auto maps = seen.observation.cam(seen.logits, support::labels({0, 1}));
+    const auto maps =
+        seen.observation.cam(seen.logits, support::labels({0, 1}));
     CHECK(maps.sizes() == torch::IntArrayRef({2, 8, 8}));
     CHECK(has_gradient(maps.pow(2), c.net->a->weight));
   }
@@ -198,9 +190,8 @@ TEST_CASE("where CAM is exact, its mean plus the bias is the logit", "[hook]") {
 }
 
 TEST_CASE("a 1x1 convolution before the pool has an identity head", "[hook]") {
-  auto net = headed([](Headed& n, Tensor x) {
-    return n.see(n.b(x)).mean({2, 3});
-  });
+  auto net =
+      headed([](Headed& n, Tensor x) { return n.see(n.b(x)).mean({2, 3}); });
   const auto seen = look(net, pictures());
   CHECK(seen.observation.source.is_same(net->truth));
   CHECK(seen.observation.exact);
@@ -213,10 +204,12 @@ TEST_CASE("a 1x1 convolution before the pool has an identity head", "[hook]") {
 }
 
 TEST_CASE("heads that lose space by a convolution are read", "[hook]") {
-  auto net = headed([](Headed& n, Tensor x) {
-    return torch::conv2d(x, n.fc->weight.view({2, 8, 8, 8}), n.fc->bias)
-        .flatten(1);
-  }, 8 * 64);
+  auto net = headed(
+      [](Headed& n, Tensor x) {
+        return torch::conv2d(x, n.fc->weight.view({2, 8, 8, 8}), n.fc->bias)
+            .flatten(1);
+      },
+      8 * 64);
   const auto seen = look(net, pictures());
   CHECK(seen.observation.source.is_same(net->truth));
   CHECK_FALSE(seen.observation.exact);
@@ -224,28 +217,33 @@ TEST_CASE("heads that lose space by a convolution are read", "[hook]") {
 
 TEST_CASE("other outputs beside or after the head do not mislead", "[hook]") {
   const std::vector<std::pair<const char*, Headed::Head>> cases = {
-      {"auxiliary head before", [](Headed& n, Tensor x) {
+      {"auxiliary head before",
+       [](Headed& n, Tensor x) {
          auto aux = n.fc2(x.mean({2, 3}));
          x = n.see(torch::relu(n.b(x)));
          return n.fc(x.mean({2, 3}));
        }},
-      {"auxiliary head after", [](Headed& n, Tensor x) {
+      {"auxiliary head after",
+       [](Headed& n, Tensor x) {
          auto y = n.see(torch::relu(n.b(x)));
          auto z = n.fc(y.mean({2, 3}));
          auto aux = n.fc2(x.mean({2, 3}));
          return z;
        }},
-      {"projection after", [](Headed& n, Tensor x) {
+      {"projection after",
+       [](Headed& n, Tensor x) {
          auto z = n.fc(x.mean({2, 3}));
          auto projected = n.b(x).mean({2, 3});
          return z;
        }},
-      {"statistic of the features after", [](Headed& n, Tensor x) {
+      {"statistic of the features after",
+       [](Headed& n, Tensor x) {
          auto z = n.fc(x.mean({2, 3}));
          auto brightness = x.amax({1, 2, 3});
          return z;
        }},
-      {"two forwards in one scope", [](Headed& n, Tensor x) {
+      {"two forwards in one scope",
+       [](Headed& n, Tensor x) {
          auto z = n.fc(x.mean({2, 3}));
          auto other = torch::relu(n.a(torch::randn({2, 3, 8, 8})));
          auto unused = n.fc(other.mean({2, 3}));
@@ -263,11 +261,13 @@ TEST_CASE("other outputs beside or after the head do not mislead", "[hook]") {
 
 TEST_CASE("a mean whose values change places is not read directly", "[hook]") {
   const std::vector<std::pair<const char*, Headed::Head>> cases = {
-      {"channels shuffled", [](Headed& n, Tensor x) {
+      {"channels shuffled",
+       [](Headed& n, Tensor x) {
          auto p = x.mean({2, 3});
          return n.fc(p.view({-1, 2, 4}).transpose(1, 2).reshape({-1, 8}));
        }},
-      {"batch and channels swapped", [](Headed& n, Tensor x) {
+      {"batch and channels swapped",
+       [](Headed& n, Tensor x) {
          auto p = x.mean({2, 3});
          return n.fc(p.transpose(0, 1).reshape({-1, 8}));
        }},
@@ -303,24 +303,27 @@ TEST_CASE("residual, dense and gated networks are read", "[hook]") {
 }
 
 TEST_CASE("1-D, 3-D, transposed and grouped convolutions are read", "[hook]") {
-  nn::Sequential one(nn::Conv1d(nn::Conv1dOptions(3, 8, 3).padding(1)),
-                     nn::ReLU(), nn::AdaptiveAvgPool1d(1), nn::Flatten(),
-                     nn::Linear(8, 2));
+  nn::Sequential one(
+      nn::Conv1d(nn::Conv1dOptions(3, 8, 3).padding(1)), nn::ReLU(),
+      nn::AdaptiveAvgPool1d(1), nn::Flatten(), nn::Linear(8, 2));
   CamHook hook1(one);
-  auto logits = hook1.forward([&] { return one->forward(torch::randn({2, 3, 9})); });
+  auto logits =
+      hook1.forward([&] { return one->forward(torch::randn({2, 3, 9})); });
   CHECK(hook1.observation().features.sizes() == torch::IntArrayRef({2, 8, 9}));
   CHECK(hook1.observation().exact);
-  CHECK(hook1.cam(logits, CamClass::kPredicted).sizes() ==
-        torch::IntArrayRef({2, 9}));
+  CHECK(
+      hook1.cam(logits, CamClass::kPredicted).sizes() ==
+      torch::IntArrayRef({2, 9}));
 
-  nn::Sequential three(nn::Conv3d(nn::Conv3dOptions(2, 4, 3).padding(1)),
-                       nn::ReLU(), nn::AdaptiveAvgPool3d(1), nn::Flatten(),
-                       nn::Linear(4, 2));
+  nn::Sequential three(
+      nn::Conv3d(nn::Conv3dOptions(2, 4, 3).padding(1)), nn::ReLU(),
+      nn::AdaptiveAvgPool3d(1), nn::Flatten(), nn::Linear(4, 2));
   CamHook hook3(three);
   logits = hook3.forward(
       [&] { return three->forward(torch::randn({2, 2, 4, 5, 6})); });
-  CHECK(hook3.observation().features.sizes() ==
-        torch::IntArrayRef({2, 4, 4, 5, 6}));
+  CHECK(
+      hook3.observation().features.sizes() ==
+      torch::IntArrayRef({2, 4, 4, 5, 6}));
   CHECK(hook3.observation().exact);
 
   nn::Sequential up(
@@ -330,21 +333,22 @@ TEST_CASE("1-D, 3-D, transposed and grouped convolutions are read", "[hook]") {
       nn::AdaptiveAvgPool2d(1), nn::Flatten(), nn::Linear(4, 2));
   CamHook hook_up(up);
   logits = hook_up.forward([&] { return up->forward(pictures(2, 4)); });
-  CHECK(hook_up.observation().features.sizes() ==
-        torch::IntArrayRef({2, 4, 8, 8}));
+  CHECK(
+      hook_up.observation().features.sizes() ==
+      torch::IntArrayRef({2, 4, 8, 8}));
   CHECK(hook_up.observation().layer == "2");
 }
 
-TEST_CASE("a reference, a shared_ptr, a holder, a module on the stack",
-          "[hook]") {
+TEST_CASE(
+    "a reference, a shared_ptr, a holder, a module on the stack", "[hook]") {
   const auto x = pictures();
   auto shared = networks::plain();
   CamHook by_pointer(shared);
   by_pointer.forward([&] { return shared->forward(x); });
   CHECK(by_pointer.observation().source.is_same(shared->truth));
 
-  Headed on_stack([](Headed& n, Tensor y) { return n.fc(y.mean({2, 3})); }, 8,
-                  true);
+  Headed on_stack(
+      [](Headed& n, Tensor y) { return n.fc(y.mean({2, 3})); }, 8, true);
   CamHook by_reference(on_stack);
   by_reference.forward([&] { return on_stack.forward(x); });
   CHECK(by_reference.observation().source.is_same(on_stack.truth));
@@ -352,8 +356,9 @@ TEST_CASE("a reference, a shared_ptr, a holder, a module on the stack",
   named.forward([&] { return on_stack.forward(x); });
   CHECK(named.observation().layer == "a");
 
-  nn::Sequential holder(nn::Conv2d(3, 4, 3), nn::AdaptiveAvgPool2d(1),
-                        nn::Flatten(), nn::Linear(4, 2));
+  nn::Sequential holder(
+      nn::Conv2d(3, 4, 3), nn::AdaptiveAvgPool2d(1), nn::Flatten(),
+      nn::Linear(4, 2));
   CamHook by_holder(holder);
   by_holder.forward([&] { return holder->forward(x); });
   CHECK(by_holder.observation().layer == "0");
@@ -399,16 +404,18 @@ TEST_CASE("a named layer gives that layer's output", "[hook]") {
 
   // The last block's second convolution: the tap of the published code. The
   // head's weight is there, though the head does not read this map.
-  seen = look(net, x,
-              CamHookOptions().layer("layer2.1.conv2").method(CamMethod::kCam));
-  CHECK(seen.observation.features.grad_fn()->name().find("Convolution") !=
-        std::string::npos);
+  seen = look(
+      net, x, CamHookOptions().layer("layer2.1.conv2").method(CamMethod::kCam));
+  CHECK(
+      seen.observation.features.grad_fn()->name().find("Convolution") !=
+      std::string::npos);
   CHECK_FALSE(seen.observation.exact);
   auto maps = seen.observation.cam(seen.logits, support::labels({0, 2}));
-  CHECK(close(maps,
-              cyborg::functional::cam(seen.observation.features,
-                                      net->fc->weight, support::labels({0, 2})),
-              0));
+  CHECK(close(
+      maps,
+      cyborg::functional::cam(
+          seen.observation.features, net->fc->weight, support::labels({0, 2})),
+      0));
 
   auto dense = std::make_shared<networks::Dense>();
   seen = look(dense, x, CamHookOptions().layer("features.block"));
@@ -423,9 +430,9 @@ TEST_CASE("a named layer ends with the pooling it registers", "[hook]") {
     nn::Linear fc{nullptr};
     Pooled() {
       features = register_module(
-          "features",
-          nn::Sequential(nn::Conv2d(nn::Conv2dOptions(3, 4, 3).padding(1)),
-                         nn::ReLU(), nn::MaxPool2d(2)));
+          "features", nn::Sequential(
+                          nn::Conv2d(nn::Conv2dOptions(3, 4, 3).padding(1)),
+                          nn::ReLU(), nn::MaxPool2d(2)));
       fc = linear("fc", 4, 2);
     }
     Tensor forward(Tensor x) override {
@@ -435,12 +442,12 @@ TEST_CASE("a named layer ends with the pooling it registers", "[hook]") {
   auto net = std::make_shared<Pooled>();
   CamHook hook(net, CamHookOptions().layer("features"));
   hook.forward([&] { return net->forward(pictures()); });
-  CHECK(hook.observation().features.sizes() ==
-        torch::IntArrayRef({2, 4, 4, 4}));
+  CHECK(
+      hook.observation().features.sizes() == torch::IntArrayRef({2, 4, 4, 4}));
 }
 
-TEST_CASE("a branch computed elsewhere is not part of a named layer",
-          "[hook]") {
+TEST_CASE(
+    "a branch computed elsewhere is not part of a named layer", "[hook]") {
   auto net = headed([](Headed& n, Tensor x) {
     auto y = n.see(n.b(x));
     return n.fc((y + n.a(torch::ones({2, 3, 8, 8}))).mean({2, 3}));
@@ -449,8 +456,8 @@ TEST_CASE("a branch computed elsewhere is not part of a named layer",
   CHECK(seen.observation.features.is_same(net->truth));
 }
 
-TEST_CASE("with gradients off the result is detached, the map the same",
-          "[hook]") {
+TEST_CASE(
+    "with gradients off the result is detached, the map the same", "[hook]") {
   torch::manual_seed(5);
   for (bool max : {false, true}) {
     auto net = headed([=](Headed& n, Tensor x) {
@@ -466,8 +473,8 @@ TEST_CASE("with gradients off the result is detached, the map the same",
     const auto without = hook.cam(logits, support::labels({0, 1}));
     CHECK_FALSE(without.requires_grad());
     CHECK(close(with, without, 1e-7));
-    CHECK(close(hook.cam(logits, CamClass::kAll).select(1, 0)[0], without[0],
-                1e-7));
+    CHECK(close(
+        hook.cam(logits, CamClass::kAll).select(1, 0)[0], without[0], 1e-7));
   }
 }
 
@@ -478,10 +485,9 @@ TEST_CASE("a frozen network is read with gradients off", "[hook]") {
   }
   CamHook hook(*net);
   const auto x = pictures();
-  CHECK(contains(error_of([&] {
-          hook.forward([&] { return net->forward(x); });
-        }),
-        "their parameters are frozen"));
+  CHECK(contains(
+      error_of([&] { hook.forward([&] { return net->forward(x); }); }),
+      "their parameters are frozen"));
   torch::NoGradGuard off;
   const auto logits = hook.forward([&] { return net->forward(x); });
   CHECK(hook.observation().exact);
@@ -502,11 +508,13 @@ TEST_CASE("one logit: label 0 negates the map", "[hook]") {
     auto zero = seen.observation.cam(seen.logits, support::labels({0, 0}));
     auto one = seen.observation.cam(seen.logits, support::labels({1, 1}));
     CHECK(close(zero, -one, 0));
-    CHECK(seen.observation.cam(seen.logits, CamClass::kAll).sizes() ==
-          torch::IntArrayRef({2, 1, 8, 8}));
+    CHECK(
+        seen.observation.cam(seen.logits, CamClass::kAll).sizes() ==
+        torch::IntArrayRef({2, 1, 8, 8}));
     const auto positive = seen.logits.gt(0).to(torch::kLong);
-    CHECK(close(seen.observation.cam(seen.logits, CamClass::kPredicted),
-                seen.observation.cam(seen.logits, positive), 0));
+    CHECK(close(
+        seen.observation.cam(seen.logits, CamClass::kPredicted),
+        seen.observation.cam(seen.logits, positive), 0));
   }
 }
 
@@ -525,8 +533,8 @@ TEST_CASE("the map is differentiable as finite differences say", "[hook]") {
     CHECK(support::gradcheck(
         [&](std::vector<Tensor> in) {
           auto logits = hook.forward([&] {
-            auto y = torch::sigmoid(
-                torch::conv2d(x, in[0], net->a->bias, 1, 1));
+            auto y =
+                torch::sigmoid(torch::conv2d(x, in[0], net->a->bias, 1, 1));
             return net->head(*net, y);
           });
           return hook.cam(logits, support::labels({1, 0}));
@@ -540,21 +548,22 @@ TEST_CASE("results of several types are handed through", "[hook]") {
   auto net = networks::plain();
   const auto x = pictures();
   CamHook hook(*net);
-  auto pair = hook.forward(
-      [&] { return std::make_pair(net->forward(x), 3); });
+  auto pair = hook.forward([&] { return std::make_pair(net->forward(x), 3); });
   CHECK(pair.second == 3);
   CHECK(hook.observation().defined());
-  auto tuple = hook.forward(
-      [&] { return std::make_tuple(net->forward(x), x.sum()); });
+  auto tuple =
+      hook.forward([&] { return std::make_tuple(net->forward(x), x.sum()); });
   CHECK(std::get<0>(tuple).requires_grad());
-  auto list = hook.forward([&] { return std::vector<Tensor>{net->forward(x)}; });
+  auto list =
+      hook.forward([&] { return std::vector<Tensor>{net->forward(x)}; });
   CHECK(list.size() == 1);
   struct Output {
     double other;
     Tensor scores;
   };
-  auto output = hook.forward([&] { return Output{1, net->forward(x)}; },
-                             [](const Output& o) { return o.scores; });
+  auto output = hook.forward(
+      [&] { return Output{1, net->forward(x)}; },
+      [](const Output& o) { return o.scores; });
   CHECK(output.scores.sizes() == torch::IntArrayRef({2, 2}));
   CHECK(hook.observation().source.is_same(net->truth));
   torch::NoGradGuard off;
@@ -562,8 +571,9 @@ TEST_CASE("results of several types are handed through", "[hook]") {
   CHECK_FALSE(pair.first.requires_grad());
 }
 
-TEST_CASE("nothing is observed outside forward, an exception leaves no trace",
-          "[hook]") {
+TEST_CASE(
+    "nothing is observed outside forward, an exception leaves no trace",
+    "[hook]") {
   auto net = networks::plain();
   const auto x = pictures();
   CamHook hook(*net);
@@ -583,8 +593,9 @@ TEST_CASE("nothing is observed outside forward, an exception leaves no trace",
   auto logits = hook.forward([&] { return net->forward(x); });
   CHECK(hook.observation().exact);
   hook.clear();
-  CHECK(contains(error_of([&] { hook.cam(logits, CamClass::kPredicted); }),
-                 "nothing was observed"));
+  CHECK(contains(
+      error_of([&] { hook.cam(logits, CamClass::kPredicted); }),
+      "nothing was observed"));
 }
 
 TEST_CASE("hooks nest, and a copy of an observation stays", "[hook]") {
@@ -599,12 +610,12 @@ TEST_CASE("hooks nest, and a copy of an observation stays", "[hook]") {
   });
   CHECK(outer.observation().source.is_same(first->truth));
   CHECK(inner.observation().source.is_same(second->truth));
-  CHECK(contains(error_of([&] {
-          outer.forward([&] {
-            return outer.forward([&] { return first->forward(x); });
-          });
-        }),
-        "already observing"));
+  CHECK(contains(
+      error_of([&] {
+        outer.forward(
+            [&] { return outer.forward([&] { return first->forward(x); }); });
+      }),
+      "already observing"));
   const auto kept = inner.observation();
   const auto truth = second->truth;
   inner.forward([&] { return second->forward(x); });
@@ -649,8 +660,7 @@ TEST_CASE("autocast and channels-last memory change nothing", "[hook]") {
   }
   CHECK(hook.observation().features.scalar_type() == torch::kBFloat16);
   CHECK(hook.observation().exact);
-  CHECK(hook.cam(logits, CamClass::kPredicted).scalar_type() ==
-        torch::kFloat);
+  CHECK(hook.cam(logits, CamClass::kPredicted).scalar_type() == torch::kFloat);
   const auto plain_logits = hook.forward([&] { return net->forward(x); });
   const auto map = hook.cam(plain_logits, support::labels({0, 1}));
   logits = hook.forward([&] {
@@ -660,8 +670,8 @@ TEST_CASE("autocast and channels-last memory change nothing", "[hook]") {
   CHECK(close(hook.cam(logits, support::labels({0, 1})), map, 1e-5));
 }
 
-TEST_CASE("a model that changed after the hook was made is found again",
-          "[hook]") {
+TEST_CASE(
+    "a model that changed after the hook was made is found again", "[hook]") {
   auto net = networks::plain();
   CamHook hook(*net);
   CamHook named(*net, CamHookOptions().layer("a"));
@@ -734,15 +744,16 @@ TEST_CASE("features handed over by hand", "[hook]") {
   CHECK_FALSE(hook.observation().source.is_same(net->truth));
   CHECK(hook.observation().reduction == "captured");
 
-  CHECK(contains(error_of([&] { hook.capture(torch::zeros({2, 3})); }),
-                 "expected features [B, C, *S], got [2, 3]"));
+  CHECK(contains(
+      error_of([&] { hook.capture(torch::zeros({2, 3})); }),
+      "expected features [B, C, *S], got [2, 3]"));
   CHECK(contains(
       error_of([&] { hook.capture(features, torch::zeros({2, 5})); }),
       "expected weight [K, 8], got [2, 5]"));
-  CHECK(contains(error_of([&] {
-          hook.capture(features, net->fc->weight, torch::zeros({3}));
-        }),
-        "expected bias [2], got [3]"));
+  CHECK(contains(
+      error_of(
+          [&] { hook.capture(features, net->fc->weight, torch::zeros({3})); }),
+      "expected bias [2], got [3]"));
 }
 
 TEST_CASE("a hook prints what it found", "[hook]") {
@@ -753,9 +764,11 @@ TEST_CASE("a hook prints what it found", "[hook]") {
   CHECK(before.str() == "cyborg::CamHook(nothing observed yet)");
   hook.forward([&] { return net->forward(pictures()); });
   after << hook;
-  CHECK(contains(after.str(), "layer=a, features=[2, 8, 8, 8], "
-                              "reduction=aten::mean, exact=yes, method=CAM: "
-                              "a linear head reads the mean over positions"));
+  CHECK(contains(
+      after.str(),
+      "layer=a, features=[2, 8, 8, 8], "
+      "reduction=aten::mean, exact=yes, method=CAM: "
+      "a linear head reads the mean over positions"));
 }
 
 TEST_CASE("a GuidedHead is read like any head", "[hook]") {
@@ -766,9 +779,7 @@ TEST_CASE("a GuidedHead is read like any head", "[hook]") {
       a = conv("a", 3, 8);
       head = register_module("head", cyborg::GuidedHead(8, 2));
     }
-    Tensor forward(Tensor x) override {
-      return head(see(torch::relu(a(x))));
-    }
+    Tensor forward(Tensor x) override { return head(see(torch::relu(a(x)))); }
   };
   auto net = std::make_shared<Guided>();
   const auto seen = look(net, pictures());
@@ -796,9 +807,8 @@ struct Swish : torch::autograd::Function<Swish> {
 }  // namespace
 
 TEST_CASE("a custom function between map and pooling is refused", "[hook]") {
-  auto net = headed([](Headed& n, Tensor x) {
-    return n.fc(Swish::apply(x).mean({2, 3}));
-  });
+  auto net = headed(
+      [](Headed& n, Tensor x) { return n.fc(Swish::apply(x).mean({2, 3})); });
   CamHook hook(*net);
   const auto x = pictures();
   CHECK(contains(
@@ -813,8 +823,8 @@ TEST_CASE("a custom function between map and pooling is refused", "[hook]") {
   CHECK_FALSE(named.observation.exact);
 }
 
-TEST_CASE("whether a mean covers all positions is not learned from zeros",
-          "[hook]") {
+TEST_CASE(
+    "whether a mean covers all positions is not learned from zeros", "[hook]") {
   auto net = headed([](Headed& n, Tensor x) {
     return n.fc(torch::avg_pool2d(x, 7).flatten(1));
   });
@@ -841,17 +851,17 @@ TEST_CASE("the loss sees Grad-CAM in the unit of the logits", "[hook]") {
   CHECK(exact.observation.logit_scale() == 1);
   CHECK(other.observation.logit_scale() == 64);
   const auto y = support::labels({0, 1});
-  CHECK(close(exact.observation.cam(exact.logits, y),
-              other.observation.cam(other.logits, y) * 64, 1e-5));
+  CHECK(close(
+      exact.observation.cam(exact.logits, y),
+      other.observation.cam(other.logits, y) * 64, 1e-5));
   const cyborg::CyborgKLLoss criterion;
   const auto maps = torch::rand({2, 8, 8});
-  CHECK(close(criterion(exact.logits, y, exact.observation, maps).saliency,
-              criterion(other.logits, y, other.observation, maps).saliency,
-              1e-5));
+  CHECK(close(
+      criterion(exact.logits, y, exact.observation, maps).saliency,
+      criterion(other.logits, y, other.observation, maps).saliency, 1e-5));
 }
 
-TEST_CASE("partly frozen networks are read where a gradient can go",
-          "[hook]") {
+TEST_CASE("partly frozen networks are read where a gradient can go", "[hook]") {
   auto biases = networks::plain();
   biases->a->weight.requires_grad_(false);
   CHECK(look(biases, pictures()).observation.source.is_same(biases->truth));

@@ -37,8 +37,8 @@ Tensor pictures(int64_t batch = 2) {
 }  // namespace
 
 TEST_CASE("a network without convolutions is refused", "[hook][error]") {
-  nn::Sequential net(nn::Flatten(), nn::Linear(192, 8), nn::ReLU(),
-                     nn::Linear(8, 2));
+  nn::Sequential net(
+      nn::Flatten(), nn::Linear(192, 8), nn::ReLU(), nn::Linear(8, 2));
   CamHook hook(net);
   CHECK(contains(
       error_of([&] { hook.forward([&] { return net->forward(pictures()); }); }),
@@ -68,71 +68,73 @@ TEST_CASE("tokens are refused in words", "[hook][error]") {
   CHECK(contains(refusal(columns, pictures()), "the logits come from tokens"));
 }
 
-TEST_CASE("several sources are listed, and one can be named",
-          "[hook][error]") {
-  auto net = headed([](Headed& n, Tensor x) {
-    auto y = n.see(torch::relu(n.b(x)));
-    return n.fc(torch::cat({x.mean({2, 3}), y.mean({2, 3})}, 1));
-  }, 16);
+TEST_CASE("several sources are listed, and one can be named", "[hook][error]") {
+  auto net = headed(
+      [](Headed& n, Tensor x) {
+        auto y = n.see(torch::relu(n.b(x)));
+        return n.fc(torch::cat({x.mean({2, 3}), y.mean({2, 3})}, 1));
+      },
+      16);
   const auto error = refusal(*net, pictures());
   CHECK(contains(error, "the logits come from 2 maps"));
   CHECK(contains(error, "layer 'a' [2, 8, 8, 8] through aten::mean"));
   CHECK(contains(error, "layer 'b' [2, 8, 8, 8] through aten::mean"));
   CamHook hook(*net, CamHookOptions().layer("b"));
   auto logits = hook.forward([&] { return net->forward(pictures()); });
-  CHECK(hook.observation().features.sizes() ==
-        torch::IntArrayRef({2, 8, 8, 8}));
+  CHECK(
+      hook.observation().features.sizes() == torch::IntArrayRef({2, 8, 8, 8}));
   CHECK(hook.cam(logits, CamClass::kPredicted).dim() == 3);
 }
 
-TEST_CASE("the same layer twice asks for one forward each",
-          "[hook][error]") {
+TEST_CASE("the same layer twice asks for one forward each", "[hook][error]") {
   auto net = headed([](Headed& n, Tensor x) {
     auto other = torch::relu(n.a(torch::ones({2, 3, 8, 8})));
     return n.fc((x.mean({2, 3}) - other.mean({2, 3})).abs());
   });
-  CHECK(contains(refusal(*net, pictures()),
-                 "the same layer ran several times, so observe the forwards "
-                 "one by one"));
+  CHECK(contains(
+      refusal(*net, pictures()),
+      "the same layer ran several times, so observe the forwards "
+      "one by one"));
 }
 
 TEST_CASE("logits of another head are refused", "[hook][error]") {
   auto net = networks::plain();
   CamHook hook(*net);
   hook.forward([&] { return net->forward(pictures()); });
-  CHECK(contains(error_of([&] {
-          hook.cam(torch::zeros({2, 7}), CamClass::kPredicted);
-        }),
-        "expected the logits of the observed head, [2, 2], got [2, 7]"));
+  CHECK(contains(
+      error_of([&] { hook.cam(torch::zeros({2, 7}), CamClass::kPredicted); }),
+      "expected the logits of the observed head, [2, 2], got [2, 7]"));
 }
 
-TEST_CASE("nothing on this thread is refused, half a batch too",
-          "[hook][error]") {
+TEST_CASE(
+    "nothing on this thread is refused, half a batch too", "[hook][error]") {
   auto net = networks::plain();
   const auto x = pictures();
   CamHook hook(*net);
-  CHECK(contains(error_of([&] {
-          hook.forward([&] {
-            Tensor logits;
-            std::thread([&] { logits = net->forward(x); }).join();
-            return logits;
-          });
-        }),
-        "no operator ran on this thread"));
-  CHECK(contains(error_of([&] {
-          hook.forward([&] {
-            Tensor other;
-            std::thread([&] { other = net->forward(x); }).join();
-            return torch::cat({net->forward(x), other});
-          });
-        }),
-        "hold 2 samples, the logits [4, 2] 4. Did part of the batch run on "
-        "another thread"));
+  CHECK(contains(
+      error_of([&] {
+        hook.forward([&] {
+          Tensor logits;
+          std::thread([&] { logits = net->forward(x); }).join();
+          return logits;
+        });
+      }),
+      "no operator ran on this thread"));
+  CHECK(contains(
+      error_of([&] {
+        hook.forward([&] {
+          Tensor other;
+          std::thread([&] { other = net->forward(x); }).join();
+          return torch::cat({net->forward(x), other});
+        });
+      }),
+      "hold 2 samples, the logits [4, 2] 4. Did part of the batch run on "
+      "another thread"));
   CHECK_FALSE(hook.observation().defined());
 }
 
-TEST_CASE("disabled observers and inference mode are refused",
-          "[hook][error]") {
+TEST_CASE(
+    "disabled observers and inference mode are refused", "[hook][error]") {
   auto net = networks::plain();
   const auto x = pictures();
   CamHook hook(*net);
@@ -152,13 +154,14 @@ TEST_CASE("gradients off inside the callable are refused", "[hook][error]") {
   auto net = networks::plain();
   const auto x = pictures();
   CamHook hook(*net);
-  CHECK(contains(error_of([&] {
-          hook.forward([&] {
-            torch::NoGradGuard off;
-            return net->forward(x);
-          });
-        }),
-        "gradients are off inside the callable"));
+  CHECK(contains(
+      error_of([&] {
+        hook.forward([&] {
+          torch::NoGradGuard off;
+          return net->forward(x);
+        });
+      }),
+      "gradients are off inside the callable"));
 }
 
 TEST_CASE("results that are no logits are refused", "[hook][error]") {
@@ -171,9 +174,8 @@ TEST_CASE("results that are no logits are refused", "[hook][error]") {
 }
 
 TEST_CASE("results that nobody can guide are refused", "[hook][error]") {
-  auto net = networks::headed([](Headed& n, Tensor x) {
-    return n.fc(x.mean({2, 3}));
-  });
+  auto net = networks::headed(
+      [](Headed& n, Tensor x) { return n.fc(x.mean({2, 3})); });
   CHECK(contains(
       refusal(*net, pictures(0)),
       "expected logits [B, K] of floating point and at least one sample, got "
@@ -188,16 +190,13 @@ TEST_CASE("results that nobody can guide are refused", "[hook][error]") {
 }
 
 TEST_CASE("a body on another thread is named as such", "[hook][error]") {
-  auto net = networks::headed([](Headed& n, Tensor x) {
-    return n.fc(x.mean({2, 3}));
-  });
+  auto net = networks::headed(
+      [](Headed& n, Tensor x) { return n.fc(x.mean({2, 3})); });
   CamHook hook(*net);
   const std::string text = error_of([&] {
     hook.forward([&] {
       Tensor map;
-      std::thread([&] {
-        map = torch::relu(net->a(pictures()));
-      }).join();
+      std::thread([&] { map = torch::relu(net->a(pictures())); }).join();
       return net->fc(map.mean({2, 3}));
     });
   });
@@ -216,33 +215,38 @@ TEST_CASE("a map overwritten after it was read is refused", "[hook][error]") {
 
 TEST_CASE("wrong layers are refused", "[hook][error]") {
   auto net = std::make_shared<networks::Residual>();
-  CHECK(contains(refusal(*net, pictures(), CamHookOptions().layer("layer9")),
-                 "expected a layer among stem, layer1, layer1.0"));
-  CHECK(contains(refusal(*net, pictures(), CamHookOptions().layer("avgpool")),
-                 "'avgpool' has no parameters, and C++ modules report nothing "
-                 "else; name the layer before it ('layer2.1.bn2')"));
+  CHECK(contains(
+      refusal(*net, pictures(), CamHookOptions().layer("layer9")),
+      "expected a layer among stem, layer1, layer1.0"));
+  CHECK(contains(
+      refusal(*net, pictures(), CamHookOptions().layer("avgpool")),
+      "'avgpool' has no parameters, and C++ modules report nothing "
+      "else; name the layer before it ('layer2.1.bn2')"));
   // bn1 is followed by an in-place ReLU.
   CHECK(contains(
       refusal(*net, pictures(), CamHookOptions().layer("layer1.0.bn1")),
       "layer 'layer1.0.bn1' returned a map that an in-place operator "
       "overwrote"));
-  CHECK(contains(refusal(*net, pictures(), CamHookOptions().layer("fc")),
-                 "layer 'fc' returns no map"));
+  CHECK(contains(
+      refusal(*net, pictures(), CamHookOptions().layer("fc")),
+      "layer 'fc' returns no map"));
   auto plain = networks::plain();
-  CHECK(contains(refusal(*plain, pictures(), CamHookOptions().layer("b")),
-                 "layer 'b' did not run under observation"));
+  CHECK(contains(
+      refusal(*plain, pictures(), CamHookOptions().layer("b")),
+      "layer 'b' did not run under observation"));
   auto aside = headed([](Headed& n, Tensor x) {
     auto unused = n.b(x);
     return n.fc(x.mean({2, 3}));
   });
-  CHECK(contains(refusal(*aside, pictures(), CamHookOptions().layer("b")),
-                 "is not what the logits come from"));
+  CHECK(contains(
+      refusal(*aside, pictures(), CamHookOptions().layer("b")),
+      "is not what the logits come from"));
 }
 
-TEST_CASE("CamMethod::kCam without a head that fits is refused",
-          "[hook][error]") {
-  auto net = headed([](Headed& n, Tensor x) { return n.fc(x.flatten(1)); },
-                    8 * 64);
+TEST_CASE(
+    "CamMethod::kCam without a head that fits is refused", "[hook][error]") {
+  auto net =
+      headed([](Headed& n, Tensor x) { return n.fc(x.flatten(1)); }, 8 * 64);
   CHECK(contains(
       refusal(*net, pictures(), CamHookOptions().method(CamMethod::kCam)),
       "CamMethod::kCam needs a linear head that reads 8 channels"));
@@ -255,14 +259,15 @@ TEST_CASE("labels and logits that do not fit are refused", "[hook][error]") {
   CHECK(contains(
       error_of([&] { hook.cam(logits, support::labels({0, 2})); }),
       "cyborg::Observation::cam: expected labels in [0, 1], got 2"));
-  CHECK(contains(error_of([&] { hook.cam(logits, support::labels({0})); }),
-                 "expected labels [2], got [1]"));
-  CHECK(contains(error_of([&] {
-          hook.cam(torch::zeros({3, 2}), CamClass::kPredicted);
-        }),
-        "expected logits [2, K]"));
-  CHECK(contains(error_of([&] { hook.cam(logits, CamClass::kLabel); }),
-                 "needs the labels"));
+  CHECK(contains(
+      error_of([&] { hook.cam(logits, support::labels({0})); }),
+      "expected labels [2], got [1]"));
+  CHECK(contains(
+      error_of([&] { hook.cam(torch::zeros({3, 2}), CamClass::kPredicted); }),
+      "expected logits [2, K]"));
+  CHECK(contains(
+      error_of([&] { hook.cam(logits, CamClass::kLabel); }),
+      "needs the labels"));
 }
 
 TEST_CASE("Grad-CAM of logits without a graph is refused", "[hook][error]") {

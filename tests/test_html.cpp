@@ -12,9 +12,9 @@
 
 using cyborg::io::base64;
 using cyborg::io::escape;
+using cyborg::io::number;
 using cyborg::report::HtmlPage;
 using cyborg::report::NoteKind;
-using cyborg::io::number;
 using support::contains;
 using support::error_of;
 
@@ -99,14 +99,10 @@ TEST_CASE(
 
 TEST_CASE("A page refuses rows that do not fit their head", "[report]") {
   CHECK(
-      error_of([] {
-        HtmlPage("t").table({"", {"a", "b"}, {{"1"}}});
-      }) ==
+      error_of([] { HtmlPage("t").table({"", {"a", "b"}, {{"1"}}}); }) ==
       "cyborg::report::HtmlPage::table: expected 2 cells in row 0, got 1");
   CHECK(
-      error_of([] {
-        HtmlPage("t").pictures({"", {"a"}, {{"r", {}}}});
-      }) ==
+      error_of([] { HtmlPage("t").pictures({"", {"a"}, {{"r", {}}}}); }) ==
       "cyborg::report::HtmlPage::pictures: expected 1 pictures in row 'r', "
       "got 0");
 }

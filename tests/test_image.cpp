@@ -355,15 +355,11 @@ TEST_CASE("What write_png wrote is what read_image reads", "[data][image]") {
 
 TEST_CASE("encode_png refuses what is no picture", "[data][image][error]") {
   CHECK(
-      error_of([] {
-        data::encode_png(at::rand({2, 4, 4}));
-      }) ==
+      error_of([] { data::encode_png(at::rand({2, 4, 4})); }) ==
       "cyborg::data::encode_png: expected an image [H, W], [1, H, W] or "
       "[3, H, W], got [2, 4, 4]");
   CHECK(
-      error_of([] {
-        data::encode_png(at::ones({2, 2}, at::kLong));
-      }) ==
+      error_of([] { data::encode_png(at::ones({2, 2}, at::kLong)); }) ==
       "cyborg::data::encode_png: expected uint8 or floating point, got Long");
   CHECK(
       error_of([] {
@@ -372,9 +368,7 @@ TEST_CASE("encode_png refuses what is no picture", "[data][image][error]") {
       }) ==
       "cyborg::data::encode_png: expected finite values, got NaN or infinity");
   CHECK(contains(
-      error_of([] {
-        data::encode_png(at::rand({3, 0, 4}));
-      }),
+      error_of([] { data::encode_png(at::rand({3, 0, 4})); }),
       "got [3, 0, 4]"));
 }
 
@@ -384,15 +378,12 @@ TEST_CASE(
   const Folder folder;
   const auto lost = folder / "no/such/folder/a.png";
   CHECK(
-      error_of([&] {
-        data::write_png(lost, at::rand({2, 2}));
-      }) == "cyborg::data::write_png: " + lost +
-                ": cannot be written: No such file or directory");
+      error_of([&] { data::write_png(lost, at::rand({2, 2})); }) ==
+      "cyborg::data::write_png: " + lost +
+          ": cannot be written: No such file or directory");
   folder.write("taken/file", "x");
   CHECK(contains(
-      error_of([&] {
-        data::write_png(folder / "taken", at::rand({2, 2}));
-      }),
+      error_of([&] { data::write_png(folder / "taken", at::rand({2, 2})); }),
       "taken: cannot be replaced: "));
   CHECK(folder.entries() == 1);
 }
@@ -404,9 +395,7 @@ TEST_CASE(
   CHECK(close(
       data::resize_image(image, {1, 2}), t({12, 41, 0, 3}, {2, 1, 2}), 1e-9));
   CHECK(
-      error_of([] {
-        data::resize_image(at::rand({2, 2}), {1, 1});
-      }) ==
+      error_of([] { data::resize_image(at::rand({2, 2}), {1, 1}); }) ==
       "cyborg::data::resize_image: expected an image [C, H, W] and a size "
       "{H, W}, got [2, 2] and [1, 1]");
 }

@@ -29,17 +29,36 @@ struct Case {
 
 std::vector<Case> zoo() {
   return {
-      {"residual", torchscript::residual(), {2, 16, 8, 8}, true, "down",
+      {"residual",
+       torchscript::residual(),
+       {2, 16, 8, 8},
+       true,
+       "down",
        "stem.weight"},
-      {"dense", torchscript::dense(), {2, 16, 16, 16}, true, "norm",
+      {"dense",
+       torchscript::dense(),
+       {2, 16, 16, 16},
+       true,
+       "norm",
        "conv0.weight"},
-      {"mobile", torchscript::mobile(), {2, 16, 8, 8}, false, "last",
+      {"mobile",
+       torchscript::mobile(),
+       {2, 16, 8, 8},
+       false,
+       "last",
        "stem.weight"},
-      {"convnext", torchscript::convnext(), {2, 8, 4, 4}, false, "mlp2",
+      {"convnext",
+       torchscript::convnext(),
+       {2, 8, 4, 4},
+       false,
+       "mlp2",
        "stem.weight"},
-      {"vgg", torchscript::vgg(), {2, 8, 4, 4}, false, "conv2",
-       "conv1.weight"},
-      {"inception", torchscript::inception(), {2, 12, 8, 8}, true, "branch",
+      {"vgg", torchscript::vgg(), {2, 8, 4, 4}, false, "conv2", "conv1.weight"},
+      {"inception",
+       torchscript::inception(),
+       {2, 12, 8, 8},
+       true,
+       "branch",
        "stem.weight"},
   };
 }
@@ -58,7 +77,7 @@ TEST_CASE("TorchScript networks are read, saved and loaded too", "[jit]") {
       INFO(c.name << (loaded ? ", loaded from its file" : ""));
       if (loaded) {
         const auto file = std::filesystem::temp_directory_path() /
-            (std::string("cyborg_test_jit_") + c.name + ".pt");
+                          (std::string("cyborg_test_jit_") + c.name + ".pt");
         c.net.save(file.string());
         c.net = torch::jit::load(file.string());
         std::filesystem::remove(file);
@@ -74,22 +93,27 @@ TEST_CASE("TorchScript networks are read, saved and loaded too", "[jit]") {
         CHECK(seen.exact == c.exact);
         CHECK(contains(seen.layer, c.layer));
         auto maps = hook.cam(logits, support::labels({0, 1}));
-        auto first = c.net.attr(c.first[0] == 's' ? "stem" : c.first[4] == '0'
-                                    ? "conv0" : "conv1")
-                         .toModule().attr("weight").toTensor();
-        auto gradient = torch::autograd::grad({maps.pow(2).sum()}, {first},
-                                              {}, true)[0];
+        auto first = c.net
+                         .attr(
+                             c.first[0] == 's'   ? "stem"
+                             : c.first[4] == '0' ? "conv0"
+                                                 : "conv1")
+                         .toModule()
+                         .attr("weight")
+                         .toTensor();
+        auto gradient =
+            torch::autograd::grad({maps.pow(2).sum()}, {first}, {}, true)[0];
         CHECK(gradient.abs().sum().item<double>() > 0);
-        gradient = torch::autograd::grad({logits.pow(2).sum()},
-                                         {seen.source}, {}, true)[0];
+        gradient = torch::autograd::grad(
+            {logits.pow(2).sum()}, {seen.source}, {}, true)[0];
         CHECK(gradient.abs().sum().item<double>() > 0);
       }
     }
   }
 }
 
-TEST_CASE("a TorchScript network that was used before the hook is read",
-          "[jit]") {
+TEST_CASE(
+    "a TorchScript network that was used before the hook is read", "[jit]") {
   // By then it has a plan in which the features are inside a fused block.
   torch::manual_seed(4);
   for (auto& c : zoo()) {
@@ -105,8 +129,8 @@ TEST_CASE("a TorchScript network that was used before the hook is read",
   }
 }
 
-TEST_CASE("a TorchScript map equals the mean identity in evaluation mode",
-          "[jit]") {
+TEST_CASE(
+    "a TorchScript map equals the mean identity in evaluation mode", "[jit]") {
   torch::manual_seed(2);
   for (auto& c : zoo()) {
     if (!c.exact) {
@@ -122,18 +146,17 @@ TEST_CASE("a TorchScript map equals the mean identity in evaluation mode",
   }
 }
 
-TEST_CASE("a TorchScript step of the guided loss reaches every parameter",
-          "[jit]") {
+TEST_CASE(
+    "a TorchScript step of the guided loss reaches every parameter", "[jit]") {
   torch::manual_seed(3);
   auto net = torchscript::residual();
   CamHook hook(net);
   cyborg::CyborgL2Loss criterion(
       cyborg::SaliencyGuidedLossOptions().alpha(0.5));
-  auto logits = hook.forward([&] {
-    return net.forward({torch::randn({2, 3, 16, 16})}).toTensor();
-  });
-  auto terms = criterion(logits, support::labels({0, 1}), hook,
-                         torch::rand({2, 32, 32}));
+  auto logits = hook.forward(
+      [&] { return net.forward({torch::randn({2, 3, 16, 16})}).toTensor(); });
+  auto terms = criterion(
+      logits, support::labels({0, 1}), hook, torch::rand({2, 32, 32}));
   terms.total.backward();
   for (const auto& p : net.named_parameters()) {
     INFO(p.name);
@@ -147,13 +170,15 @@ TEST_CASE("named layers and gradient-free runs of TorchScript", "[jit]") {
   const auto x = torch::randn({2, 3, 16, 16});
   CamHook named(net, CamHookOptions().layer("down"));
   named.forward([&] { return net.forward({x}).toTensor(); });
-  CHECK(named.observation().features.sizes().vec() ==
-        std::vector<int64_t>({2, 16, 8, 8}));
-  CHECK(contains(error_of([&] {
-          CamHook hook(net, CamHookOptions().layer("stem"));
-          hook.forward([&] { return net.forward({x}).toTensor(); });
-        }),
-        "an in-place operator overwrote"));
+  CHECK(
+      named.observation().features.sizes().vec() ==
+      std::vector<int64_t>({2, 16, 8, 8}));
+  CHECK(contains(
+      error_of([&] {
+        CamHook hook(net, CamHookOptions().layer("stem"));
+        hook.forward([&] { return net.forward({x}).toTensor(); });
+      }),
+      "an in-place operator overwrote"));
   CHECK(contains(
       error_of([&] { CamHook hook(net, CamHookOptions().layer("steam")); }),
       "expected a layer among stem"));

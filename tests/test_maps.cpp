@@ -29,7 +29,8 @@ bool all_nan(const Tensor& x) {
 TEST_CASE(
     "Halving a map by area takes the mean of its cells", "[human][maps]") {
   const auto map = t({0, 2, 4, 6, 8, 10, 12, 14}, {2, 4});
-  CHECK(close(cyborg::maps::resize(map, {1, 2}, Resize::kArea), t({5, 9}, {1, 2})));
+  CHECK(close(
+      cyborg::maps::resize(map, {1, 2}, Resize::kArea), t({5, 9}, {1, 2})));
 }
 
 TEST_CASE(
@@ -45,13 +46,15 @@ TEST_CASE(
 
 TEST_CASE("Growing a map interpolates between pixel centres", "[human][maps]") {
   CHECK(close(
-      cyborg::maps::resize(t({0, 1}, {1, 2}), {1, 4}), t({0, .25, .75, 1}, {1, 4})));
+      cyborg::maps::resize(t({0, 1}, {1, 2}), {1, 4}),
+      t({0, .25, .75, 1}, {1, 4})));
 }
 
 TEST_CASE(
     "Nearest takes the value at floor(i * input / output)", "[human][maps]") {
   CHECK(close(
-      cyborg::maps::resize(t({1, 2, 3, 4, 5}, {1, 5}), {1, 3}, Resize::kNearest),
+      cyborg::maps::resize(
+          t({1, 2, 3, 4, 5}, {1, 5}), {1, 3}, Resize::kNearest),
       t({1, 2, 4}, {1, 3})));
 }
 
@@ -87,8 +90,8 @@ TEST_CASE(
   const auto map = t({0, 2, 4, 6, 8, 10, 12, 14}, {1, 2, 4});
   const auto expected = t({5, 9}, {1, 2});
   CHECK(close(cyborg::maps::resize(map[0], {1, 2}, Resize::kArea), expected));
-  CHECK(
-      close(cyborg::maps::resize(map, {1, 2}, Resize::kArea), expected.unsqueeze(0)));
+  CHECK(close(
+      cyborg::maps::resize(map, {1, 2}, Resize::kArea), expected.unsqueeze(0)));
   CHECK(close(
       cyborg::maps::resize(map.unsqueeze(1), {1, 2}, Resize::kArea),
       expected.view({1, 1, 1, 2})));
@@ -99,9 +102,11 @@ TEST_CASE(
 
 TEST_CASE(
     "One and three spatial dimensions are resized by area", "[human][maps]") {
-  CHECK(close(cyborg::maps::resize(t({1, 3, 5, 7}, {1, 4}), {2}), t({2, 6}, {1, 2})));
   CHECK(close(
-      cyborg::maps::resize(t({1, 2, 3, 4, 5, 6, 7, 8}, {1, 2, 2, 2}), {1, 1, 1}),
+      cyborg::maps::resize(t({1, 3, 5, 7}, {1, 4}), {2}), t({2, 6}, {1, 2})));
+  CHECK(close(
+      cyborg::maps::resize(
+          t({1, 2, 3, 4, 5, 6, 7, 8}, {1, 2, 2, 2}), {1, 1, 1}),
       t({4.5}, {1, 1, 1, 1})));
   CHECK(close(
       cyborg::maps::resize(t({1, 3, 5, 7}, {1, 4}), {2}, Resize::kNearest),
@@ -116,8 +121,8 @@ TEST_CASE(
   maps[2][0][0] = -kInfinity;
   for (const auto& out :
        {cyborg::maps::resize(maps, {2, 2}), cyborg::maps::resize(maps, {4, 4}),
-        cyborg::maps::resize(maps, {2, 2}, Resize::kNearest), human::blur(maps, 1.0),
-        human::blur(maps, 0.0)}) {
+        cyborg::maps::resize(maps, {2, 2}, Resize::kNearest),
+        human::blur(maps, 1.0), human::blur(maps, 0.0)}) {
     CHECK(all_nan(out[0]));
     CHECK(close(out[1], at::ones_like(out[1])));
     CHECK(all_nan(out[2]));
@@ -135,8 +140,8 @@ TEST_CASE(
       cyborg::maps::resize(at::ones({2, 2}, at::kHalf), {1, 1}).scalar_type() ==
       at::kFloat);
   CHECK(
-      cyborg::maps::resize(at::ones({2, 2}, at::kDouble), {1, 1}).scalar_type() ==
-      at::kDouble);
+      cyborg::maps::resize(at::ones({2, 2}, at::kDouble), {1, 1})
+          .scalar_type() == at::kDouble);
 }
 
 TEST_CASE(
@@ -226,25 +231,17 @@ TEST_CASE("A missing map is NaN and is not annotated", "[human][maps]") {
 TEST_CASE(
     "Maps that cannot be meant are refused in words", "[human][maps][error]") {
   CHECK(
-      error_of([] {
-        cyborg::maps::resize(at::rand({2, 2}), {});
-      }) ==
+      error_of([] { cyborg::maps::resize(at::rand({2, 2}), {}); }) ==
       "cyborg::maps::resize: expected a size of 1, 2 or 3 numbers, got []");
   CHECK(
-      error_of([] {
-        cyborg::maps::resize(at::rand({4}), {2, 2});
-      }) ==
+      error_of([] { cyborg::maps::resize(at::rand({4}), {2, 2}); }) ==
       "cyborg::maps::resize: expected maps with at least 2 dimensions for "
       "size [2, 2], got [4]");
   CHECK(contains(
-      error_of([] {
-        cyborg::maps::resize(Tensor(), {2, 2});
-      }),
+      error_of([] { cyborg::maps::resize(Tensor(), {2, 2}); }),
       "cyborg::maps::resize: expected maps"));
   CHECK(
-      error_of([] {
-        cyborg::maps::resize(at::rand({1, 4, 4}), {0, 2});
-      }) ==
+      error_of([] { cyborg::maps::resize(at::rand({1, 4, 4}), {0, 2}); }) ==
       "cyborg::maps::resize: expected positive sizes, got [0, 2] for maps "
       "[1, 4, 4]");
   CHECK(error_of([] {
@@ -254,16 +251,12 @@ TEST_CASE(
           human::blur(at::rand({4, 4}), -1);
         }) == "cyborg::human::blur: expected sigma >= 0, got -1");
   CHECK(contains(
-      error_of([] {
-        human::blur(at::rand({4, 4}), kNaN);
-      }),
+      error_of([] { human::blur(at::rand({4, 4}), kNaN); }),
       "expected sigma >= 0, got "));
   CHECK(error_of([] {
           human::annotated(at::rand({4}));
         }) == "cyborg::human::annotated: expected maps [B, *S], got [4]");
   CHECK(contains(
-      error_of([] {
-        human::annotated(at::rand({4, 0}));
-      }),
+      error_of([] { human::annotated(at::rand({4, 0})); }),
       "expected maps [B, *S], got [4, 0]"));
 }

@@ -344,10 +344,10 @@ TEST_CASE("CAM says what it expected", "[cam][error]") {
   CHECK(error_of([&] {
           cam::cam(f, w, Tensor());
         }) == "cyborg::cam: expected labels [3], got none");
-  CHECK(error_of([&] {
-          cam::cam(f, w, t({0, 1, 2}));
-        }) == "cyborg::cam: expected labels of integers, got Double "
-        "(labels.to(torch::kLong) makes them)");
+  CHECK(
+      error_of([&] { cam::cam(f, w, t({0, 1, 2})); }) ==
+      "cyborg::cam: expected labels of integers, got Double "
+      "(labels.to(torch::kLong) makes them)");
   CHECK(error_of([&] {
           cam::cam(f, w, labels({0, 3, 1}));
         }) == "cyborg::cam: expected labels in [0, 2], got 3 at position 1");

@@ -79,9 +79,7 @@ TEST_CASE("A map becomes planes, a batch of maps a batch", "[report]") {
   CHECK(colorize(maps[0]).is_contiguous());
   CHECK(colorize(torch::rand({0, 4})).sizes() == at::IntArrayRef({3, 0, 4}));
   CHECK(
-      error_of([] {
-        colorize(torch::rand({1, 1, 2, 2}));
-      }) ==
+      error_of([] { colorize(torch::rand({1, 1, 2, 2})); }) ==
       "cyborg::report::colorize: expected a map [H, W] or maps [B, H, W], got "
       "[1, 1, 2, 2]");
 }
@@ -127,9 +125,7 @@ TEST_CASE("A constant map and a missing one do not break a page", "[report]") {
 
 TEST_CASE("An overlay refuses what it cannot draw", "[report]") {
   CHECK(
-      error_of([] {
-        overlay(torch::rand({2, 4, 4}), torch::rand({4, 4}));
-      }) ==
+      error_of([] { overlay(torch::rand({2, 4, 4}), torch::rand({4, 4})); }) ==
       "cyborg::report::overlay: expected an image [1, H, W] or [3, H, W] and a "
       "map [h, w], got [2, 4, 4] and [4, 4]");
   CHECK(error_of([] {

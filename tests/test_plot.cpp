@@ -143,21 +143,15 @@ TEST_CASE("Series keep the colour that they ask for", "[report]") {
 
 TEST_CASE("Charts refuse series that do not fit", "[report]") {
   CHECK(
-      error_of([] {
-        line_chart({{"a", {1, 2}, {1}}});
-      }) ==
+      error_of([] { line_chart({{"a", {1, 2}, {1}}}); }) ==
       "cyborg::report::line_chart: expected x and y of one length in 'a', got "
       "2 and 1");
   CHECK(
-      error_of([] {
-        dot_plot({"x", "y"}, {{"a", {1}, {}}});
-      }) ==
+      error_of([] { dot_plot({"x", "y"}, {{"a", {1}, {}}}); }) ==
       "cyborg::report::dot_plot: expected 2 values and as many errors or none "
       "in 'a', got 1 and 0");
   CHECK(
-      error_of([] {
-        dot_plot({"x"}, {{"a", {1}, {1, 2}}});
-      }) ==
+      error_of([] { dot_plot({"x"}, {{"a", {1}, {1, 2}}}); }) ==
       "cyborg::report::dot_plot: expected 1 values and as many errors or none "
       "in 'a', got 1 and 2");
   CHECK(

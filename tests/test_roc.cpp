@@ -101,21 +101,15 @@ TEST_CASE("A threshold keeps the false positives within a limit", "[measure]") {
 
 TEST_CASE("The curve and its readings refuse what is undefined", "[measure]") {
   CHECK(
-      error_of([] {
-        roc_curve(t({1, 2}), labels({1, 1}));
-      }) ==
+      error_of([] { roc_curve(t({1, 2}), labels({1, 1})); }) ==
       "cyborg::measure::roc_curve: expected both classes, got 2 positives and "
       "0 negatives");
   CHECK(
-      error_of([] {
-        roc_curve(t({std::nan(""), 2}), labels({0, 1}));
-      }) ==
+      error_of([] { roc_curve(t({std::nan(""), 2}), labels({0, 1})); }) ==
       "cyborg::measure::roc_curve: expected finite or infinite scores, got "
       "NaN");
   CHECK(
-      error_of([] {
-        roc_curve(t({HUGE_VAL, 2}), labels({0, 1}));
-      }) ==
+      error_of([] { roc_curve(t({HUGE_VAL, 2}), labels({0, 1})); }) ==
       "cyborg::measure::roc_curve: expected scores below infinity, got inf");
   CHECK(roc_curve(t({-HUGE_VAL, 2}), labels({0, 1})).size() == 3);
   CHECK(error_of([] {

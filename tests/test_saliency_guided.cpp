@@ -917,8 +917,9 @@ TEST_CASE("The loss says what it expected", "[loss][error]") {
     CHECK(fails(l, y.unsqueeze(1), cam, h) == name + "labels [4], got [4, 1]");
     CHECK(
         fails(l, t({0, 1, 0, 1}), cam, h) ==
-        name + "labels of integers, got Double "
-                "(labels.to(torch::kLong) makes them)");
+        name +
+            "labels of integers, got Double "
+            "(labels.to(torch::kLong) makes them)");
     CHECK(
         fails(l, labels({0, 1, 3, 0}), cam, h) ==
         name + "labels in [0, 2], got 3 at position 2");
@@ -1006,9 +1007,7 @@ TEST_CASE("The loss says what it expected", "[loss][error]") {
             criterion.combine({}, cam, h);
           }) == name + "task_loss, got none");
     CHECK(
-        error_of([&] {
-          criterion.combine(t({1, 2}), cam, h);
-        }) ==
+        error_of([&] { criterion.combine(t({1, 2}), cam, h); }) ==
         name + "task_loss of one floating-point number, got [2] of Double");
   }
 }

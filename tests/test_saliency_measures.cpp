@@ -106,9 +106,8 @@ TEST_CASE("NSS is in population standard deviations", "[measure]") {
   CHECK(value(nss(map({.1, .1, .1, .1}), map({1, 0, 0, 0}))) == 0);
   CHECK(std::isnan(value(nss(s, map({0, 0, 0, 0})))));
   CHECK(
-      error_of([&] {
-        nss(s, map({0, 0, 0, .5}));
-      }) == "cyborg::measure::nss: expected a second map of 0 and 1, got 0.5");
+      error_of([&] { nss(s, map({0, 0, 0, .5})); }) ==
+      "cyborg::measure::nss: expected a second map of 0 and 1, got 0.5");
 }
 
 TEST_CASE("Judd's AUC joins the thresholds at fixations", "[measure]") {
@@ -190,9 +189,7 @@ TEST_CASE("Energy is counted where it is positive", "[measure]") {
   CHECK(value(energy_inside(-s.abs(), map({1, 1, 0, 0}))) == 0);
   CHECK(value(energy_inside(s * 1e-8, map({1, 1, 1, 1}))) == 0);
   CHECK(
-      error_of([&] {
-        energy_inside(s, map({0, 0, 2, 0}));
-      }) ==
+      error_of([&] { energy_inside(s, map({0, 0, 2, 0})); }) ==
       "cyborg::measure::energy_inside: expected a region in [0, 1], got 2");
 }
 
@@ -209,14 +206,10 @@ TEST_CASE("Entropy says how spread out a map is", "[measure]") {
   CHECK(value(map_entropy(map({0, 0, 3, 0}))) == 0);
   CHECK(std::isnan(value(map_entropy(map({0, 0, 0, 0})))));
   CHECK(
-      error_of([] {
-        map_entropy(torch::ones({1, 1}));
-      }) ==
+      error_of([] { map_entropy(torch::ones({1, 1})); }) ==
       "cyborg::measure::map_entropy: expected maps of more than one pixel");
   CHECK(
-      error_of([] {
-        map_entropy(map({1, -2, 0, 0}));
-      }) ==
+      error_of([] { map_entropy(map({1, -2, 0, 0})); }) ==
       "cyborg::measure::map_entropy: expected maps without negative values, "
       "got -2");
 }
@@ -261,27 +254,19 @@ TEST_CASE("A batch is a map after the other, of any type", "[measure]") {
 
 TEST_CASE("Maps must have one shape and finite values", "[measure]") {
   CHECK(
-      error_of([] {
-        map_iou(torch::ones({2, 2}), torch::ones({2, 3}));
-      }) ==
+      error_of([] { map_iou(torch::ones({2, 2}), torch::ones({2, 3})); }) ==
       "cyborg::measure::map_iou: expected two maps of one shape, got [2, 2] "
       "and [2, 3]");
   CHECK(
-      error_of([] {
-        map_entropy(torch::ones({2, 1, 3, 3}));
-      }) ==
+      error_of([] { map_entropy(torch::ones({2, 1, 3, 3})); }) ==
       "cyborg::measure::map_entropy: expected maps [B, H, W] or [H, W], got "
       "[2, 1, 3, 3]");
   CHECK(
-      error_of([] {
-        map_entropy(map({1, HUGE_VAL}));
-      }) ==
+      error_of([] { map_entropy(map({1, HUGE_VAL})); }) ==
       "cyborg::measure::map_entropy: expected finite maps, or NaN for what is "
       "not annotated, got an infinite value");
   CHECK(
-      error_of([] {
-        map_entropy(torch::ones({1, 0, 2}));
-      }) ==
+      error_of([] { map_entropy(torch::ones({1, 0, 2})); }) ==
       "cyborg::measure::map_entropy: expected maps [B, H, W] or [H, W], got "
       "[1, 0, 2]");
 }

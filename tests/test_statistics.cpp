@@ -100,9 +100,7 @@ TEST_CASE("The bootstrap is reproducible and covers the mean", "[measure]") {
 
 TEST_CASE("Rows that cannot be paired are refused", "[measure]") {
   CHECK(
-      error_of([] {
-        paired_difference({1, 2}, {1});
-      }) ==
+      error_of([] { paired_difference({1, 2}, {1}); }) ==
       "cyborg::measure::paired_difference: expected two rows of one length, "
       "got 2 and 1 values");
   CHECK(
@@ -122,9 +120,7 @@ TEST_CASE("Rows that cannot be paired are refused", "[measure]") {
       "cyborg::measure::paired_difference: expected one resample or more, "
       "got 0");
   CHECK(
-      error_of([] {
-        median_error_ratio({1, 2}, {1});
-      }) ==
+      error_of([] { median_error_ratio({1, 2}, {1}); }) ==
       "cyborg::measure::median_error_ratio: expected two rows of one length, "
       "got 2 and 1 values");
   CHECK(

@@ -14,32 +14,33 @@ namespace torchscript {
 using torch::jit::Module;
 
 /// A submodule with `weight` and `bias`.
-inline Module with_weights(const std::string& name,
-                           torch::Tensor weight,
-                           torch::Tensor bias) {
+inline Module with_weights(
+    const std::string& name, torch::Tensor weight, torch::Tensor bias) {
   Module module(name);
-  module.register_parameter("weight", weight.requires_grad_(),
-                            /*is_buffer=*/false);
-  module.register_parameter("bias", bias.requires_grad_(),
-                            /*is_buffer=*/false);
+  module.register_parameter(
+      "weight", weight.requires_grad_(),
+      /*is_buffer=*/false);
+  module.register_parameter(
+      "bias", bias.requires_grad_(),
+      /*is_buffer=*/false);
   return module;
 }
 
-inline Module convolution(int64_t in, int64_t out, int64_t kernel,
-                          int64_t groups = 1) {
-  return with_weights("Conv2d",
-                      torch::randn({out, in / groups, kernel, kernel}) * 0.3,
-                      torch::zeros({out}));
+inline Module convolution(
+    int64_t in, int64_t out, int64_t kernel, int64_t groups = 1) {
+  return with_weights(
+      "Conv2d", torch::randn({out, in / groups, kernel, kernel}) * 0.3,
+      torch::zeros({out}));
 }
 
 inline Module linear(int64_t in, int64_t out) {
-  return with_weights("Linear", torch::randn({out, in}) * 0.3,
-                      torch::zeros({out}));
+  return with_weights(
+      "Linear", torch::randn({out, in}) * 0.3, torch::zeros({out}));
 }
 
 inline Module norm(int64_t channels) {
-  auto module = with_weights("BatchNorm2d", torch::ones({channels}),
-                             torch::zeros({channels}));
+  auto module = with_weights(
+      "BatchNorm2d", torch::ones({channels}), torch::zeros({channels}));
   module.register_buffer("running_mean", torch::zeros({channels}));
   module.register_buffer("running_var", torch::ones({channels}));
   return module;

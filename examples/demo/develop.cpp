@@ -6,8 +6,8 @@
 #include "progress.hpp"
 #include "synthesize.hpp"
 
-#include <cyborg/measure/statistics.hpp>
 #include <cyborg/io/text.hpp>
+#include <cyborg/measure/statistics.hpp>
 
 #include <cstdio>
 #include <string>
@@ -15,8 +15,8 @@
 
 namespace demo {
 
-using cyborg::measure::mean_std;
 using cyborg::io::number;
+using cyborg::measure::mean_std;
 
 namespace {
 

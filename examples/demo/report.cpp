@@ -5,10 +5,10 @@
 #include "synthesize.hpp"
 
 #include <cyborg/data/image.hpp>
+#include <cyborg/io/text.hpp>
 #include <cyborg/report/html.hpp>
 #include <cyborg/report/overlay.hpp>
 #include <cyborg/report/plot.hpp>
-#include <cyborg/io/text.hpp>
 
 #include <algorithm>
 #include <functional>

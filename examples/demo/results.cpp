@@ -9,8 +9,8 @@
 
 namespace demo {
 
-using cyborg::measure::mean_std;
 using cyborg::io::number;
+using cyborg::measure::mean_std;
 
 namespace {
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "synthesize.hpp"
 
-#include <cyborg/io/file.hpp>
 #include <cyborg/data/image.hpp>
+#include <cyborg/io/file.hpp>
 
 #include <ATen/CPUGeneratorImpl.h>
 

@@ -2,9 +2,9 @@
 #include "measures.hpp"
 
 #include <cyborg/io/file.hpp>
+#include <cyborg/io/text.hpp>
 #include <cyborg/measure/attack_detection.hpp>
 #include <cyborg/measure/detection.hpp>
-#include <cyborg/io/text.hpp>
 
 #include <fmt/format.h>
 

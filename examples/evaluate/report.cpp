@@ -3,9 +3,9 @@
 
 #include "../common/csv.hpp"
 
+#include <cyborg/io/text.hpp>
 #include <cyborg/report/html.hpp>
 #include <cyborg/report/plot.hpp>
-#include <cyborg/io/text.hpp>
 
 #include <fmt/format.h>
 

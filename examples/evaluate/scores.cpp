@@ -35,8 +35,7 @@ bool is_number(const std::string& text, double* value) {
          std::isfinite(*value);
 }
 
-Columns named_columns(
-    const cyborg::io::CsvRecord& header, const Fail& fail) {
+Columns named_columns(const cyborg::io::CsvRecord& header, const Fail& fail) {
   Columns columns;
   for (size_t c = 0; c < header.fields.size(); ++c) {
     if (!columns.emplace(header.fields[c], c).second) {

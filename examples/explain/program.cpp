@@ -7,9 +7,9 @@
 #include "../common/running.hpp"
 
 #include <cyborg/io/file.hpp>
+#include <cyborg/io/text.hpp>
 #include <cyborg/measure/statistics.hpp>
 #include <cyborg/report/html.hpp>
-#include <cyborg/io/text.hpp>
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
@@ -28,8 +28,8 @@ namespace explain {
 namespace {
 
 namespace fs = std::filesystem;
-using cyborg::report::Colormap;
 using cyborg::io::number;
+using cyborg::report::Colormap;
 
 struct Arguments {
   Inputs inputs;

@@ -189,7 +189,8 @@ Trainer::Trainer(const Request& request)
 void Trainer::begin() {
   if (request_.out.empty() ||
       (fs::exists(request_.out) && !fs::is_directory(request_.out))) {
-    throw cyborg::io::FileError("--out", request_.out, "is no folder: name one");
+    throw cyborg::io::FileError(
+        "--out", request_.out, "is no folder: name one");
   }
   if (fs::exists(request_.out / "last.pt")) {
     throw cyborg::io::FileError(

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A user's program: one guided loss, one backward.
-#include <cyborg/loss.hpp>
+#include <torch/nn/modules/activation.h>
+#include <torch/nn/modules/container/functional.h>
 #include <torch/nn/modules/container/sequential.h>
 #include <torch/nn/modules/conv.h>
 #include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/pooling.h>
-#include <torch/nn/modules/activation.h>
-#include <torch/nn/modules/container/functional.h>
+#include <cyborg/loss.hpp>
 
 int main() {
   torch::nn::Sequential net(
-      torch::nn::Conv2d(torch::nn::Conv2dOptions(1, 4, 3)),
-      torch::nn::ReLU(),
+      torch::nn::Conv2d(torch::nn::Conv2dOptions(1, 4, 3)), torch::nn::ReLU(),
       torch::nn::AdaptiveAvgPool2d(1),
-      torch::nn::Functional([](const torch::Tensor& x) { return x.flatten(1); }),
+      torch::nn::Functional(
+          [](const torch::Tensor& x) { return x.flatten(1); }),
       torch::nn::Linear(4, 2));
   cyborg::CamHook hook(*net);
   cyborg::CyborgL2Loss criterion(cyborg::SaliencyGuidedLossOptions().alpha(.5));

@@ -133,9 +133,8 @@ template <class Criterion>
 void step(const Criterion& criterion) {
   Net net;
   cyborg::CamHook hook(net);
-  const auto logits = hook.forward([&] {
-    return net.forward(at::rand({2, 3, 8, 8}));
-  });
+  const auto logits =
+      hook.forward([&] { return net.forward(at::rand({2, 3, 8, 8})); });
   const auto terms =
       criterion(logits, at::zeros({2}, at::kLong), hook, at::rand({2, 8, 8}));
   terms.total.backward();

@@ -12,9 +12,8 @@ double loss_of_then_torch() {
       torch::nn::AdaptiveAvgPool2d(1), torch::nn::Flatten(),
       torch::nn::Linear(4, 2));
   cyborg::CamHook hook(net);
-  const torch::Tensor logits = hook.forward([&] {
-    return net->forward(torch::rand({2, 3, 8, 8}));
-  });
+  const torch::Tensor logits =
+      hook.forward([&] { return net->forward(torch::rand({2, 3, 8, 8})); });
   auto options = cyborg::SaliencyGuidedLossOptions().reduction(torch::kMean);
   options.reduction(torch::kSum);
   const cyborg::CyborgL2Loss criterion(options);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <cyborg/cam/detail/observer.hpp>
 #include <cyborg/cam/methods.hpp>
 #include <cyborg/detail/kernels/feature_pass.hpp>
-#include <cyborg/cam/detail/observer.hpp>
 #include <cyborg/detail/torch/precision.hpp>
 
 #include <torch/nn/cloneable.h>
@@ -212,7 +212,8 @@ class GuidedHeadImpl : public torch::nn::Cloneable<GuidedHeadImpl> {
   }
 
   torch::Tensor without_maps(const torch::Tensor& features) {
-    return run(features, all_rows(features), {}, detail::HeadOutputs::kMeans).logits;
+    return run(features, all_rows(features), {}, detail::HeadOutputs::kMeans)
+        .logits;
   }
 
   GuidedHeadOutput of_all_classes(const torch::Tensor& features) {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/cam/observation.hpp>
 #include <cyborg/cam/detail/module_view.hpp>
 #include <cyborg/cam/detail/observer.hpp>
 #include <cyborg/cam/detail/provenance.hpp>
-#include <cyborg/cam/detail/result.hpp>
 #include <cyborg/cam/detail/requires_grad_guard.hpp>
+#include <cyborg/cam/detail/result.hpp>
+#include <cyborg/cam/observation.hpp>
 
 #include <ATen/record_function.h>
 #include <c10/core/InferenceMode.h>
@@ -68,16 +68,17 @@ struct CamHookOptions {
 class CamHook {
  public:
   /// Throws: when `options.layer` names no submodule that has parameters.
-  template <class M,
-            class = std::enable_if_t<
-                !std::is_base_of_v<CamHook, std::decay_t<M>>>>
+  template <
+      class M,
+      class = std::enable_if_t<!std::is_base_of_v<CamHook, std::decay_t<M>>>>
   explicit CamHook(M&& module, CamHookOptions options = {})
       : options_(std::move(options)) {
     using Plain = std::remove_cv_t<std::remove_reference_t<M>>;
-    static_assert(std::is_lvalue_reference_v<M> ||
-                      !detail::is_native_module<Plain>::value,
-                  "cyborg::CamHook: the module must outlive the hook, got a "
-                  "temporary");
+    static_assert(
+        std::is_lvalue_reference_v<M> ||
+            !detail::is_native_module<Plain>::value,
+        "cyborg::CamHook: the module must outlive the hook, got a "
+        "temporary");
     view_ = detail::ModuleAccess<Plain>::view(const_cast<Plain&>(module));
     if (!options_.layer().empty()) {
       find_layer();
@@ -102,9 +103,10 @@ class CamHook {
   template <class Callable>
   auto forward(Callable&& callable) {
     using Result = std::decay_t<decltype(callable())>;
-    static_assert(!std::is_void_v<Result>,
-                  "cyborg::CamHook::forward: the callable must return the "
-                  "logits");
+    static_assert(
+        !std::is_void_v<Result>,
+        "cyborg::CamHook::forward: the callable must return the "
+        "logits");
     return forward(std::forward<Callable>(callable), [](const Result& result) {
       return detail::first_tensor(result);
     });
@@ -112,17 +114,20 @@ class CamHook {
 
   template <class Callable, class LogitsOf>
   auto forward(Callable&& callable, LogitsOf&& logits_of) {
-    TORCH_CHECK(!running_,
-                "cyborg::CamHook::forward: this hook is already observing; "
-                "a forward inside a forward needs a hook of its own");
-    TORCH_CHECK(!c10::InferenceMode::is_enabled(),
-                "cyborg::CamHook::forward: inference mode leaves no graph to "
-                "follow; use torch::NoGradGuard, or hand the features over "
-                "with capture(features, weight)");
-    TORCH_CHECK(at::isRecordFunctionEnabled(),
-                "cyborg::CamHook::forward: operator observers are disabled "
-                "on this thread (at::DisableRecordFunctionGuard or "
-                "at::enableRecordFunction(false))");
+    TORCH_CHECK(
+        !running_,
+        "cyborg::CamHook::forward: this hook is already observing; "
+        "a forward inside a forward needs a hook of its own");
+    TORCH_CHECK(
+        !c10::InferenceMode::is_enabled(),
+        "cyborg::CamHook::forward: inference mode leaves no graph to "
+        "follow; use torch::NoGradGuard, or hand the features over "
+        "with capture(features, weight)");
+    TORCH_CHECK(
+        at::isRecordFunctionEnabled(),
+        "cyborg::CamHook::forward: operator observers are disabled "
+        "on this thread (at::DisableRecordFunctionGuard or "
+        "at::enableRecordFunction(false))");
     clear();
     const bool recording = c10::GradMode::is_enabled();
     detail::Trace trace;
@@ -131,8 +136,7 @@ class CamHook {
       const at::AutoGradMode graph_on(true);
       const detail::RequiresGradGuard unfrozen(view_, /*wanted=*/!recording);
       trace.layer = layer_at_run();
-      const auto scope =
-          view_.enter ? view_.enter() : std::shared_ptr<void>();
+      const auto scope = view_.enter ? view_.enter() : std::shared_ptr<void>();
       const detail::Observer observer(trace);
       auto returned = callable();
       observer.rethrow();
@@ -153,9 +157,9 @@ class CamHook {
   ///
   /// Shapes: `features` [B, C, *S], `weight` [K, C], `bias` [K].
   /// Throws: on other shapes.
-  void capture(const torch::Tensor& features,
-               const torch::Tensor& weight = {},
-               const torch::Tensor& bias = {}) {
+  void capture(
+      const torch::Tensor& features, const torch::Tensor& weight = {},
+      const torch::Tensor& bias = {}) {
     constexpr const char* kFunction = "cyborg::CamHook::capture";
     detail::check_features(kFunction, features);
     if (weight.defined()) {
@@ -180,18 +184,14 @@ class CamHook {
   }
 
   /// What the last forward showed; `defined()` is false before it.
-  const Observation& observation() const {
-    return observation_;
-  }
+  const Observation& observation() const { return observation_; }
 
   /// Lets go of the last observation.
-  void clear() {
-    observation_ = Observation();
-  }
+  void clear() { observation_ = Observation(); }
 
   /// `Observation::cam` of the last observation.
-  torch::Tensor cam(const torch::Tensor& logits,
-                    const torch::Tensor& labels) const {
+  torch::Tensor cam(
+      const torch::Tensor& logits, const torch::Tensor& labels) const {
     return observation_.cam(logits, labels);
   }
 
@@ -201,19 +201,13 @@ class CamHook {
   }
 
   /// `Observation::logit_scale` of the last observation.
-  double logit_scale() const {
-    return observation_.logit_scale();
-  }
+  double logit_scale() const { return observation_.logit_scale(); }
 
  private:
   /// Marks the hook as observing while it lives.
   struct Running {
-    explicit Running(bool& flag) : flag_(flag) {
-      flag_ = true;
-    }
-    ~Running() {
-      flag_ = false;
-    }
+    explicit Running(bool& flag) : flag_(flag) { flag_ = true; }
+    ~Running() { flag_ = false; }
     Running(const Running&) = delete;
     Running& operator=(const Running&) = delete;
     bool& flag_;
@@ -223,16 +217,15 @@ class CamHook {
   detail::NamedLayer layer_at_run() const;
   Observation observe(detail::Trace& trace, const torch::Tensor& logits);
   Observation of_layer(detail::Trace& trace, const torch::Tensor& logits);
-  detail::Source pick(detail::Trace& trace, const torch::Tensor& logits,
-                      detail::Origin& origin);
-  std::string layer_name(const detail::Trace& trace,
-                         const torch::Tensor& logits,
-                         const detail::NodeOutput& map);
-  void read_head(const detail::Trace& trace,
-                 const torch::Tensor& logits,
-                 const detail::Source& source,
-                 bool read_by_head,
-                 Observation& seen);
+  detail::Source pick(
+      detail::Trace& trace, const torch::Tensor& logits,
+      detail::Origin& origin);
+  std::string layer_name(
+      const detail::Trace& trace, const torch::Tensor& logits,
+      const detail::NodeOutput& map);
+  void read_head(
+      const detail::Trace& trace, const torch::Tensor& logits,
+      const detail::Source& source, bool read_by_head, Observation& seen);
 
   CamHookOptions options_;
   detail::ModuleView view_;

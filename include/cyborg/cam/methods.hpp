@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/detail/torch/autograd.hpp>  // grad
 #include <cyborg/detail/kernels/feature_pass.hpp>
+#include <cyborg/detail/torch/autograd.hpp>  // grad
 #include <cyborg/detail/torch/precision.hpp>
 
 #include <ATen/ops/bmm.h>
@@ -204,7 +204,8 @@ inline torch::Tensor cam(
         .squeeze(1);
   }
   return detail::feature_sums(
-             detail::rows_of(features, weight, target), detail::HeadOutputs::kMaps)
+             detail::rows_of(features, weight, target),
+             detail::HeadOutputs::kMaps)
       .maps.reshape(detail::map_sizes(features));
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/cam/methods.hpp>
 #include <cyborg/cam/detail/graph.hpp>
+#include <cyborg/cam/methods.hpp>
 #include <cyborg/detail/torch/precision.hpp>
 
 #include <ATen/ops/full.h>
@@ -62,9 +62,7 @@ struct Observation {
   torch::Tensor graph_logits;
 
   /// Whether anything was observed.
-  bool defined() const {
-    return features.defined();
-  }
+  bool defined() const { return features.defined(); }
 
   /// Un-normalised maps of given classes.
   ///
@@ -74,8 +72,8 @@ struct Observation {
   /// Throws: when nothing was observed, on other shapes, on labels out of
   /// range (CPU), when the logits have no path to the features and the map
   /// needs one.
-  torch::Tensor cam(const torch::Tensor& logits,
-                    const torch::Tensor& labels) const;
+  torch::Tensor cam(
+      const torch::Tensor& logits, const torch::Tensor& labels) const;
 
   /// The same for the predicted class, [B, *S], or for all, [B, K, *S].
   torch::Tensor cam(const torch::Tensor& logits, CamClass which) const;
@@ -88,9 +86,9 @@ struct Observation {
   double logit_scale() const;
 
  private:
-  torch::Tensor scored(const torch::Tensor& logits,
-                       const torch::Tensor& labels,
-                       bool negate) const;
+  torch::Tensor scored(
+      const torch::Tensor& logits, const torch::Tensor& labels,
+      bool negate) const;
 };
 
 namespace detail {
@@ -103,18 +101,18 @@ inline CamMethod settled(const Observation& seen) {
   return seen.exact ? CamMethod::kCam : CamMethod::kGradCam;
 }
 
-inline void check_logits(const Observation& seen,
-                         const torch::Tensor& logits) {
-  TORCH_CHECK_VALUE(seen.defined(),
-                    "cyborg::Observation::cam: nothing was observed; run the "
-                    "network inside hook.forward([&] { ... }), or hand the "
-                    "features over with hook.capture(features, weight)");
+inline void check_logits(const Observation& seen, const torch::Tensor& logits) {
+  TORCH_CHECK_VALUE(
+      seen.defined(),
+      "cyborg::Observation::cam: nothing was observed; run the "
+      "network inside hook.forward([&] { ... }), or hand the "
+      "features over with hook.capture(features, weight)");
   TORCH_CHECK_VALUE(
       logits.defined() && (logits.dim() == 2 || logits.dim() == 1) &&
           logits.size(0) == seen.features.size(0),
       "cyborg::Observation::cam: expected logits [", seen.features.size(0),
-      ", K] (as many samples as the observed features ",
-      seen.features.sizes(), "), got ",
+      ", K] (as many samples as the observed features ", seen.features.sizes(),
+      "), got ",
       logits.defined() ? c10::str(logits.sizes()) : std::string("undefined"));
   TORCH_CHECK_VALUE(
       !seen.exact || !seen.weight.defined() ||
@@ -135,12 +133,11 @@ inline void check_logits(const Observation& seen,
 }  // namespace detail
 
 /// Grad-CAM or HiResCAM of the labels' logits.
-inline torch::Tensor Observation::scored(const torch::Tensor& logits,
-                                         const torch::Tensor& labels,
-                                         bool negate) const {
+inline torch::Tensor Observation::scored(
+    const torch::Tensor& logits, const torch::Tensor& labels,
+    bool negate) const {
   const torch::Tensor& graph =
-      !logits.requires_grad() && graph_logits.defined() ? graph_logits
-                                                        : logits;
+      !logits.requires_grad() && graph_logits.defined() ? graph_logits : logits;
   TORCH_CHECK_VALUE(
       graph.requires_grad() && source.requires_grad(),
       "cyborg::Observation::cam: CAM is not exact here (", reason,
@@ -150,29 +147,32 @@ inline torch::Tensor Observation::scored(const torch::Tensor& logits,
   {
     const at::AutoGradMode graph_on(true);
     const auto columns = graph.dim() == 1 ? graph.unsqueeze(1) : graph;
-    score = negate
-        ? columns.squeeze(1) * detail::label_sign(labels, graph.scalar_type())
-        : columns.gather(1, labels.to(at::kLong).unsqueeze(1)).squeeze(1);
+    score =
+        negate
+            ? columns.squeeze(1) *
+                  detail::label_sign(labels, graph.scalar_type())
+            : columns.gather(1, labels.to(at::kLong).unsqueeze(1)).squeeze(1);
   }
   // The gradient is taken on the tensor that lies on the graph: where a
   // network keeps its channels last, `features` is only a view of it.
   return method == CamMethod::kHiResCam
-      ? functional::hires_cam(source, score, GradCamOptions(), channel_dim)
-      : functional::grad_cam(source, score, GradCamOptions(), channel_dim);
+             ? functional::hires_cam(
+                   source, score, GradCamOptions(), channel_dim)
+             : functional::grad_cam(
+                   source, score, GradCamOptions(), channel_dim);
 }
 
 inline double Observation::logit_scale() const {
   return detail::settled(*this) == CamMethod::kCam || !features.defined()
-      ? 1.0
-      : static_cast<double>(detail::positions(features, /*channel=*/1));
+             ? 1.0
+             : static_cast<double>(detail::positions(features, /*channel=*/1));
 }
 
-inline torch::Tensor Observation::cam(const torch::Tensor& logits,
-                                      const torch::Tensor& labels) const {
+inline torch::Tensor Observation::cam(
+    const torch::Tensor& logits, const torch::Tensor& labels) const {
   detail::check_logits(*this, logits);
   const auto classes = detail::logit_count(logits);
-  detail::check_labels("cyborg::Observation::cam", labels, features,
-                       classes);
+  detail::check_labels("cyborg::Observation::cam", labels, features, classes);
   if (detail::settled(*this) == CamMethod::kCam) {
     return maps.defined() ? functional::cam(maps, /*weight=*/{}, labels)
                           : functional::cam(features, weight, labels);
@@ -180,12 +180,13 @@ inline torch::Tensor Observation::cam(const torch::Tensor& logits,
   return scored(logits, labels, /*negate=*/classes == 1);
 }
 
-inline torch::Tensor Observation::cam(const torch::Tensor& logits,
-                                      CamClass which) const {
+inline torch::Tensor Observation::cam(
+    const torch::Tensor& logits, CamClass which) const {
   detail::check_logits(*this, logits);
-  TORCH_CHECK_VALUE(which != CamClass::kLabel,
-                    "cyborg::Observation::cam: CamClass::kLabel needs the "
-                    "labels; call cam(logits, labels)");
+  TORCH_CHECK_VALUE(
+      which != CamClass::kLabel,
+      "cyborg::Observation::cam: CamClass::kLabel needs the "
+      "labels; call cam(logits, labels)");
   const auto classes = detail::logit_count(logits);
   if (which == CamClass::kPredicted) {
     return cam(logits, detail::predicted_classes(logits));
@@ -197,8 +198,9 @@ inline torch::Tensor Observation::cam(const torch::Tensor& logits,
   for (int64_t k = 0; k < classes; ++k) {
     each.push_back(scored(
         logits,
-        at::full({logits.size(0)}, k, logits.options().dtype(at::kLong)
-                                             .requires_grad(false)),
+        at::full(
+            {logits.size(0)}, k,
+            logits.options().dtype(at::kLong).requires_grad(false)),
         /*negate=*/false));
   }
   return at::stack(each, /*dim=*/1);
@@ -208,9 +210,9 @@ namespace detail {
 
 /// The labels' maps in the unit of the logits, as features and head where the
 /// map is a class activation map, so that the loss can read those itself.
-inline ModelMap map_of_labels(const Observation& seen,
-                              const torch::Tensor& logits,
-                              const torch::Tensor& labels) {
+inline ModelMap map_of_labels(
+    const Observation& seen, const torch::Tensor& logits,
+    const torch::Tensor& labels) {
   if (!seen.defined() || settled(seen) != CamMethod::kCam ||
       !seen.weight.defined() || seen.maps.defined()) {
     const torch::Tensor maps = seen.cam(logits, labels);
@@ -218,8 +220,8 @@ inline ModelMap map_of_labels(const Observation& seen,
     return {scale == 1 ? maps : maps * scale, {}, {}};
   }
   check_logits(seen, logits);
-  check_labels("cyborg::Observation::cam", labels, seen.features,
-               logit_count(logits));
+  check_labels(
+      "cyborg::Observation::cam", labels, seen.features, logit_count(logits));
   return rows_of(seen.features, seen.weight, labels);
 }
 
@@ -230,9 +232,9 @@ inline std::ostream& operator<<(std::ostream& out, const Observation& seen) {
   if (!seen.defined()) {
     return out << "cyborg::Observation(nothing observed yet)";
   }
-  out << "cyborg::Observation(layer="
-      << (seen.layer.empty() ? "?" : seen.layer) << ", features="
-      << seen.features.sizes() << ", reduction=" << seen.reduction
+  out << "cyborg::Observation(layer=" << (seen.layer.empty() ? "?" : seen.layer)
+      << ", features=" << seen.features.sizes()
+      << ", reduction=" << seen.reduction
       << ", exact=" << (seen.exact ? "yes" : "no") << ", method=";
   switch (detail::settled(seen)) {
     case CamMethod::kCam:

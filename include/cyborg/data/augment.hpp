@@ -75,7 +75,8 @@ inline uint64_t mix(uint64_t first, uint64_t second) {
 /// [..., H, W] seen through `theta` [1, 2, 3], which leads from relative output
 /// to relative input positions; `fill` where that is outside.
 inline torch::Tensor warp(
-    const torch::Tensor& planes, const torch::Tensor& theta, const torch::Tensor& fill) {
+    const torch::Tensor& planes, const torch::Tensor& theta,
+    const torch::Tensor& fill) {
   const auto height = planes.size(-2);
   const auto width = planes.size(-1);
   const auto grid = at::affine_grid_generator(

@@ -257,7 +257,8 @@ inline void write_png(
 /// Resizes a picture [C, H, W] or pictures [B, C, H, W] to `size` {H, W} by
 /// antialiased bilinear interpolation, in floating point: PIL's result before
 /// it is rounded to whole numbers.
-inline torch::Tensor resize_image(const torch::Tensor& image, at::IntArrayRef size) {
+inline torch::Tensor resize_image(
+    const torch::Tensor& image, at::IntArrayRef size) {
   TORCH_CHECK_VALUE(
       image.defined() && (image.dim() == 3 || image.dim() == 4) &&
           size.size() == 2,

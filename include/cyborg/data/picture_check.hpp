@@ -2,10 +2,10 @@
 #pragma once
 
 #include <cyborg/data/detail/picture_file.hpp>
-#include <cyborg/io/file.hpp>
 #include <cyborg/data/image.hpp>
 #include <cyborg/data/table_types.hpp>
 #include <cyborg/detail/torch/parallel.hpp>
+#include <cyborg/io/file.hpp>
 
 #include <torch/types.h>
 
@@ -91,7 +91,8 @@ inline std::string size_text(const torch::Tensor& image) {
 }
 
 /// Whether a map has the picture's proportions, to a pixel of its own.
-inline bool same_aspect(const torch::Tensor& map, const torch::Tensor& picture) {
+inline bool same_aspect(
+    const torch::Tensor& map, const torch::Tensor& picture) {
   const int64_t height = picture.size(-2);
   const int64_t width = picture.size(-1);
   return std::abs(map.size(-1) * height - map.size(-2) * width) <=

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/io/csv.hpp>
 #include <cyborg/data/detail/picture_file.hpp>
 #include <cyborg/data/detail/table_checks.hpp>
-#include <cyborg/io/file.hpp>
 #include <cyborg/data/table_types.hpp>
+#include <cyborg/io/csv.hpp>
+#include <cyborg/io/file.hpp>
 
 #include <algorithm>
 #include <cstddef>
@@ -40,7 +40,8 @@ inline Table read_table(
         line == 0 ? csv.string() : csv.string() + ":" + std::to_string(line),
         reason);
   };
-  const auto text = io::read_file(csv, /*max_bytes=*/uint64_t{1} << 31, kFunction);
+  const auto text =
+      io::read_file(csv, /*max_bytes=*/uint64_t{1} << 31, kFunction);
   const auto records = io::parse_csv(text, fail);
   if (records.empty()) {
     fail(0, "holds no rows");

@@ -67,7 +67,8 @@ class WithMaps : public torch::data::datasets::BatchDataset<
     };
   }
 
-  WithMaps(DatasetType dataset, std::function<torch::Tensor(size_t index)> map_of)
+  WithMaps(
+      DatasetType dataset, std::function<torch::Tensor(size_t index)> map_of)
       : dataset_(std::move(dataset)), map_of_(std::move(map_of)) {
     TORCH_CHECK_VALUE(
         map_of_, "cyborg::data::WithMaps: expected a function, got none");

@@ -2,12 +2,12 @@
 #pragma once
 
 #include <cyborg/cam/methods.hpp>  // CamClass
-#include <cyborg/maps/normalize.hpp>
 #include <cyborg/cam/observation.hpp>
+#include <cyborg/detail/torch/precision.hpp>
 #include <cyborg/guide/detail/guidance.hpp>
 #include <cyborg/guide/detail/human_target.hpp>
-#include <cyborg/detail/torch/precision.hpp>
 #include <cyborg/guide/distances.hpp>
+#include <cyborg/maps/normalize.hpp>
 
 #include <ATen/core/Reduction.h>
 #include <ATen/ops/binary_cross_entropy_with_logits.h>

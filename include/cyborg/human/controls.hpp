@@ -97,7 +97,8 @@ inline torch::Tensor shuffled_indices(
 /// Shapes: maps [B, *S]; returns the same. No sample keeps its own map where
 /// two or more are annotated (see `shuffled_indices`).
 /// Throws: `c10::ValueError`.
-inline torch::Tensor shuffled(const torch::Tensor& maps, at::Generator generator) {
+inline torch::Tensor shuffled(
+    const torch::Tensor& maps, at::Generator generator) {
   detail::check_maps(maps, "cyborg::human::shuffled");
   const auto indices = shuffled_indices(annotated(maps), std::move(generator));
   return maps.index_select(/*dim=*/0, indices.to(maps.device()));
@@ -109,7 +110,8 @@ inline torch::Tensor shuffled(const torch::Tensor& maps, at::Generator generator
 /// Shapes: maps [B, *S], labels [B] integer; returns as maps.
 /// Throws: `c10::ValueError`.
 inline torch::Tensor shuffled_within_class(
-    const torch::Tensor& maps, const torch::Tensor& labels, at::Generator generator) {
+    const torch::Tensor& maps, const torch::Tensor& labels,
+    at::Generator generator) {
   detail::check_maps(maps, "cyborg::human::shuffled_within_class");
   TORCH_CHECK_VALUE(
       labels.defined() && labels.dim() == 1 && labels.size(0) == maps.size(0),
@@ -138,7 +140,8 @@ inline torch::Tensor inverted(const torch::Tensor& maps) {
 /// Independent uniform numbers in [0, 1) at every position.
 ///
 /// Shapes: maps [B, *S]; returns the same. Throws: `c10::ValueError`.
-inline torch::Tensor random_like(const torch::Tensor& maps, at::Generator generator) {
+inline torch::Tensor random_like(
+    const torch::Tensor& maps, at::Generator generator) {
   detail::check_maps(maps, "cyborg::human::random_like");
   detail::check_generator(generator, "cyborg::human::random_like");
   return detail::where_annotated(

@@ -102,4 +102,4 @@ std::vector<CsvRecord> parse_csv(std::string_view text, const Fail& fail) {
   return records;
 }
 
-}  // namespace cyborg::io::detail
+}  // namespace cyborg::io

@@ -85,8 +85,7 @@ inline torch::Tensor resize(
   const auto rank = static_cast<int64_t>(size.size());
   TORCH_CHECK_VALUE(
       rank >= 1 && rank <= 3,
-      "cyborg::maps::resize: expected a size of 1, 2 or 3 numbers, got ",
-      size);
+      "cyborg::maps::resize: expected a size of 1, 2 or 3 numbers, got ", size);
   TORCH_CHECK_VALUE(
       maps.defined() && maps.dim() >= rank,
       "cyborg::maps::resize: expected maps with at least ", rank,
@@ -123,11 +122,11 @@ inline torch::Tensor resize(
       // LibTorch (2.13 at least) repeats the first row where the output is one
       // column of several rows: turned, it is one row, which is right.
       x = size[1] == 1
-          ? at::_upsample_bilinear2d_aa(
-                x.transpose(2, 3).contiguous(), {size[1], size[0]},
-                /*align_corners=*/false)
-                .transpose(2, 3)
-          : at::_upsample_bilinear2d_aa(x, size, /*align_corners=*/false);
+              ? at::_upsample_bilinear2d_aa(
+                    x.transpose(2, 3).contiguous(), {size[1], size[0]},
+                    /*align_corners=*/false)
+                    .transpose(2, 3)
+              : at::_upsample_bilinear2d_aa(x, size, /*align_corners=*/false);
     } else {
       x = rank == 1   ? at::adaptive_avg_pool1d(x, size)
           : rank == 2 ? at::adaptive_avg_pool2d(x, size)

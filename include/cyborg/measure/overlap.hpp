@@ -182,9 +182,8 @@ inline torch::Tensor pointing_hit(
         detail::check_binary(kName, inside);
         const auto highest =
             std::max_element(map.begin(), map.end()) - map.begin();
-        return detail::is_constant(map)
-                   ? 0
-                   : inside[static_cast<size_t>(highest)];
+        return detail::is_constant(map) ? 0
+                                        : inside[static_cast<size_t>(highest)];
       });
 }
 

@@ -98,8 +98,7 @@ inline size_t last_within(
 }
 
 /// The first point at which the two errors have crossed: 1 - tpr <= fpr.
-inline size_t crossing(
-    const char* name, const std::vector<RocPoint>& curve) {
+inline size_t crossing(const char* name, const std::vector<RocPoint>& curve) {
   check_curve(name, curve);
   size_t i = 1;
   while (i + 1 < curve.size() && 1 - curve[i].tpr > curve[i].fpr) {

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <cyborg/data/dataset.hpp>
-#include <cyborg/io/file.hpp>
 #include <cyborg/data/table_types.hpp>
 #include <cyborg/human/maps.hpp>
+#include <cyborg/io/file.hpp>
 #include <cyborg/report/overlay.hpp>
 
 #include <torch/types.h>

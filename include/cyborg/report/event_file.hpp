@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/io/file.hpp>
 #include <cyborg/data/image.hpp>
+#include <cyborg/io/file.hpp>
 
 #include <torch/arg.h>
 #include <torch/types.h>
@@ -223,9 +223,7 @@ class EventWriter {
 #endif
   }
 
-  const std::filesystem::path& path() const noexcept {
-    return path_;
-  }
+  const std::filesystem::path& path() const noexcept { return path_; }
 
  private:
   // The numbers of the fields in event.proto and summary.proto.

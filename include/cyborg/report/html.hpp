@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cyborg/io/file.hpp>
-#include <cyborg/report/detail/style.hpp>
 #include <cyborg/io/text.hpp>
+#include <cyborg/report/detail/style.hpp>
 
 #include <c10/util/Exception.h>
 
@@ -76,8 +76,8 @@ class HtmlPage {
     const char* name = kind == NoteKind::kGood  ? " good"
                        : kind == NoteKind::kBad ? " bad"
                                                 : "";
-    body_ +=
-        "<p class='note" + std::string(name) + "'>" + io::escape(text) + "</p>\n";
+    body_ += "<p class='note" + std::string(name) + "'>" + io::escape(text) +
+             "</p>\n";
     return *this;
   }
 
@@ -188,7 +188,8 @@ class HtmlPage {
 
  private:
   static std::string caption(const std::string& text) {
-    return text.empty() ? "" : "<figcaption>" + io::escape(text) + "</figcaption>";
+    return text.empty() ? ""
+                        : "<figcaption>" + io::escape(text) + "</figcaption>";
   }
 
   std::string title_;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/report/detail/chart.hpp>
 #include <cyborg/io/text.hpp>
+#include <cyborg/report/detail/chart.hpp>
 
 #include <c10/util/Exception.h>
 

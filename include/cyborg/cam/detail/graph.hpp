@@ -53,8 +53,8 @@ inline bool contains(std::string_view text, std::string_view part) {
 }
 
 template <size_t N>
-bool any_of(std::string_view name,
-            const std::array<std::string_view, N>& names) {
+bool any_of(
+    std::string_view name, const std::array<std::string_view, N>& names) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
@@ -65,9 +65,12 @@ constexpr std::string_view kGuidedHead = "cyborg::GuidedHead";
 inline bool averages(std::string_view op) {
   static constexpr std::array<std::string_view, 8> kNames = {
       kGuidedHead,
-      "aten::mean",       "aten::adaptive_avg_pool1d",
-      "aten::adaptive_avg_pool2d", "aten::adaptive_avg_pool3d",
-      "aten::avg_pool1d", "aten::avg_pool2d",
+      "aten::mean",
+      "aten::adaptive_avg_pool1d",
+      "aten::adaptive_avg_pool2d",
+      "aten::adaptive_avg_pool3d",
+      "aten::avg_pool1d",
+      "aten::avg_pool2d",
       "aten::avg_pool3d"};
   return any_of(op, kNames);
 }
@@ -121,7 +124,7 @@ inline bool is_convolution(std::string_view node_name) {
 /// Whether a node is a function of one's own, a user's or cyborg's.
 inline bool is_custom(std::string_view node_name) {
   return contains(node_name, "CppNode") ||
-      starts_with(node_name, KernelNode::kNames);
+         starts_with(node_name, KernelNode::kNames);
 }
 
 /// Dimensions of what a node returned. LibTorch 1.13 keeps the shape private.
@@ -138,7 +141,7 @@ size_t rank_of(const Metadata& output, long /*otherwise*/) {
 /// Whether it returns a map: no operator's output, and so never seen.
 inline bool makes_hidden_map(Node* node, std::string_view node_name) {
   return is_custom(node_name) && node->num_inputs() > 0 &&
-      rank_of(node->input_metadata(0), 0) >= 3;
+         rank_of(node->input_metadata(0), 0) >= 3;
 }
 
 /// Entries of the dimensions that are neither batch nor channel.
@@ -151,9 +154,8 @@ inline int64_t positions(const torch::Tensor& map, int64_t channel) {
 }
 
 /// Where a view put the channels, told by size and stride; -1: unclear.
-inline int64_t channel_after(const torch::Tensor& before,
-                             int64_t channel,
-                             const torch::Tensor& after) {
+inline int64_t channel_after(
+    const torch::Tensor& before, int64_t channel, const torch::Tensor& after) {
   if (!before.defined() || channel < 0) {
     return -1;
   }

@@ -24,8 +24,8 @@ inline bool lies_in(const std::string& path, const std::string& module) {
 }
 
 /// What stands in the way when no features were found.
-inline std::string why_nothing(const Trace& trace,
-                               const torch::Tensor& logits) {
+inline std::string why_nothing(
+    const Trace& trace, const torch::Tensor& logits) {
   if (trace.operators == 0) {
     return "no operator ran on this thread. Does the network run in another "
            "thread (std::thread, data_parallel)? Then give that thread a "
@@ -92,10 +92,10 @@ inline void CamHook::find_layer() {
       }
     }
   }
-  TORCH_CHECK_VALUE(exists, "cyborg::CamHook: expected a layer among ",
-                    names.empty() ? "(none: the module has no submodules)"
-                                  : names,
-                    "; got '", name, "'");
+  TORCH_CHECK_VALUE(
+      exists, "cyborg::CamHook: expected a layer among ",
+      names.empty() ? "(none: the module has no submodules)" : names, "; got '",
+      name, "'");
   TORCH_CHECK_VALUE(
       has_parameters(name), "cyborg::CamHook: layer '", name,
       "' has no parameters, and C++ modules report nothing else; name the "
@@ -118,9 +118,9 @@ inline detail::NamedLayer CamHook::layer_at_run() const {
 
 /// The shortest module name that ends in a map: it holds the parameters
 /// nearest below, and none of those between the map and the logits.
-inline std::string CamHook::layer_name(const detail::Trace& trace,
-                                       const torch::Tensor& logits,
-                                       const detail::NodeOutput& map) {
+inline std::string CamHook::layer_name(
+    const detail::Trace& trace, const torch::Tensor& logits,
+    const detail::NodeOutput& map) {
   const auto* nearest = detail::parameter_below(trace, map);
   const auto above = detail::parameters_above(logits, map);
   const auto known = [&](const c10::TensorImpl* impl) {
@@ -142,8 +142,7 @@ inline std::string CamHook::layer_name(const detail::Trace& trace,
     const std::string prefix = owner.substr(0, dot);
     if (std::none_of(above.begin(), above.end(), [&](const auto* impl) {
           const auto name = names_.find(impl);
-          return name != names_.end() &&
-              detail::lies_in(name->second, prefix);
+          return name != names_.end() && detail::lies_in(name->second, prefix);
         })) {
       return prefix;
     }
@@ -152,17 +151,17 @@ inline std::string CamHook::layer_name(const detail::Trace& trace,
 }
 
 /// The one map the logits come from, or an error that says why not.
-inline detail::Source CamHook::pick(detail::Trace& trace,
-                                    const torch::Tensor& logits,
-                                    detail::Origin& origin) {
+inline detail::Source CamHook::pick(
+    detail::Trace& trace, const torch::Tensor& logits, detail::Origin& origin) {
   constexpr const char* kFunction = "cyborg::CamHook::forward: ";
   if (logits.requires_grad() && logits.grad_fn()) {
     origin = detail::origin_of(trace, logits);
   }
   detail::drop_gates(trace, origin.sources);
-  TORCH_CHECK_VALUE(!origin.map, kFunction, "the result ", logits.sizes(),
-                    " is a map itself, not logits [B, K]; give the loss "
-                    "such maps directly");
+  TORCH_CHECK_VALUE(
+      !origin.map, kFunction, "the result ", logits.sizes(),
+      " is a map itself, not logits [B, K]; give the loss "
+      "such maps directly");
   TORCH_CHECK_VALUE(
       !origin.tokens, kFunction,
       "the logits come from tokens (a transformer, a recurrent or per-column "
@@ -174,8 +173,8 @@ inline detail::Source CamHook::pick(detail::Trace& trace,
       " read was made by the custom autograd function ", origin.hidden,
       ", which no observer sees into; use capture(features, weight), or name "
       "a layer before it with CamHookOptions().layer(name)");
-  TORCH_CHECK_VALUE(!origin.sources.empty(), kFunction,
-                    detail::why_nothing(trace, logits));
+  TORCH_CHECK_VALUE(
+      !origin.sources.empty(), kFunction, detail::why_nothing(trace, logits));
   if (origin.sources.size() > 1) {
     std::ostringstream list;
     std::set<std::string> names;
@@ -189,32 +188,30 @@ inline detail::Source CamHook::pick(detail::Trace& trace,
       }
       list << " through " << source.op;
     }
-    TORCH_CHECK_VALUE(false, kFunction, "the logits come from ",
-                      origin.sources.size(), " maps; ",
-                      names.size() == 1
-                          ? "the same layer ran several times, so observe the "
+    TORCH_CHECK_VALUE(
+        false, kFunction, "the logits come from ", origin.sources.size(),
+        " maps; ",
+        names.size() == 1 ? "the same layer ran several times, so observe the "
                             "forwards one by one, a hook.forward each (or, if "
                             "its output was split, use capture(features)):"
                           : "name one with CamHookOptions().layer(name), or "
                             "observe the forwards one by one:",
-                      list.str());
+        list.str());
   }
   return trace.sources[static_cast<size_t>(origin.sources.front())];
 }
 
 /// Head, `exact` and `reason`.
-inline void CamHook::read_head(const detail::Trace& trace,
-                               const torch::Tensor& logits,
-                               const detail::Source& source,
-                               bool read_by_head,
-                               Observation& seen) {
+inline void CamHook::read_head(
+    const detail::Trace& trace, const torch::Tensor& logits,
+    const detail::Source& source, bool read_by_head, Observation& seen) {
   const int64_t classes = detail::logit_count(logits);
   detail::Head head = detail::head_of(trace, logits);
-  const detail::Mark* collapsed = head.weight.defined()
-      ? head.input
-      : detail::mark_below(trace, detail::node_output(logits));
-  if (head.weight.defined() &&
-      head.weight.size(1) == seen.features.size(1)) {
+  const detail::Mark* collapsed =
+      head.weight.defined()
+          ? head.input
+          : detail::mark_below(trace, detail::node_output(logits));
+  if (head.weight.defined() && head.weight.size(1) == seen.features.size(1)) {
     seen.weight = head.weight;
     seen.bias = head.bias;
   }
@@ -232,14 +229,14 @@ inline void CamHook::read_head(const detail::Trace& trace,
     }
   }
   seen.reason = !seen.exact ? why
-      : head.weight.defined()
-      ? "a linear head reads the mean over positions"
-      : "the logits are the mean over positions";
+                : head.weight.defined()
+                    ? "a linear head reads the mean over positions"
+                    : "the logits are the mean over positions";
 }
 
 /// What the named layer returned.
-inline Observation CamHook::of_layer(detail::Trace& trace,
-                                     const torch::Tensor& logits) {
+inline Observation CamHook::of_layer(
+    detail::Trace& trace, const torch::Tensor& logits) {
   constexpr const char* kFunction = "cyborg::CamHook::forward: layer '";
   const auto& name = options_.layer();
   const auto& output = trace.layer.output;
@@ -248,28 +245,31 @@ inline Observation CamHook::of_layer(detail::Trace& trace,
       "' did not run under observation (not used, on another thread, its "
       "parameters frozen in gradient mode, or gradients off inside the "
       "callable)");
-  TORCH_CHECK_VALUE(output.tensor.defined(), kFunction, name,
-                    "' returns no map [B, C, *S]");
-  TORCH_CHECK_VALUE(!output.overwritten(), kFunction, name,
-                    "' returned a map that an in-place operator overwrote; "
-                    "make that operator (a ReLU, mostly) out of place, or "
-                    "name the module that holds both");
   TORCH_CHECK_VALUE(
-      logits.requires_grad() && detail::reaches(logits, output.key),
-      kFunction, name, "' is not what the logits come from");
+      output.tensor.defined(), kFunction, name, "' returns no map [B, C, *S]");
+  TORCH_CHECK_VALUE(
+      !output.overwritten(), kFunction, name,
+      "' returned a map that an in-place operator overwrote; "
+      "make that operator (a ReLU, mostly) out of place, or "
+      "name the module that holds both");
+  TORCH_CHECK_VALUE(
+      logits.requires_grad() && detail::reaches(logits, output.key), kFunction,
+      name, "' is not what the logits come from");
   Observation seen;
   seen.layer = name;
   seen.source = output.tensor;
   seen.channel_dim = output.channel;
   detail::Origin origin = detail::origin_of(trace, logits);
   detail::drop_gates(trace, origin.sources);
-  const bool same = !origin.tokens && origin.sources.size() == 1 &&
+  const bool same =
+      !origin.tokens && origin.sources.size() == 1 &&
       trace.sources[static_cast<size_t>(origin.sources[0])].key == output.key;
   seen.reduction = origin.op.empty() ? "unknown" : origin.op;
   seen.features = seen.source;
-  TORCH_CHECK_VALUE(output.channel > 0, kFunction, name,
-                    "' returns a map whose channels cannot be told; use "
-                    "capture(features)");
+  TORCH_CHECK_VALUE(
+      output.channel > 0, kFunction, name,
+      "' returns a map whose channels cannot be told; use "
+      "capture(features)");
   if (output.channel != 1) {
     seen.features = seen.source.movedim(output.channel, 1);
   }
@@ -277,20 +277,22 @@ inline Observation CamHook::of_layer(detail::Trace& trace,
   return seen;
 }
 
-inline Observation CamHook::observe(detail::Trace& trace,
-                                    const torch::Tensor& logits) {
+inline Observation CamHook::observe(
+    detail::Trace& trace, const torch::Tensor& logits) {
   constexpr const char* kFunction = "cyborg::CamHook::forward: ";
-  TORCH_CHECK_VALUE(logits.defined(), kFunction,
-                    "the callable returned no tensor");
-  TORCH_CHECK_VALUE(logits.dim() >= 1, kFunction,
-                    "expected logits [B, K] or [B], got a number; return the "
-                    "logits, not the loss");
-  TORCH_CHECK_VALUE(logits.is_floating_point() && logits.size(0) > 0,
-                    kFunction, "expected logits [B, K] of floating point and "
-                    "at least one sample, got ", logits.sizes(), " of ",
-                    logits.scalar_type());
-  TORCH_CHECK_VALUE(trace.operators > 0, kFunction,
-                    detail::why_nothing(trace, logits));
+  TORCH_CHECK_VALUE(
+      logits.defined(), kFunction, "the callable returned no tensor");
+  TORCH_CHECK_VALUE(
+      logits.dim() >= 1, kFunction,
+      "expected logits [B, K] or [B], got a number; return the "
+      "logits, not the loss");
+  TORCH_CHECK_VALUE(
+      logits.is_floating_point() && logits.size(0) > 0, kFunction,
+      "expected logits [B, K] of floating point and "
+      "at least one sample, got ",
+      logits.sizes(), " of ", logits.scalar_type());
+  TORCH_CHECK_VALUE(
+      trace.operators > 0, kFunction, detail::why_nothing(trace, logits));
   const at::AutoGradMode graph_on(true);  // views of features keep theirs
   Observation seen;
   if (trace.layer.wanted) {
@@ -298,24 +300,25 @@ inline Observation CamHook::observe(detail::Trace& trace,
   } else {
     detail::Origin origin;
     const detail::Source source = pick(trace, logits, origin);
-    TORCH_CHECK_VALUE(source.tensor.defined(), kFunction,
-                      "the map that ", source.op,
-                      " collapsed was freed before it could be held; name "
-                      "its layer with CamHookOptions().layer(name)");
-    TORCH_CHECK_VALUE(!source.overwritten(), kFunction, "the map ",
-                      source.tensor.sizes(), " that ", source.op,
-                      " collapsed was overwritten by an in-place operator "
-                      "(afterwards, or on a slice of it before); make that "
-                      "operator out of place");
-    TORCH_CHECK_VALUE(source.channel > 0, kFunction, "the map ",
-                      source.tensor.sizes(),
-                      " has its axes moved in a way that hides its channels; "
-                      "use capture(features)");
+    TORCH_CHECK_VALUE(
+        source.tensor.defined(), kFunction, "the map that ", source.op,
+        " collapsed was freed before it could be held; name "
+        "its layer with CamHookOptions().layer(name)");
+    TORCH_CHECK_VALUE(
+        !source.overwritten(), kFunction, "the map ", source.tensor.sizes(),
+        " that ", source.op,
+        " collapsed was overwritten by an in-place operator "
+        "(afterwards, or on a slice of it before); make that "
+        "operator out of place");
+    TORCH_CHECK_VALUE(
+        source.channel > 0, kFunction, "the map ", source.tensor.sizes(),
+        " has its axes moved in a way that hides its channels; "
+        "use capture(features)");
     seen.source = source.tensor;
     seen.channel_dim = source.channel;
     seen.features = source.channel == 1
-        ? source.tensor
-        : source.tensor.movedim(source.channel, 1);
+                        ? source.tensor
+                        : source.tensor.movedim(source.channel, 1);
     seen.reduction = origin.op;
     seen.layer = layer_name(trace, logits, source.key);
     read_head(trace, logits, source, /*read_by_head=*/true, seen);
@@ -324,10 +327,9 @@ inline Observation CamHook::observe(detail::Trace& trace,
       logits.dim() <= 2, kFunction, "expected logits [B, K] or [B], got ",
       logits.sizes());
   TORCH_CHECK_VALUE(
-      seen.features.size(0) == logits.size(0), kFunction,
-      "the features found ", seen.features.sizes(), " hold ",
-      seen.features.size(0), " samples, the logits ", logits.sizes(), " ",
-      logits.size(0),
+      seen.features.size(0) == logits.size(0), kFunction, "the features found ",
+      seen.features.sizes(), " hold ", seen.features.size(0),
+      " samples, the logits ", logits.sizes(), " ", logits.size(0),
       ". Did part of the batch run on another thread (data_parallel), or does "
       "the network fold frames or crops into its batch?");
   seen.method = options_.method();

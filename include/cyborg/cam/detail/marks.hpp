@@ -20,30 +20,29 @@ struct Mark {
     kLeft        // derived from a map, and no longer one
   };
   Kind kind = Kind::kOther;
-  NodePtr node;               // held, so that its address stays its own
-  torch::Tensor value;           // kParameter; of kLeft the mean, [B, C]
+  NodePtr node;         // held, so that its address stays its own
+  torch::Tensor value;  // kParameter; of kLeft the mean, [B, C]
   // kSpatial
-  WeakImpl map{c10::intrusive_ptr<c10::TensorImpl,
-                                  c10::UndefinedTensorImpl>()};
+  WeakImpl map{c10::intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>()};
   int64_t channel = 1;              // -1: unclear
   bool swapped = false;             // its parent with other axes
   std::vector<NodeOutput> parents;  // the maps it was made of
   // kSpatial and kLeft
-  int64_t rank = 0;           // dimensions of the map
+  int64_t rank = 0;  // dimensions of the map
   // kLeft
-  int64_t dims = 0;           // dimensions of what is left
-  std::string op;             // the operators that took the positions
-  std::vector<int> sources;   // indices into Trace::sources
-  bool open = false;          // several positions are still there
-  bool tokens = false;        // parameters worked on open positions
-  bool linear = false;        // nothing but means, views, dropout, casts
-  bool averaged = false;      // a mean was among them
-  std::string hidden;         // a custom function whose map was read
+  int64_t dims = 0;          // dimensions of what is left
+  std::string op;            // the operators that took the positions
+  std::vector<int> sources;  // indices into Trace::sources
+  bool open = false;         // several positions are still there
+  bool tokens = false;       // parameters worked on open positions
+  bool linear = false;       // nothing but means, views, dropout, casts
+  bool averaged = false;     // a mean was among them
+  std::string hidden;        // a custom function whose map was read
   // One of the parameters it was made with; of kParameter, made of.
   const c10::TensorImpl* parameter = nullptr;
   // kParameter
-  bool of_layer = false;      // of the layer that was named
-  bool of_others = false;     // of another one
+  bool of_layer = false;   // of the layer that was named
+  bool of_others = false;  // of another one
 
   torch::Tensor tensor() const {
     auto impl = map.lock();
@@ -62,14 +61,13 @@ struct Source {
   /// An in-place operator gives a tensor another node and version.
   bool overwritten() const {
     return !(node_output(tensor) == key) ||
-        static_cast<int64_t>(tensor._version()) != version;
+           static_cast<int64_t>(tensor._version()) != version;
   }
 };
 
-inline Source make_source(const torch::Tensor& tensor,
-                          const NodeOutput& key,
-                          std::string_view op,
-                          int64_t channel) {
+inline Source make_source(
+    const torch::Tensor& tensor, const NodeOutput& key, std::string_view op,
+    int64_t channel) {
   Source source;
   source.tensor = tensor;
   source.key = key;

@@ -32,9 +32,9 @@ struct ModuleView {
 
 /// `named_modules()` throws for modules on the stack; children do not.
 template <class Module>
-void list_submodules(const Module& module,
-                     const std::string& prefix,
-                     ModuleView::Submodules& list) {
+void list_submodules(
+    const Module& module, const std::string& prefix,
+    ModuleView::Submodules& list) {
   for (const auto& child : module.named_children()) {
     const std::string path = prefix + child.key();
     list.emplace_back(path, child.value()->name());
@@ -64,10 +64,10 @@ template <class M, class = void>
 struct is_native_module : std::false_type {};
 template <class M>
 struct is_native_module<
-    M,
-    std::void_t<decltype(std::declval<const M&>().named_children()),
-                decltype(std::declval<M&>().named_parameters())>>
-    : std::true_type {};
+    M, std::void_t<
+           decltype(std::declval<const M&>().named_children()),
+           decltype(std::declval<M&>().named_parameters())>> : std::true_type {
+};
 
 template <class M, class = void>
 struct is_holder : std::false_type {};
@@ -84,17 +84,19 @@ struct is_shared_ptr<std::shared_ptr<M>> : std::true_type {};
 template <class M>
 struct ModuleAccess {
   static ModuleView view(M& module) {
-    static_assert(!std::is_same_v<M, torch::jit::Module>,
-                  "cyborg::CamHook: for a torch::jit::Module include "
-                  "<cyborg/jit.hpp>");
+    static_assert(
+        !std::is_same_v<M, torch::jit::Module>,
+        "cyborg::CamHook: for a torch::jit::Module include "
+        "<cyborg/jit.hpp>");
     if constexpr (std::is_same_v<M, torch::jit::Module>) {
       return {};
     } else if constexpr (is_native_module<M>::value) {
       return native_view<M>([at = &module] { return at; });
     } else if constexpr (is_shared_ptr<M>::value) {
-      TORCH_CHECK_VALUE(module != nullptr,
-                        "cyborg::CamHook: expected a module, got an empty "
-                        "shared_ptr");
+      TORCH_CHECK_VALUE(
+          module != nullptr,
+          "cyborg::CamHook: expected a module, got an empty "
+          "shared_ptr");
       return native_view<typename M::element_type>(
           [module] { return module.get(); });
     } else if constexpr (is_holder<M>::value) {
@@ -102,10 +104,11 @@ struct ModuleAccess {
       return native_view<typename decltype(held)::element_type>(
           [held] { return held.get(); });
     } else {
-      static_assert(is_holder<M>::value,
-                    "cyborg::CamHook: expected a torch::nn::Module "
-                    "(reference, shared_ptr or holder) or, with "
-                    "<cyborg/jit.hpp>, a torch::jit::Module");
+      static_assert(
+          is_holder<M>::value,
+          "cyborg::CamHook: expected a torch::nn::Module "
+          "(reference, shared_ptr or holder) or, with "
+          "<cyborg/jit.hpp>, a torch::jit::Module");
     }
   }
 };

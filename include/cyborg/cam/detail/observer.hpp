@@ -40,14 +40,13 @@ class Observer {
   }
 
   /// Whether this thread is being observed.
-  static bool armed() {
-    return innermost() != nullptr;
-  }
+  static bool armed() { return innermost() != nullptr; }
 
   /// Tells all observers of this thread what a guided head made of features:
   /// the mean [B, C] and, where there are, maps of all classes.
-  static void report(const torch::Tensor& features, const torch::Tensor& pooled,
-                     const torch::Tensor& weight, const torch::Tensor& maps) {
+  static void report(
+      const torch::Tensor& features, const torch::Tensor& pooled,
+      const torch::Tensor& weight, const torch::Tensor& maps) {
     for (auto* o = innermost(); o != nullptr; o = o->outer_) {
       o->trace_.record_head(features, pooled, weight, maps);
     }
@@ -81,8 +80,8 @@ class Observer {
     return nullptr;
   }
 
-  static void end(const at::RecordFunction& event,
-                  at::ObserverContext* /*context*/) {
+  static void end(
+      const at::RecordFunction& event, at::ObserverContext* /*context*/) {
     if (busy()) {
       return;
     }

@@ -29,8 +29,8 @@ struct MeanCheck {
 /// Nodes that only look at, or cast, what they are given.
 inline bool is_view(std::string_view node_name) {
   static constexpr std::array<std::string_view, 9> kNames = {
-      "View",    "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze",
-      "Alias",   "ToCopy",     "Clone",        "Expand"};
+      "View",  "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze",
+      "Alias", "ToCopy",     "Clone",        "Expand"};
   return std::any_of(kNames.begin(), kNames.end(), [&](auto name) {
     return starts_with(node_name, name);
   });
@@ -56,8 +56,8 @@ inline torch::Tensor parameter_on(const Trace& trace, const NodeOutput& key) {
     return leaf->variable;
   }
   const std::string name = key.node->name();
-  const bool turned = starts_with(name, "TBackward") ||
-      starts_with(name, "TransposeBackward");
+  const bool turned =
+      starts_with(name, "TBackward") || starts_with(name, "TransposeBackward");
   if ((!turned && !is_view(name)) || key.node->next_edges().empty()) {
     return {};
   }
@@ -111,24 +111,24 @@ inline Head head_of(const Trace& trace, const torch::Tensor& logits) {
     data = input(1);
     head.weight = parameter_on(trace, input(2));
     head.weight = head.weight.defined() && head.weight.dim() == 2
-        ? head.weight.t()
-        : torch::Tensor();
+                      ? head.weight.t()
+                      : torch::Tensor();
   } else if (starts_with(name, "MmBackward")) {
     data = input(0);
     head.weight = parameter_on(trace, input(1));
     head.weight = head.weight.defined() && head.weight.dim() == 2
-        ? head.weight.t()
-        : torch::Tensor();
+                      ? head.weight.t()
+                      : torch::Tensor();
   } else if (starts_with(name, "LinearBackward") || is_convolution(name)) {
     data = input(0);
     head.weight = parameter_on(trace, input(1));
     head.bias = parameter_on(trace, input(2));
     if (head.weight.defined()) {  // 1x1: [K, C, 1, 1] is [K, C]
       head.weight = head.weight.dim() >= 2 &&
-              head.weight.numel() ==
-                  head.weight.size(0) * head.weight.size(1)
-          ? head.weight.flatten(1)
-          : torch::Tensor();
+                            head.weight.numel() ==
+                                head.weight.size(0) * head.weight.size(1)
+                        ? head.weight.flatten(1)
+                        : torch::Tensor();
     }
   }
   if (!head.weight.defined()) {
@@ -142,9 +142,9 @@ inline Head head_of(const Trace& trace, const torch::Tensor& logits) {
 struct Origin {
   std::vector<int> sources;
   bool tokens = false;
-  bool map = false;  // the logits themselves have positions
+  bool map = false;    // the logits themselves have positions
   std::string hidden;  // a custom function that made the map
-  std::string op;    // the operators that took them
+  std::string op;      // the operators that took them
 };
 
 inline Origin origin_of(Trace& trace, const torch::Tensor& logits) {
@@ -156,8 +156,8 @@ inline Origin origin_of(Trace& trace, const torch::Tensor& logits) {
     stack.pop_back();
     const Mark* mark = trace.find(key);
     if (mark != nullptr && mark->kind == Mark::Kind::kLeft) {
-      origin.sources.insert(origin.sources.end(), mark->sources.begin(),
-                            mark->sources.end());
+      origin.sources.insert(
+          origin.sources.end(), mark->sources.begin(), mark->sources.end());
       origin.tokens |= mark->tokens;
       origin.op = mark->op;
       if (!mark->hidden.empty()) {
@@ -198,7 +198,7 @@ inline void drop_gates(const Trace& trace, std::vector<int>& ids) {
   const auto gate = [&](int id) {
     const Source& source = trace.sources[static_cast<size_t>(id)];
     return source.tensor.defined() && source.channel > 0 &&
-        channels_of(source) == 1;
+           channels_of(source) == 1;
   };
   if (!std::all_of(ids.begin(), ids.end(), gate)) {
     ids.erase(std::remove_if(ids.begin(), ids.end(), gate), ids.end());
@@ -207,16 +207,14 @@ inline void drop_gates(const Trace& trace, std::vector<int>& ids) {
 
 /// Whether what was averaged is the mean over positions: operators do not
 /// report their dimensions, nor a pooling its window.
-inline bool is_mean(const Mark& mark,
-                    const Source& source,
-                    MeanCheck& check) {
+inline bool is_mean(const Mark& mark, const Source& source, MeanCheck& check) {
   const auto sizes = source.tensor.sizes().vec();
   if (check.sizes == sizes) {
     return check.holds;
   }
   const at::NoGradGuard no_graph;
-  const auto map = source.tensor.movedim(source.channel, 1)
-                       .flatten(2).to(at::kDouble);
+  const auto map =
+      source.tensor.movedim(source.channel, 1).flatten(2).to(at::kDouble);
   if (mark.value.numel() != map.size(0) * map.size(1)) {
     return false;
   }
@@ -226,10 +224,9 @@ inline bool is_mean(const Mark& mark,
   const auto type = mark.value.scalar_type();
   const bool coarse = type != at::kFloat && type != at::kDouble;
   const double tolerance =
-      spread * (coarse ? 2e-2 : 1e-4) + map.abs().max().item<double>() *
-          (coarse ? 1e-2 : 1e-6);
-  const bool holds =
-      (found - mean).abs().max().item<double>() <= tolerance;
+      spread * (coarse ? 2e-2 : 1e-4) +
+      map.abs().max().item<double>() * (coarse ? 1e-2 : 1e-6);
+  const bool holds = (found - mean).abs().max().item<double>() <= tolerance;
   if (spread > 0) {  // a constant map tells nothing for the next ones
     check.sizes = sizes;
     check.holds = holds;
@@ -238,17 +235,15 @@ inline bool is_mean(const Mark& mark,
 }
 
 /// Why CAM is not exact for these logits; empty where it is.
-inline std::string inexact(const Head& head,
-                           const Mark* collapsed,
-                           const Source& source,
-                           int64_t logit_count,
-                           MeanCheck& check) {
+inline std::string inexact(
+    const Head& head, const Mark* collapsed, const Source& source,
+    int64_t logit_count, MeanCheck& check) {
   if (collapsed == nullptr || collapsed->kind != Mark::Kind::kLeft) {
     return "no single linear operator reads the collapsed features";
   }
   if (!collapsed->linear || !collapsed->averaged) {
     return "more than a mean stands between the map and the head (" +
-        collapsed->op + ", ...)";
+           collapsed->op + ", ...)";
   }
   const int64_t channels = channels_of(source);
   const int64_t read =
@@ -264,8 +259,7 @@ inline std::string inexact(const Head& head,
 
 /// The parameters between the logits and a map.
 inline std::unordered_set<const c10::TensorImpl*> parameters_above(
-    const torch::Tensor& logits,
-    const NodeOutput& map) {
+    const torch::Tensor& logits, const NodeOutput& map) {
   constexpr size_t kFarEnough = 4000;  // names are for reading only
   std::unordered_set<const c10::TensorImpl*> found;
   std::unordered_set<Node*> seen;
@@ -290,8 +284,8 @@ inline std::unordered_set<const c10::TensorImpl*> parameters_above(
 
 /// A parameter of the last layer that made a map of a map on the way here;
 /// gates, which are no maps, do not count.
-inline const c10::TensorImpl* parameter_below(const Trace& trace,
-                                              const NodeOutput& map) {
+inline const c10::TensorImpl* parameter_below(
+    const Trace& trace, const NodeOutput& map) {
   const Mark* last = nullptr;
   std::unordered_set<NodeOutput, NodeOutputHash> seen;
   std::vector<NodeOutput> stack{map};
@@ -304,8 +298,9 @@ inline const c10::TensorImpl* parameter_below(const Trace& trace,
     }
     if (mark->parameter == nullptr) {
       stack.insert(stack.end(), mark->parents.begin(), mark->parents.end());
-    } else if (last == nullptr ||
-               last->node->sequence_nr() < mark->node->sequence_nr()) {
+    } else if (
+        last == nullptr ||
+        last->node->sequence_nr() < mark->node->sequence_nr()) {
       last = mark;
     }
   }

@@ -25,7 +25,8 @@ class RequiresGradGuard {
       torch::Tensor& parameter = item.second;
       const auto user = users().find(parameter.unsafeGetTensorImpl());
       const bool frozen = parameter.is_leaf() &&
-          parameter.is_floating_point() && !parameter.requires_grad();
+                          parameter.is_floating_point() &&
+                          !parameter.requires_grad();
       if (frozen || user != users().end()) {
         parameter.requires_grad_(true);
         ++users()[parameter.unsafeGetTensorImpl()];

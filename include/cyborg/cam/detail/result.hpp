@@ -18,8 +18,8 @@ enum class ResultKind { kTensor, kIValue, kSequence, kTuple, kOther };
 
 template <class T>
 struct result_kind {
-  static constexpr ResultKind value = std::is_same_v<T, torch::Tensor>
-      ? ResultKind::kTensor
+  static constexpr ResultKind value =
+      std::is_same_v<T, torch::Tensor> ? ResultKind::kTensor
       : std::is_same_v<T, c10::IValue> ? ResultKind::kIValue
                                        : ResultKind::kOther;
 };
@@ -75,9 +75,10 @@ torch::Tensor first_tensor(const T& result) {
   } else if constexpr (kKind == ResultKind::kSequence) {
     return result.empty() ? torch::Tensor() : first_tensor(result.front());
   } else {
-    static_assert(kKind == ResultKind::kTuple,
-                  "cyborg::CamHook::forward: this result type needs "
-                  "forward(callable, logits_of)");
+    static_assert(
+        kKind == ResultKind::kTuple,
+        "cyborg::CamHook::forward: this result type needs "
+        "forward(callable, logits_of)");
     return first_tensor(std::get<0>(result));
   }
 }

@@ -67,8 +67,9 @@ class Trace {
   }
 
   /// Takes the mean that a guided head made of features, and its maps.
-  void record_head(const torch::Tensor& features, const torch::Tensor& pooled,
-                   const torch::Tensor& weight, const torch::Tensor& maps) {
+  void record_head(
+      const torch::Tensor& features, const torch::Tensor& pooled,
+      const torch::Tensor& weight, const torch::Tensor& maps) {
     ++operators;
     record(kGuidedHead, pooled);
     if (maps.defined()) {
@@ -113,9 +114,7 @@ class Trace {
     std::string hidden;   // ... that made a map
     const c10::TensorImpl* parameter = nullptr;
 
-    bool parameters() const {
-      return parameter != nullptr;
-    }
+    bool parameters() const { return parameter != nullptr; }
   };
 
   Parents parents_of(Node* start) const {
@@ -159,9 +158,8 @@ class Trace {
 
   /// Whether what a convolution reads is no map but a leaf, or made of one.
   static bool is_input(const NodeOutput& key, const Mark* mark) {
-    return mark != nullptr
-        ? mark->kind == Mark::Kind::kParameter
-        : as_leaf(key.node) != nullptr;
+    return mark != nullptr ? mark->kind == Mark::Kind::kParameter
+                           : as_leaf(key.node) != nullptr;
   }
 
   static void take(Parents& from, const NodeOutput& key, const Mark& mark) {
@@ -188,9 +186,8 @@ class Trace {
     }
   }
 
-  Mark derive(std::string_view op,
-              const torch::Tensor& out,
-              const Parents& from) {
+  Mark derive(
+      std::string_view op, const torch::Tensor& out, const Parents& from) {
     Mark mark;
     const bool maps_out = out.dim() >= 3 && positions(out, 1) > 1;
     convolution |= from.convolution;
@@ -198,8 +195,7 @@ class Trace {
     single_position |= from.convolution && seen && !maps_out;
     elsewhere |= from.convolution && !seen && !maps_out;
     mark.rank = out.dim();
-    if ((from.convolution && maps_out) ||
-        stays_map(op, out, from, mark) ||
+    if ((from.convolution && maps_out) || stays_map(op, out, from, mark) ||
         returns_to_map(op, out, from)) {
       mark.kind = Mark::Kind::kSpatial;
     } else if (!from.maps.empty() || !from.left.empty()) {
@@ -214,10 +210,9 @@ class Trace {
   }
 
   /// A map goes in, a map of the same rank comes out.
-  bool stays_map(std::string_view op,
-                 const torch::Tensor& out,
-                 const Parents& from,
-                 Mark& mark) const {
+  bool stays_map(
+      std::string_view op, const torch::Tensor& out, const Parents& from,
+      Mark& mark) const {
     for (const auto& key : from.maps) {
       const Mark& parent = marks_.at(key);
       if (parent.rank != out.dim()) {
@@ -226,45 +221,41 @@ class Trace {
       const torch::Tensor before = parent.tensor();
       if (before.defined() && reduces(op)) {
         for (int64_t d = 1; d < out.dim(); ++d) {
-          if (d != parent.channel && out.size(d) == 1 &&
-              before.size(d) > 1) {
+          if (d != parent.channel && out.size(d) == 1 && before.size(d) > 1) {
             return false;  // mean(3, keepdim): on its way out
           }
         }
       }
       mark.swapped = swaps_axes(op);
-      mark.channel = mark.swapped
-          ? channel_after(before, parent.channel, out)
-          : parent.channel;
+      mark.channel = mark.swapped ? channel_after(before, parent.channel, out)
+                                  : parent.channel;
       return positions(out, mark.channel < 0 ? 1 : mark.channel) > 1;
     }
     return false;
   }
 
   /// Views that lead back: a channel shuffle, tokens laid out as a map.
-  static bool returns_to_map(std::string_view op,
-                             const torch::Tensor& out,
-                             const Parents& from) {
+  static bool returns_to_map(
+      std::string_view op, const torch::Tensor& out, const Parents& from) {
     if (!from.maps.empty() || from.left.size() != 1 || !rearranges(op)) {
       return false;
     }
     const Mark& parent = *from.left.front();
     return parent.open && !parent.averaged && parent.dims != out.dim() &&
-        parent.rank == out.dim() && positions(out, 1) > 1;
+           parent.rank == out.dim() && positions(out, 1) > 1;
   }
 
   /// A map goes in, something else comes out (or went in already).
-  void leave(std::string_view op,
-             const torch::Tensor& out,
-             const Parents& from,
-             Mark& mark) {
+  void leave(
+      std::string_view op, const torch::Tensor& out, const Parents& from,
+      Mark& mark) {
     mark.kind = Mark::Kind::kLeft;
     mark.rank = 0;
     mark.dims = out.dim();
     mark.hidden = from.hidden;
     mark.linear = from.maps.size() + from.left.size() == 1 &&
-        !from.parameters() && !from.other && !from.custom &&
-        (averages(op) || rearranges(op) || passes(op));
+                  !from.parameters() && !from.other && !from.custom &&
+                  (averages(op) || rearranges(op) || passes(op));
     int64_t wide = 0;
     for (int64_t d = 1; d < out.dim(); ++d) {
       wide += out.size(d) > 1 ? 1 : 0;
@@ -281,8 +272,8 @@ class Trace {
       mark.sources.insert(
           mark.sources.end(), left->sources.begin(), left->sources.end());
       mark.tokens |= left->tokens || (left->open && from.parameters());
-      mark.linear = mark.linear && left->linear &&
-          !(swaps_axes(op) && mixes(*left, out));
+      mark.linear =
+          mark.linear && left->linear && !(swaps_axes(op) && mixes(*left, out));
       averaged |= left->averaged;
       mark.value = left->value;
       if (mark.hidden.empty()) {
@@ -307,15 +298,13 @@ class Trace {
   /// Whether other axes put a pooled vector's values in another order.
   static bool mixes(const Mark& left, const torch::Tensor& out) {
     return left.value.defined() &&
-        (left.open || out.size(0) != left.value.size(0) ||
-         out.stride(0) != left.value.stride(0));
+           (left.open || out.size(0) != left.value.size(0) ||
+            out.stride(0) != left.value.stride(0));
   }
 
-  void follow_layer(std::string_view op,
-                    const torch::Tensor& out,
-                    const NodeOutput& key,
-                    const Mark& mark,
-                    const Parents& from) {
+  void follow_layer(
+      std::string_view op, const torch::Tensor& out, const NodeOutput& key,
+      const Mark& mark, const Parents& from) {
     const bool map = mark.kind == Mark::Kind::kSpatial;
     const auto set = [&] {
       layer.output = make_source(out, key, op, mark.channel);
@@ -340,19 +329,19 @@ class Trace {
             from.maps.end()) {
       return;
     }
-    const bool foreign = from.of_others ||
-        !std::all_of(from.maps.begin(), from.maps.end(),
-                     [&](const NodeOutput& parent) {
-                       return layer.inside.count(parent) ||
-                           leads_to_layer(parent);
-                     });
+    const bool foreign =
+        from.of_others ||
+        !std::all_of(
+            from.maps.begin(), from.maps.end(), [&](const NodeOutput& parent) {
+              return layer.inside.count(parent) || leads_to_layer(parent);
+            });
     if (foreign) {
       layer.closed = true;
     } else if (map) {
       const auto before = layer.output.tensor.sizes();
-      const bool same_size = before.size() == out.sizes().size() &&
-          std::equal(before.begin() + 2, before.end(),
-                     out.sizes().begin() + 2);
+      const bool same_size =
+          before.size() == out.sizes().size() &&
+          std::equal(before.begin() + 2, before.end(), out.sizes().begin() + 2);
       if (same_size || (pools(op) && layer.pools_left-- > 0)) {
         set();
       }
@@ -373,8 +362,7 @@ class Trace {
         continue;
       }
       if (const Mark* mark = find(key)) {
-        stack.insert(
-            stack.end(), mark->parents.begin(), mark->parents.end());
+        stack.insert(stack.end(), mark->parents.begin(), mark->parents.end());
       }
     }
     return false;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/io/file.hpp>
 #include <cyborg/data/table_types.hpp>
+#include <cyborg/io/file.hpp>
 
 #include <algorithm>
 #include <array>

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <cyborg/detail/kernels/head_pass.hpp>
 #include <cyborg/detail/torch/autograd.hpp>
 #include <cyborg/detail/torch/double_backward.hpp>
-#include <cyborg/detail/kernels/head_pass.hpp>
 #include <cyborg/detail/torch/precision.hpp>
 
 #include <ATen/ops/bmm.h>
@@ -58,7 +58,8 @@ struct ModelMap {
   }
   /// Whether a kernel may read all of it.
   bool kernels_read() const {
-    return active_instruction_set() != InstructionSet::kNone && kernel_reads(values) &&
+    return active_instruction_set() != InstructionSet::kNone &&
+           kernel_reads(values) &&
            (!weight.defined() ||
             (kernel_reads(weight) &&
              weight.scalar_type() == values.scalar_type()));
@@ -133,7 +134,9 @@ HeadPass<T> head_pass(
   for (int64_t d = 2; d < features.dim(); ++d) {
     pass.positions *= features.size(d);
   }
-  pass.maps = wanted == HeadOutputs::kMeans ? 0 : index.defined() ? 1 : weight.size(0);
+  pass.maps = wanted == HeadOutputs::kMeans ? 0
+              : index.defined()             ? 1
+                                            : weight.size(0);
   pass.features = features.template data_ptr<T>();
   pass.weight = weight.template data_ptr<T>();
   pass.index = index.defined() ? index.template data_ptr<int64_t>() : nullptr;
@@ -170,7 +173,8 @@ std::vector<torch::Tensor> feature_gradients(
     const torch::Tensor& features, const torch::Tensor& weight,
     const torch::Tensor& index, const torch::Tensor& maps_grad,
     const torch::Tensor& pooled_grad, bool for_features, bool for_weight) {
-  const HeadOutputs wanted = maps_grad.defined() ? HeadOutputs::kBoth : HeadOutputs::kMeans;
+  const HeadOutputs wanted =
+      maps_grad.defined() ? HeadOutputs::kBoth : HeadOutputs::kMeans;
   auto pass = head_pass<T>(features, weight, index, wanted);
   const auto options = features.options().requires_grad(false);
   torch::Tensor shares, out;
@@ -223,7 +227,7 @@ class FeaturePass : public KernelNode {
       const std::vector<torch::Tensor>& saved,
       const std::vector<torch::Tensor>& grads) final {
     const torch::Tensor &features = saved[0], &weight = saved[1],
-                     &index = saved[2];
+                        &index = saved[2];
     if (at::GradMode::is_enabled()) {
       // A derivative of this derivative is wanted.
       const auto own = as_leaves({features, weight});

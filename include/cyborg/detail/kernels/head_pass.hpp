@@ -4,9 +4,9 @@
 // Pooling and class activation maps in one pass over the features, and their
 // gradients in another: which rows, on which thread, with which vectors.
 
-#include <cyborg/detail/torch/parallel.hpp>
 #include <cyborg/detail/kernels/rows.hpp>
 #include <cyborg/detail/kernels/vectors.hpp>
+#include <cyborg/detail/torch/parallel.hpp>
 
 #include <algorithm>
 #include <cstdint>

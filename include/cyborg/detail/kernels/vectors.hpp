@@ -91,14 +91,17 @@ inline InstructionSet& instruction_set_limit() {
 
 /// What this thread's calls use.
 inline InstructionSet active_instruction_set() {
-  return instruction_set_limit() < best_instruction_set() ? instruction_set_limit() : best_instruction_set();
+  return instruction_set_limit() < best_instruction_set()
+             ? instruction_set_limit()
+             : best_instruction_set();
 }
 
 /// While it lives, calls of this thread use no more than `limit`; with kNone
 /// ATen's operators alone. For tests, and for who suspects a kernel.
 class InstructionSetGuard {
  public:
-  explicit InstructionSetGuard(InstructionSet limit) : before_(instruction_set_limit()) {
+  explicit InstructionSetGuard(InstructionSet limit)
+      : before_(instruction_set_limit()) {
     instruction_set_limit() = limit;
   }
   ~InstructionSetGuard() { instruction_set_limit() = before_; }

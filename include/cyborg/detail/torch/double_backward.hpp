@@ -12,7 +12,8 @@ namespace cyborg::detail {
 
 /// The same values as variables of their own: where one input was computed from
 /// another, a derivative to that one must not go through this one as well.
-inline std::vector<torch::Tensor> as_leaves(const std::vector<torch::Tensor>& inputs) {
+inline std::vector<torch::Tensor> as_leaves(
+    const std::vector<torch::Tensor>& inputs) {
   std::vector<torch::Tensor> own;
   own.reserve(inputs.size());
   for (const torch::Tensor& input : inputs) {

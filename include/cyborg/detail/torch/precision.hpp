@@ -49,7 +49,8 @@ inline void check_labels(
     return;
   }
   // Read directly: item() would show up as a synchronisation.
-  const torch::Tensor values = resolved_contiguous(labels.detach().to(at::kLong));
+  const torch::Tensor values =
+      resolved_contiguous(labels.detach().to(at::kLong));
   const int64_t* value = values.data_ptr<int64_t>();
   const int64_t highest = classes == 1 ? 1 : classes - 1;  // one logit: 0, 1
   for (int64_t i = 0; i < values.numel(); ++i) {

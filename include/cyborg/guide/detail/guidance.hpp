@@ -4,13 +4,13 @@
 // The saliency term and its blend with the task's loss: by ATen's operators
 // for any tensor and any distance, and fused for the built-in distances.
 
-#include <cyborg/maps/normalize.hpp>
+#include <cyborg/detail/kernels/feature_pass.hpp>
 #include <cyborg/detail/torch/autograd.hpp>
 #include <cyborg/detail/torch/double_backward.hpp>
-#include <cyborg/detail/kernels/feature_pass.hpp>
 #include <cyborg/guide/detail/human_target.hpp>
 #include <cyborg/guide/detail/map_kernels.hpp>
 #include <cyborg/guide/distances.hpp>
+#include <cyborg/maps/normalize.hpp>
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
@@ -50,8 +50,9 @@ struct CompareScores<
 /// Distances [B] of maps [B, P], the model's before normalisation.
 template <class Distance>
 torch::Tensor compare(
-    const Distance& distance, const torch::Tensor& maps, const torch::Tensor& human,
-    const torch::Tensor& usable, Normalizer normalizer) {
+    const Distance& distance, const torch::Tensor& maps,
+    const torch::Tensor& human, const torch::Tensor& usable,
+    Normalizer normalizer) {
   if constexpr (CompareScores<Distance>::available) {
     if (normalizer == Normalizer::kSoftmax) {
       return distance.from_scores(maps, human);
@@ -63,8 +64,8 @@ torch::Tensor compare(
 template <class Distance>
 GuidedTerms guide_by_operators(
     const char* function, const Distance& distance, const Guidance& how,
-    const torch::Tensor& task, const torch::Tensor& model, const HumanMaps& human,
-    const torch::Tensor& weight) {
+    const torch::Tensor& task, const torch::Tensor& model,
+    const HumanMaps& human, const torch::Tensor& weight) {
   const NormalizedMaps target = normalized_target(human, how.human);
   const torch::Tensor usable =
       target.usable.logical_and(usable_maps(model, how.model, kModelFloor));
@@ -231,17 +232,18 @@ class FusedGuidance : public KernelNode {
   std::vector<torch::Tensor> gradients(
       const std::vector<torch::Tensor>& saved,
       const std::vector<torch::Tensor>& grads) final {
-    const torch::Tensor &task = saved[0], &values = saved[1], &weight = saved[2];
+    const torch::Tensor &task = saved[0], &values = saved[1],
+                        &weight = saved[2];
     std::vector<torch::Tensor> found(3);  // of task, values, weight
     if (at::GradMode::is_enabled()) {
       // A derivative of this derivative is wanted.
       const auto own = as_leaves({task, values, weight});
       const auto terms = guide_by_operators(
           "", Distance(), slopes_.how, own[0],
-          weight.defined()
-              ? feature_sums_by_operators(own[1], own[2], saved[3], HeadOutputs::kMaps)
-                    .maps
-              : own[1].flatten(1),
+          weight.defined() ? feature_sums_by_operators(
+                                 own[1], own[2], saved[3], HeadOutputs::kMaps)
+                                 .maps
+                           : own[1].flatten(1),
           {saved[4], saved[5]}, saved[6]);
       found = grad_with_graph({terms[0], terms[1]}, own, grads);
     } else {
@@ -260,7 +262,8 @@ class FusedGuidance : public KernelNode {
         found[1] = gradient.view_as(values);
       } else {
         if (values.requires_grad()) {
-          auto pass = head_pass<T>(values, weight, saved[3], HeadOutputs::kMaps);
+          auto pass =
+              head_pass<T>(values, weight, saved[3], HeadOutputs::kMaps);
           found[1] = at::empty_like(values);
           pass.features = nullptr;
           pass.cam_grad = gradient.template data_ptr<T>();
@@ -296,7 +299,8 @@ GuidedTerms fused_guidance(
   torch::Tensor model, gradient, weight_gradient;
   const auto options = values.options().requires_grad(false);
   if (weight.defined()) {
-    const auto pass = head_pass<T>(values, weight, given.index, HeadOutputs::kMaps);
+    const auto pass =
+        head_pass<T>(values, weight, given.index, HeadOutputs::kMaps);
     model = at::zeros({pass.batch, pass.positions}, options);
     gradient = at::empty_like(model);
     const torch::Tensor shares =

@@ -54,7 +54,7 @@ inline torch::Tensor human_batch(
 
 /// People's maps at the model's size, before normalisation.
 struct HumanMaps {
-  torch::Tensor maps;       // [B, P], contiguous, in the type of the model's map
+  torch::Tensor maps;  // [B, P], contiguous, in the type of the model's map
   torch::Tensor annotated;  // [B] bool: which may guide; undefined: all
 };
 

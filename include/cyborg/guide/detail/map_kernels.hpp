@@ -7,8 +7,8 @@
 // in <cyborg/maps/normalize.hpp> and <cyborg/guide/distances.hpp>, whose
 // operators give the same values.
 
-#include <cyborg/maps/normalize.hpp>
 #include <cyborg/guide/distances.hpp>
+#include <cyborg/maps/normalize.hpp>
 
 #include <algorithm>
 #include <cmath>

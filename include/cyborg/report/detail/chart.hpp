@@ -49,8 +49,7 @@ inline std::string series_colour(int chosen, size_t place) {
   static constexpr const char* kFallback[] = {"#0067b1", "#c65a00", "#00805e",
                                               "#b5428a", "#2b95cf", "#8a6d00",
                                               "#6b54c4", "#6f7378"};
-  const size_t slot =
-      (chosen >= 0 ? static_cast<size_t>(chosen) : place) % 8;
+  const size_t slot = (chosen >= 0 ? static_cast<size_t>(chosen) : place) % 8;
   return "var(--series-" + std::to_string(slot) + "," + kFallback[slot] + ")";
 }
 

@@ -91,9 +91,7 @@ class C10dLink final : public Link {
     return [this, work] { attempt([&] { return work->wait(); }, lost()); };
   }
 
-  void abort() override {
-    backend_.reset();
-  }
+  void abort() override { backend_.reset(); }
 
  private:
   void connect(const World& world, Transport transport) {
@@ -133,9 +131,7 @@ class C10dLink final : public Link {
                : c10d::ProcessGroupGloo::createDefaultDevice();
   }
 
-  double seconds() const {
-    return static_cast<double>(timeout_.count()) / 1e3;
-  }
+  double seconds() const { return static_cast<double>(timeout_.count()) / 1e3; }
 
   std::string lost() const {
     return c10::str(
