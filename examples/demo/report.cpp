@@ -19,8 +19,8 @@ namespace demo {
 namespace {
 
 namespace report = cyborg::report;
+using cyborg::io::number;
 using cyborg::measure::mean_std;
-using report::number;
 
 // A row keeps its colour in all charts.
 int colour_of(const std::string& row) {

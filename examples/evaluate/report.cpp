@@ -18,8 +18,8 @@ namespace evaluate {
 namespace {
 
 namespace report = cyborg::report;
+using cyborg::io::number;
 using programs::csv_field;
-using report::number;
 
 constexpr size_t kRunsSideBySide = 4;  // more do not fit a terminal
 

@@ -4,6 +4,7 @@
 #include "../common/pictures.hpp"
 
 #include <cyborg/data/prefetch.hpp>
+#include <cyborg/io/text.hpp>
 #include <cyborg/measure/detection.hpp>
 #include <cyborg/measure/roc.hpp>
 #include <cyborg/report/html.hpp>
@@ -23,7 +24,7 @@ namespace programs {
 namespace {
 
 namespace report = cyborg::report;
-using report::number;
+using cyborg::io::number;
 
 /// Draws a chart twice, for wide pages and narrow ones.
 template <class Draw>
