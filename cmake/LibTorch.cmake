@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# Finds LibTorch and defines the target `torch`. The first that works:
+# Finds LibTorch and defines the target `torch`. It takes the first that works of
 #   1. the user's own: Torch_DIR, Torch_ROOT or CMAKE_PREFIX_PATH;
 #   2. the torch package of the Python that is found first on PATH;
 #   3. the system's (libtorch-dev).
-# Nothing is downloaded: that is what ./dev does.
+# Nothing is downloaded here; ./dev does that.
 
 include("${CMAKE_CURRENT_LIST_DIR}/scripts/PythonTorch.cmake")
 
@@ -26,10 +26,10 @@ function(_cyborg_user_torch out)
   endif()
 endfunction()
 
-# A macro, so that Torch_VERSION and its kind reach the caller.
+# A macro, so that Torch_VERSION and similar variables reach the caller.
 macro(_cyborg_find_torch)
-  # Global targets, because a parent project that links cyborg::cyborg must see
-  # `torch` too. Silent, because every LibTorch without Kineto warns about it.
+  # The targets are global, because a parent project that links cyborg::cyborg must
+  # see `torch`, too. QUIET, because every LibTorch without Kineto warns about that.
   set(_cyborg_globals "${CMAKE_FIND_PACKAGE_TARGETS_GLOBAL}")
   set(_cyborg_log_level "${CMAKE_MESSAGE_LOG_LEVEL}")
   set(CMAKE_FIND_PACKAGE_TARGETS_GLOBAL ON)
@@ -46,8 +46,8 @@ if(NOT TARGET torch)
     if(_cyborg_left_out)
       message(STATUS "LibTorch: ${_cyborg_left_out}")
     endif()
-    # The package's root as the prefix: with its share/cmake alone, c10 could be
-    # taken from another LibTorch on the system.
+    # The prefix is the root of the package. With its share/cmake alone, CMake could
+    # take c10 from another LibTorch on the system.
     if(_cyborg_torch_root)
       list(PREPEND CMAKE_PREFIX_PATH "${_cyborg_torch_root}")
     endif()
@@ -57,14 +57,14 @@ if(NOT TARGET torch)
     message(
       FATAL_ERROR
         "LibTorch 1.13 or newer was not found. Either run ./dev, which finds or "
-        "provides one, or name yours: -DCMAKE_PREFIX_PATH=/path/to/libtorch")
+        "downloads one, or name yours: -DCMAKE_PREFIX_PATH=/path/to/libtorch")
   endif()
   if(PROJECT_IS_TOP_LEVEL)
     message(STATUS "LibTorch ${Torch_VERSION}: ${TORCH_INSTALL_PREFIX}")
   endif()
 endif()
 
-# C++17 is enough until LibTorch 2.14, whose headers refuse it.
+# C++17 is enough for LibTorch before 2.14, whose headers need C++20.
 set(CYBORG_CXX_STANDARD 17)
 if(Torch_VERSION VERSION_GREATER_EQUAL 2.14)
   set(CYBORG_CXX_STANDARD 20)

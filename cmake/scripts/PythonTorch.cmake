@@ -7,9 +7,10 @@ if(CMAKE_SCRIPT_MODE_FILE)
   cmake_minimum_required(VERSION 3.25)
 endif()
 
-# Sets `root` to the folder of the package that belongs to CYBORG_PYTHON, which
-# is the first Python found where nobody set it; to "" where there is none or it
-# cannot be used. Sets `left_out` to a text that says why it cannot, or to "".
+# Sets `root` to the folder of the torch package of CYBORG_PYTHON. If that is not
+# set, it is the first Python that is found. `root` is "" if there is no such package
+# or if it cannot be used. Sets `left_out` to the reason why it cannot be used, or to
+# "".
 function(_cyborg_python_torch root left_out)
   set(${root} "" PARENT_SCOPE)
   set(${left_out} "" PARENT_SCOPE)
@@ -18,7 +19,7 @@ function(_cyborg_python_torch root left_out)
   if(NOT CYBORG_PYTHON)
     return()
   endif()
-  # To import torch would take seconds. To ask for its folder takes 20 ms.
+  # To import torch takes seconds. To ask for its folder takes 20 ms.
   execute_process(
     COMMAND
       "${CYBORG_PYTHON}" -c

@@ -167,7 +167,9 @@ sys.exit(not (3, 10) <= sys.version_info < (3, 15))' 2>/dev/null || return 1
       --only-binary=:all: --disable-pip-version-check --retries=1 \
       --timeout=15 --progress-bar=off $index \
       "torch==$wheel_version" >>"$pip_log" 2>&1; then
-      folder=$(python_torch "$wheel_home/bin/python") || return 1
+      # With PYTHONPATH, it could find another torch.
+      folder=$(unset PYTHONPATH && python_torch "$wheel_home/bin/python") ||
+        return 1
       echo "$folder" >"$wheel_home/complete"
       return
     fi

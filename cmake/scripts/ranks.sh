@@ -99,5 +99,7 @@ while [ "$ended" -lt "$size" ]; do
     end_all
   fi
 done
-[ -z "$killer" ] || kill "$killer" 2>/dev/null || true
+# With TERM, a shell that has just begun could miss it and later kill processes
+# that now have the same numbers.
+[ -z "$killer" ] || kill -KILL "$killer" 2>/dev/null || true
 exit "$failed"
