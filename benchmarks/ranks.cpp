@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// How many pictures a second one process trains on, and several together:
+// Measures on how many pictures per second one process trains, and several
+// processes together:
 //
-//     bench_ranks                       # one process of one thread
-//     ./dev ranks 2 bench_ranks         # two of them
+//     bench_ranks                       # one process with one thread
+//     ./dev ranks 2 bench_ranks         # two such processes
 //
-// Plain steps of ResNet-18 on eight pictures of 224 x 224 in each process.
+// A step is one of ResNet-18 without guidance, on eight pictures of 224 x 224
+// in each process.
 
 #include "models/resnet.hpp"
 #include "program.hpp"

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# Every header of the library, private ones too: what is not here is neither
-# installed nor checked. Configuring stops at a header that is not named here.
+# Every header of the library, also the private ones. They are installed and
+# checked. Configuring fails if a header is not in this list.
 
 set(CYBORG_HEADERS
     include/cyborg/cam/detail/graph.hpp
-    include/cyborg/cam/detail/hook_impl.hpp
+    include/cyborg/cam/detail/finder.hpp
     include/cyborg/cam/detail/marks.hpp
     include/cyborg/cam/detail/module_view.hpp
     include/cyborg/cam/detail/observer.hpp
@@ -32,21 +32,26 @@ set(CYBORG_HEADERS
     include/cyborg/data/with_maps.hpp
     include/cyborg/detail/kernels/feature_pass.hpp
     include/cyborg/detail/kernels/head_pass.hpp
+    include/cyborg/detail/kernels/instruction_set.hpp
+    include/cyborg/detail/kernels/map_view.hpp
     include/cyborg/detail/kernels/rows.hpp
     include/cyborg/detail/kernels/vectors.hpp
     include/cyborg/detail/torch/autograd.hpp
+    include/cyborg/detail/torch/checks.hpp
     include/cyborg/detail/torch/double_backward.hpp
     include/cyborg/detail/torch/parallel.hpp
     include/cyborg/detail/torch/precision.hpp
     include/cyborg/detail/torch/tensor.hpp
-    include/cyborg/guide/detail/guidance.hpp
+    include/cyborg/guide/detail/blend.hpp
+    include/cyborg/guide/detail/distance_kernels.hpp
+    include/cyborg/guide/detail/fused.hpp
     include/cyborg/guide/detail/human_target.hpp
-    include/cyborg/guide/detail/map_kernels.hpp
     include/cyborg/guide/distances.hpp
     include/cyborg/guide/saliency_guided.hpp
     include/cyborg/human/annotations.hpp
     include/cyborg/human/controls.hpp
     include/cyborg/human/maps.hpp
+    include/cyborg/io/checksum.hpp
     include/cyborg/io/csv.hpp
     include/cyborg/io/file.hpp
     include/cyborg/io/text.hpp
@@ -63,16 +68,20 @@ set(CYBORG_HEADERS
     include/cyborg/measure/saliency.hpp
     include/cyborg/measure/statistics.hpp
     include/cyborg/report/contact_sheet.hpp
-    include/cyborg/report/detail/chart.hpp
-    include/cyborg/report/detail/style.hpp
     include/cyborg/report/event_file.hpp
-    include/cyborg/report/html.hpp
     include/cyborg/report/overlay.hpp
-    include/cyborg/report/plot.hpp
     include/cyborg/train/checkpoint.hpp
+    include/cyborg/train/data_parallel.hpp
+    include/cyborg/train/detail/c10d_link.hpp
+    include/cyborg/train/detail/gradient_buckets.hpp
     include/cyborg/train/detail/link.hpp
     include/cyborg/train/distributed.hpp
+    include/cyborg/train/gloo.hpp
+    include/cyborg/train/group.hpp
+    include/cyborg/train/nccl.hpp
     include/cyborg/train/schedule.hpp
     include/cyborg/train/sync_batch_norm.hpp
+    include/cyborg/train/transport.hpp
+    include/cyborg/train/whole_batch.hpp
     include/cyborg/train/world.hpp
     include/cyborg/version.hpp)

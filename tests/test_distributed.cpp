@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What several processes compute together. With CYBORG_WITH_DISTRIBUTED each
-// case starts this program again, once for every rank, to run the hidden case
-// "rank" in a role; what a role finds comes back in a file.
+// What several processes compute together. With CYBORG_WITH_DISTRIBUTED, a case
+// starts this program again, once for each rank. Each of these processes runs
+// the hidden case "rank", which calls the function of one role and writes its
+// tensors to a file.
 #include "catch.hpp"
 // torch first: see catch.hpp.
 
@@ -10,7 +11,9 @@
 #include <cyborg/train/distributed.hpp>
 #include <cyborg/train/sync_batch_norm.hpp>
 
+#include "link/without_c10d.hpp"
 #include "networks.hpp"
+#include "skip.hpp"
 #include "support.hpp"
 
 #include <netinet/in.h>
@@ -47,7 +50,7 @@ using support::labels;
 using support::t;
 using torch::Tensor;
 
-/// Variables of the environment while it lives; none is set but these.
+/// Sets these variables of the launcher, and no others, while it lives.
 class Environment {
  public:
   explicit Environment(const std::map<std::string, std::string>& values) {
@@ -88,7 +91,7 @@ std::string world_error(const std::map<std::string, std::string>& values) {
 
 }  // namespace
 
-TEST_CASE("A world is what the launcher says", "[distributed]") {
+TEST_CASE("A world is read from the environment", "[distributed]") {
   {
     const Environment none({});
     const World world = World::from_environment();
@@ -126,7 +129,7 @@ TEST_CASE("A world is what the launcher says", "[distributed]") {
   }
 }
 
-TEST_CASE("A world refuses what a launcher cannot mean", "[distributed]") {
+TEST_CASE("An environment that describes no world throws", "[distributed]") {
   CHECK(
       world_error({{"RANK", "0"}}) ==
       "cyborg::train::World: expected RANK and WORLD_SIZE, got only RANK");
@@ -159,7 +162,7 @@ TEST_CASE("A world refuses what a launcher cannot mean", "[distributed]") {
   }
 }
 
-TEST_CASE("A group of one leaves everything as it is", "[distributed]") {
+TEST_CASE("A group of one process changes no tensor", "[distributed]") {
   const Group group;
   const Tensor x = t({1, 2, 3});
   group.broadcast({x});
@@ -177,7 +180,7 @@ TEST_CASE("A group of one leaves everything as it is", "[distributed]") {
   CHECK(close(net->bias.grad(), t({4}), 0));  // two backwards, added
 }
 
-TEST_CASE("A group refuses ranks that cannot be", "[distributed]") {
+TEST_CASE("Invalid ranks, options and shapes throw", "[distributed]") {
   World world;
   world.rank = 3;
   world.size = 3;
@@ -199,7 +202,8 @@ TEST_CASE("A group refuses ranks that cannot be", "[distributed]") {
 }
 
 TEST_CASE(
-    "In one process the whole batch's loss is the loss", "[distributed]") {
+    "In one process the whole batch's loss is this batch's loss",
+    "[distributed]") {
   torch::manual_seed(4);
   const cyborg::CyborgL2Loss criterion(
       cyborg::SaliencyGuidedLossOptions().alpha(0.3));
@@ -226,17 +230,19 @@ TEST_CASE(
 
 #ifndef CYBORG_WITH_DISTRIBUTED
 
-TEST_CASE("A program for one process says so", "[distributed]") {
+TEST_CASE("A program without c10d explains its error", "[distributed]") {
   const Environment environment(
       {{"RANK", "0"},
        {"WORLD_SIZE", "2"},
        {"MASTER_ADDR", "127.0.0.1"},
        {"MASTER_PORT", "29500"}});
-  CHECK(
-      error_of([] { Group::from_environment(); }) ==
+  const std::string expected =
       "cyborg::train::Group: WORLD_SIZE is 2, and this program was built for "
-      "one process. Install Gloo's headers (Debian's libgloo-dev) and link the "
-      "CMake target cyborg::distributed, or start one process");
+      "one process. For several processes, install Gloo's headers (Debian's "
+      "libgloo-dev), link the CMake target cyborg::distributed and include "
+      "<cyborg/train/distributed.hpp>. Otherwise, start one process";
+  CHECK(error_of([] { Group::from_environment(); }) == expected);
+  CHECK(error_of([] { without_c10d::group_from_environment(); }) == expected);
 }
 
 #else
@@ -258,7 +264,7 @@ std::string free_port() {
   return std::to_string(ntohs(address.sin_port));
 }
 
-/// Runs a role on every rank, and keeps what each wrote.
+/// Runs a role on every rank, and keeps the tensors that each one wrote.
 class Ranks {
  public:
   explicit Ranks(const std::string& role, int count = 2)
@@ -308,7 +314,7 @@ class Ranks {
   fs::path folder_;
 };
 
-const std::vector<int> kAllWell{0, 0};
+const std::vector<int> kBothSucceed{0, 0};
 
 // ------------------------------------------------- what the ranks compute
 
@@ -451,7 +457,7 @@ using Role = std::function<std::vector<Tensor>(const Group&)>;
 
 std::vector<Tensor> exchange(const Group& group) {
   const bool first = group.rank() == 0;
-  // Types, shapes and strides of all kinds; -0 and NaN as they are.
+  // Several types, shapes and strides; -0 and NaN keep their bits.
   const std::vector<Tensor> sent{
       t({-0., std::nan(""), 3}),
       torch::tensor({true, false}),
@@ -486,16 +492,16 @@ std::vector<Tensor> exchange(const Group& group) {
 
   CHECK(
       error_of([&] { group.broadcast({torch::ones({2 + group.rank()})}); }) ==
-      "cyborg::train::Group: expected tensors of as many bytes on every rank, "
-      "got 8 on rank 0 and 12 on rank 1");
+      "cyborg::train::Group: expected tensors with the same number of bytes on "
+      "every rank, got 8 on rank 0 and 12 on rank 1");
   CHECK(
       error_of([&] { group.all_gather(torch::ones({2, 1 + group.rank()})); }) ==
-      "cyborg::train::Group: expected rows of as many bytes on every rank, got "
-      "4 on rank 0 and 8 on rank 1");
+      "cyborg::train::Group: expected rows with the same number of bytes on "
+      "every rank, got 4 on rank 0 and 8 on rank 1");
   return {};
 }
 
-/// Gradients that are not everywhere, and backwards in a wrong order.
+/// Parameters without a gradient on some ranks, and calls in a wrong order.
 std::vector<Tensor> part_of_a_model(const Group& group) {
   const Tensor all = t({1}).requires_grad_();
   const Tensor first_only = t({1}).requires_grad_();
@@ -526,8 +532,10 @@ std::vector<Tensor> part_of_a_model(const Group& group) {
   CHECK(parallel.started() == 4);  // all of them, before finish
   CHECK(
       error_of([&] { all.sum().backward(); }) ==
-      "cyborg::train::DataParallel: a second backward before finish(): call "
-      "finish() after each, or hold no_sync() during all but the last");
+      "cyborg::train::DataParallel: expected finish() after each backward, got "
+      "a "
+      "second backward before finish(); call finish() after each, or hold "
+      "no_sync() during all but the last");
   parallel.finish();
   CHECK(
       error_of([&] { DataParallel({all}, {}, group); }) ==
@@ -536,7 +544,7 @@ std::vector<Tensor> part_of_a_model(const Group& group) {
   return {};
 }
 
-/// A bucket is on its way while backward is still at an earlier layer.
+/// A bucket has started while backward is still at an earlier layer.
 std::vector<Tensor> overlap(const Group& group) {
   const Tensor early = t({2}).requires_grad_();
   const Tensor late = t({3}).requires_grad_();
@@ -581,7 +589,7 @@ std::vector<Tensor> sync_batch_norm(const Group& group) {
   return normalized(norm, part);
 }
 
-/// What rank 0 says when rank 1 does `last` instead of its second exchange.
+/// The error of rank 0 when rank 1 calls `last` instead of its second exchange.
 std::vector<Tensor> lose(
     const Group& group, const std::function<void()>& last) {
   const Tensor one = torch::ones({1000});
@@ -603,6 +611,33 @@ std::vector<Tensor> lose(
   return {};
 }
 
+/// This file knows c10d, the file without_c10d.cpp does not. The group comes
+/// from there.
+std::vector<Tensor> two_files(const Group& group) {
+  const double rank = group.rank();
+  CHECK(close(without_c10d::all_reduce(group, t({1 + rank})), t({3}), 0));
+  const Tensor here = t({5 * rank});
+  group.all_reduce(here);
+  CHECK(close(here, t({5}), 0));
+
+  const Tensor x = t({1 + rank}).requires_grad_();
+  (without_c10d::sum_over_ranks(group, x) * (1 + rank)).sum().backward();
+  CHECK(close(x.grad(), t({3}), 0));
+
+  // Each of the two files makes an object that the other one uses.
+  const Tensor a = t({2}).requires_grad_();
+  const Tensor b = t({2}).requires_grad_();
+  const auto theirs = without_c10d::data_parallel(group, {a});
+  DataParallel ours({b}, {}, group);
+  (a * (1 + rank)).sum().backward();
+  theirs->finish();
+  (b * (1 + rank)).sum().backward();
+  without_c10d::finish(ours);
+  CHECK(close(a.grad(), t({1.5}), 0));
+  CHECK(close(b.grad(), t({1.5}), 0));
+  return {};
+}
+
 const std::map<std::string, Role>& roles() {
   static const std::map<std::string, Role> all{
       {"exchange", exchange},
@@ -614,6 +649,7 @@ const std::map<std::string, Role>& roles() {
       {"overlap", overlap},
       {"buffers", buffers},
       {"sync batch norm", sync_batch_norm},
+      {"two files", two_files},
       {"killed",
        [](const Group& g) { return lose(g, [] { std::raise(SIGKILL); }); }},
       {"silent",
@@ -626,8 +662,8 @@ const std::map<std::string, Role>& roles() {
            g.abort();
            CHECK(
                error_of([&] { g.barrier(); }) ==
-               "cyborg::train::Group: rank 1 of 2: expected a group, got one "
-               "after abort()");
+               "cyborg::train::Group: rank 1 of 2: expected a group that is "
+               "connected, got one after abort()");
            std::this_thread::sleep_for(std::chrono::seconds(2));
          });
        }}};
@@ -639,11 +675,13 @@ const std::map<std::string, Role>& roles() {
 TEST_CASE("rank", "[.]") {
   const char* role = std::getenv("CYBORG_TEST_ROLE");
   if (role == nullptr) {
-    SUCCEED("the other cases run this one");
+    support::skip("the other cases run this one");
     return;
   }
-  const Group group =
-      Group::from_environment(GroupOptions().timeout(std::chrono::seconds(3)));
+  const auto options = GroupOptions().timeout(std::chrono::seconds(3));
+  const Group group = role == std::string("two files")
+                          ? without_c10d::group_from_environment(options)
+                          : Group::from_environment(options);
   const auto found = roles().at(role)(group);
   torch::save(
       found, std::string(std::getenv("CYBORG_TEST_FOLDER")) + '/' +
@@ -651,7 +689,7 @@ TEST_CASE("rank", "[.]") {
 }
 
 TEST_CASE("Ranks exchange tensors of any type and shape", "[distributed]") {
-  CHECK(Ranks("exchange").statuses == kAllWell);
+  CHECK(Ranks("exchange").statuses == kBothSucceed);
 }
 
 TEST_CASE(
@@ -661,7 +699,7 @@ TEST_CASE(
   for (const char* role : {"small buckets", "one bucket", "two backwards"}) {
     INFO(role);
     const Ranks ranks(role);
-    REQUIRE(ranks.statuses == kAllWell);
+    REQUIRE(ranks.statuses == kBothSucceed);
     CHECK(all_close(ranks.tensors(0), ranks.tensors(1), 0));
     CHECK(all_close(ranks.tensors(0), expected, 1e-12));
   }
@@ -669,26 +707,26 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "The guided loss is that of the whole batch, wherever annotations lie",
+    "The guided loss is that of the whole batch for any spread of annotations",
     "[distributed]") {
   const auto expected = train_guided(Group());
   const Ranks ranks("guided");
-  REQUIRE(ranks.statuses == kAllWell);
+  REQUIRE(ranks.statuses == kBothSucceed);
   CHECK(all_close(ranks.tensors(0), ranks.tensors(1), 0));
   CHECK(all_close(ranks.tensors(0), expected, 1e-12));
 }
 
 TEST_CASE(
     "A parameter need not have a gradient on every rank", "[distributed]") {
-  CHECK(Ranks("part of a model").statuses == kAllWell);
+  CHECK(Ranks("part of a model").statuses == kBothSucceed);
 }
 
-TEST_CASE("Gradients travel while backward is running", "[distributed]") {
-  CHECK(Ranks("overlap").statuses == kAllWell);
+TEST_CASE("Gradients are exchanged during backward", "[distributed]") {
+  CHECK(Ranks("overlap").statuses == kBothSucceed);
 }
 
-TEST_CASE("Buffers become those of rank 0", "[distributed]") {
-  CHECK(Ranks("buffers").statuses == kAllWell);
+TEST_CASE("sync_buffers copies the buffers of rank 0", "[distributed]") {
+  CHECK(Ranks("buffers").statuses == kBothSucceed);
 }
 
 TEST_CASE(
@@ -696,7 +734,7 @@ TEST_CASE(
   nn::BatchNorm2d norm(nn::BatchNorm2dOptions(2).momentum(0.3));
   const auto whole = normalized(norm, samples_to_normalize());
   const Ranks ranks("sync batch norm");
-  REQUIRE(ranks.statuses == kAllWell);
+  REQUIRE(ranks.statuses == kBothSucceed);
   const auto a = ranks.tensors(0);
   const auto b = ranks.tensors(1);
   for (const size_t i : {0, 1, 2, 6}) {  // output, gradients, evaluated
@@ -710,35 +748,43 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("Files with and without c10d work together", "[distributed]") {
+  CHECK(Ranks("two files").statuses == kBothSucceed);
+}
+
 TEST_CASE(
     "A rank that is killed ends the others with an error", "[distributed]") {
   CHECK(Ranks("killed").statuses == std::vector<int>{0, -SIGKILL});
 }
 
 TEST_CASE(
-    "A rank that says nothing ends the others with an error", "[distributed]") {
-  CHECK(Ranks("silent").statuses == kAllWell);
+    "A rank that does not answer ends the others with an error",
+    "[distributed]") {
+  CHECK(Ranks("silent").statuses == kBothSucceed);
 }
 
-TEST_CASE("A rank that leaves ends the others with an error", "[distributed]") {
-  CHECK(Ranks("leaves").statuses == kAllWell);
+TEST_CASE(
+    "A rank that calls abort() ends the others with an error",
+    "[distributed]") {
+  CHECK(Ranks("leaves").statuses == kBothSucceed);
 }
 
-#ifndef CYBORG_WITH_NCCL
-TEST_CASE("A group says that NCCL is missing", "[distributed]") {
+// The condition of <cyborg/train/nccl.hpp>.
+#if !defined(USE_C10D_NCCL) || !__has_include(<nccl.h>)
+TEST_CASE("A group without NCCL says so", "[distributed]") {
   World world;
   world.size = 2;
   const auto options =
       GroupOptions().transport(cyborg::train::Transport::kNccl);
   CHECK(
       error_of([&] { Group(world, options); }) ==
-      "cyborg::train::Group: expected transport kGloo, got kNccl, which this "
-      "LibTorch was built without, or whose nccl.h was not found");
+      "cyborg::train::Group: expected transport kGloo, got kNccl: this "
+      "LibTorch was built without NCCL, or nccl.h was not found");
 }
 #endif
 
 TEST_CASE(
-    "A rank that never starts is waited for no longer than said",
+    "A group waits for a missing rank no longer than the timeout",
     "[distributed]") {
   World world;
   world.size = 2;
@@ -747,7 +793,8 @@ TEST_CASE(
       [&] { Group(world, GroupOptions().timeout(std::chrono::seconds(1))); });
   CHECK(contains(
       error,
-      "cyborg::train::Group: rank 0 of 2: could not meet the others at "
+      "cyborg::train::Group: rank 0 of 2: could not connect to the other ranks "
+      "at "
       "127.0.0.1:" +
           std::to_string(world.port) + " within 1 s: "));
 }

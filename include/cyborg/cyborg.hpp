@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// Everything but several processes. Programs compile sooner with
-// <cyborg/loss.hpp> and what else they need; data/ and report/ need stb, the
-// rest needs LibTorch only. Not every LibTorch has c10d, so what needs it is
-// included by name: <cyborg/train/distributed.hpp>, which brings
-// <cyborg/train/world.hpp>, and <cyborg/train/sync_batch_norm.hpp>.
+// Every public header, except those that not every LibTorch can compile:
+// <cyborg/train/data_parallel.hpp> needs LibTorch 2.1, <cyborg/train/gloo.hpp>
+// and <cyborg/train/nccl.hpp> need c10d. A program of several processes
+// includes all three with <cyborg/train/distributed.hpp>.
+//
+// Programs compile faster with <cyborg/loss.hpp> and the other headers that
+// they use. data/ and report/ need stb; the rest needs LibTorch only.
 
 #include <cyborg/cam/head.hpp>
 #include <cyborg/cam/hook.hpp>
@@ -24,6 +26,7 @@
 #include <cyborg/human/annotations.hpp>
 #include <cyborg/human/controls.hpp>
 #include <cyborg/human/maps.hpp>
+#include <cyborg/io/checksum.hpp>
 #include <cyborg/io/csv.hpp>
 #include <cyborg/io/file.hpp>
 #include <cyborg/io/text.hpp>
@@ -39,9 +42,12 @@
 #include <cyborg/measure/statistics.hpp>
 #include <cyborg/report/contact_sheet.hpp>
 #include <cyborg/report/event_file.hpp>
-#include <cyborg/report/html.hpp>
 #include <cyborg/report/overlay.hpp>
-#include <cyborg/report/plot.hpp>
 #include <cyborg/train/checkpoint.hpp>
+#include <cyborg/train/group.hpp>
 #include <cyborg/train/schedule.hpp>
+#include <cyborg/train/sync_batch_norm.hpp>
+#include <cyborg/train/transport.hpp>
+#include <cyborg/train/whole_batch.hpp>
+#include <cyborg/train/world.hpp>
 #include <cyborg/version.hpp>

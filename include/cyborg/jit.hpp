@@ -7,22 +7,22 @@
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 
+// Include this header to give a `torch::jit::Module` to a `CamHook`.
+
 namespace cyborg::detail {
 
 /// Lets `CamHook` observe a TorchScript module.
 ///
-/// The module runs with graph optimisation off inside `hook.forward`:
-/// otherwise its features lie inside a differentiable subgraph, and no
-/// gradient leads from the logits to them.
+/// The module runs with graph optimisation off inside `hook.forward`.
+/// Otherwise its features would be inside a differentiable subgraph, and no
+/// graph would lead from the logits to them.
 ///
 /// Example:
-/// ```
-/// #include <cyborg/jit.hpp>
-/// auto net = torch::jit::load("detector.pt");
-/// cyborg::CamHook hook(net);
-/// auto logits =
-///     hook.forward([&] { return net.forward({images}).toTensor(); });
-/// ```
+///     #include <cyborg/jit.hpp>
+///     auto net = torch::jit::load("detector.pt");
+///     cyborg::CamHook hook(net);
+///     auto logits =
+///         hook.forward([&] { return net.forward({images}).toTensor(); });
 template <>
 struct ModuleAccess<torch::jit::Module> {
   static ModuleView view(torch::jit::Module& module) {
@@ -51,8 +51,8 @@ struct ModuleAccess<torch::jit::Module> {
   }
 
  private:
-  /// A plan that earlier runs outside the hook have optimised would be run
-  /// whatever the guard says.
+  /// Removes the plans of earlier runs outside the hook. An optimised plan
+  /// would be run again, although the guard switches optimisation off.
   static void drop_optimized_plans(const torch::jit::Module& module) {
     for (const auto& method : module.get_methods()) {
       auto* function = torch::jit::tryToGraphFunction(method.function());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-// What most programs include. It needs LibTorch and nothing else.
+// The hook and the loss: what most programs include. It needs only LibTorch.
 
 #include <cyborg/cam/hook.hpp>               // CamHook, Observation
 #include <cyborg/guide/distances.hpp>        // L1, L2, KL

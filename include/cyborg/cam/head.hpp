@@ -33,22 +33,21 @@ struct GuidedHeadOptions {
  public:
 };
 
-/// The logits of a batch and the maps of its labels.
+/// The logits of a batch and its maps, as `GuidedHead::guided` returns them.
 struct GuidedHeadOutput {
   torch::Tensor logits;  ///< [B, K]
   torch::Tensor cam;     ///< [B, *S], or [B, K, *S] of all classes
 };
 
-/// The end of a classifier: the mean over the positions, and a linear layer
-/// whose weights are also those of the class activation map.
+/// The end of a classifier that also makes its class activation maps: the mean
+/// over the positions, and a linear layer whose weights are those of the map.
 ///
 ///     logits = W mean_s F[s] + b,    cam[s] = W[label] F[s]
 ///
-/// `weight` [K, C] and `bias` [K] are named, shaped and initialised as those
-/// of torch::nn::Linear, so that state dictionaries fit.
+/// `weight` [K, C] and `bias` [K] have the names, shapes and initial values of
+/// torch::nn::Linear, so that state dictionaries fit.
 ///
 /// Example:
-///
 ///     cyborg::GuidedHead head(512, 2);
 ///     auto out = head->guided(backbone->forward(images), labels);
 ///     auto terms = criterion(out.logits, labels, out.cam, maps);
@@ -77,7 +76,7 @@ class GuidedHeadImpl : public torch::nn::Cloneable<GuidedHeadImpl> {
     reset_parameters();
   }
 
-  /// Draws new parameters, as torch::nn::Linear does.
+  /// Draws new random parameters, as torch::nn::Linear does.
   void reset_parameters() {
     torch::nn::init::kaiming_uniform_(weight, /*a=*/std::sqrt(5.0));
     if (bias.defined()) {
@@ -87,8 +86,9 @@ class GuidedHeadImpl : public torch::nn::Cloneable<GuidedHeadImpl> {
     }
   }
 
-  /// Under an armed `CamHook` and with up to 8 classes, the maps of all
-  /// classes are made on the way, so that the hook has them for any label.
+  /// The logits of `features`. When a `CamHook` observes and there are up to 8
+  /// classes, the maps of all classes are made in the same pass, so that the
+  /// hook has them for any label.
   ///
   /// Shapes: `features` [B, C, *S] -> [B, K].
   /// Gradient: to the features and the parameters.
@@ -100,25 +100,26 @@ class GuidedHeadImpl : public torch::nn::Cloneable<GuidedHeadImpl> {
                : without_maps(features);
   }
 
-  /// Logits and maps in one pass over the features, whose gradient is written
-  /// once.
+  /// Logits and maps of the labels' classes, in one pass over the features,
+  /// whose gradient is also written in one pass.
   ///
   /// Shapes: `features` [B, C, *S], `labels` [B] -> logits [B, K], the maps
   /// of the labels' classes [B, *S] (see `functional::cam`).
   /// Gradient: to the features and the parameters.
-  /// Throws: on shapes that do not fit and labels out of range on the CPU.
+  /// Throws: on shapes that do not fit, and on labels out of range where they
+  /// are on the CPU.
   GuidedHeadOutput guided(
       const torch::Tensor& features, const torch::Tensor& labels) {
     constexpr const char* kFunction = "cyborg::GuidedHead::guided";
     check(kFunction, features);
     detail::check_labels(kFunction, labels, features, options.classes());
     return run(
-        features, detail::rows_of(features, weight, labels),
+        features, detail::class_map(features, weight, labels),
         detail::map_sizes(features), detail::HeadOutputs::kBoth);
   }
 
-  /// The same with the maps of the predicted classes, or of all classes
-  /// [B, K, *S].
+  /// The same with the maps of the predicted classes, or with those of all
+  /// classes [B, K, *S].
   ///
   /// Throws: for CamClass::kLabel, which needs the labels.
   GuidedHeadOutput guided(const torch::Tensor& features, CamClass which) {
@@ -158,7 +159,8 @@ class GuidedHeadImpl : public torch::nn::Cloneable<GuidedHeadImpl> {
     }
   }
 
-  /// A linear layer with a copy of the parameters, their type and device.
+  /// A linear layer with a copy of the parameters, in their type and on their
+  /// device.
   torch::nn::Linear to_linear() const {
     const torch::NoGradGuard no_grad;
     torch::nn::Linear linear(
@@ -183,7 +185,9 @@ class GuidedHeadImpl : public torch::nn::Cloneable<GuidedHeadImpl> {
   torch::Tensor bias;
 
  private:
-  /// Means and maps in one pass, of which the hooks of this thread are told.
+  /// Makes means and maps in one pass, reports them to the hooks of this
+  /// thread, and makes the logits of the means. Maps of the labels' classes are
+  /// not reported: a hook needs those of all classes.
   GuidedHeadOutput run(
       const torch::Tensor& features, const detail::ModelMap& model,
       at::IntArrayRef map_sizes, detail::HeadOutputs wanted) {
@@ -204,24 +208,27 @@ class GuidedHeadImpl : public torch::nn::Cloneable<GuidedHeadImpl> {
     return out;
   }
 
-  /// Features and weight in the type in which maps are made.
+  /// Features and all rows of the weight, in the type in which maps are made.
   detail::ModelMap all_rows(const torch::Tensor& features) const {
     const auto type = detail::compute_type(
         c10::promoteTypes(features.scalar_type(), weight.scalar_type()));
     return {features.to(type), weight.to(type), {}};
   }
 
+  /// The logits alone.
   torch::Tensor without_maps(const torch::Tensor& features) {
     return run(features, all_rows(features), {}, detail::HeadOutputs::kMeans)
         .logits;
   }
 
+  /// Logits and the maps of all classes.
   GuidedHeadOutput of_all_classes(const torch::Tensor& features) {
     std::vector<int64_t> sizes = features.sizes().vec();
     sizes[1] = options.classes();
     return run(features, all_rows(features), sizes, detail::HeadOutputs::kBoth);
   }
 
+  /// Throws unless `features` are [B, channels, *S].
   void check(const char* function, const torch::Tensor& features) const {
     detail::check_features(function, features);
     TORCH_CHECK_VALUE(

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <cyborg/cam/detail/finder.hpp>
 #include <cyborg/cam/detail/module_view.hpp>
 #include <cyborg/cam/detail/observer.hpp>
-#include <cyborg/cam/detail/provenance.hpp>
 #include <cyborg/cam/detail/requires_grad_guard.hpp>
 #include <cyborg/cam/detail/result.hpp>
 #include <cyborg/cam/observation.hpp>
@@ -16,7 +16,6 @@
 #include <ostream>
 #include <string>
 #include <type_traits>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -35,13 +34,13 @@ struct CamHookOptions {
  public:
 };
 
-/// Sees where a network looks, without an edit to the network.
+/// Shows where a network looks, without a change to the network.
 ///
 /// While `forward` runs its callable, every operator on this thread is
-/// observed, and the features are found by following the data: they are the
-/// map [B, C, *S] that the returned logits come from through the operator
-/// that collapses space (a mean, pooling, flatten, ...). Nothing is observed
-/// outside `forward`, and nothing but the last observation is kept.
+/// observed. The features are found by following the data back from the
+/// returned logits to the operator that collapsed space (a mean, a pooling, a
+/// flatten): they are the map [B, C, *S] that this operator read. Nothing is
+/// observed outside `forward`, and only the last observation is kept.
 ///
 /// Works on any `torch::nn::Module` (reference, `shared_ptr` or holder, also
 /// on the stack) and, with `<cyborg/jit.hpp>`, on `torch::jit::Module`. The
@@ -52,21 +51,20 @@ struct CamHookOptions {
 /// on the same module. Hooks may nest.
 ///
 /// Limits: the network must run on the calling thread; fully frozen
-/// networks must run with gradients off; a `layer` is known by its
+/// networks must run with gradients off; a `layer` is recognised by its
 /// parameters (docs/hook.md).
 ///
-/// Source: design of this library; the map is that of Zhou et al., CVPR
-/// 2016, and Boyd et al., "CYBORG", WACV 2023.
+/// Source: the hook is a design of this library; the map is that of Zhou et
+/// al., CVPR 2016, and of Boyd et al., "CYBORG", WACV 2023.
 ///
 /// Example:
-/// ```
-/// cyborg::CamHook hook(*net);
-/// auto logits = hook.forward([&] { return net->forward(images); });
-/// auto maps = hook.cam(logits, labels);   // [B, *S]
-/// std::cout << hook << "\n";
-/// ```
+///     cyborg::CamHook hook(*net);
+///     auto logits = hook.forward([&] { return net->forward(images); });
+///     auto maps = hook.cam(logits, labels);   // [B, *S]
+///     std::cout << hook << "\n";
 class CamHook {
  public:
+  /// Makes a hook of `module`, which it does not change.
   /// Throws: when `options.layer` names no submodule that has parameters.
   template <
       class M,
@@ -79,10 +77,9 @@ class CamHook {
             !detail::is_native_module<Plain>::value,
         "cyborg::CamHook: the module must outlive the hook, got a "
         "temporary");
-    view_ = detail::ModuleAccess<Plain>::view(const_cast<Plain&>(module));
-    if (!options_.layer().empty()) {
-      find_layer();
-    }
+    finder_ = detail::Finder(
+        detail::ModuleAccess<Plain>::view(const_cast<Plain&>(module)),
+        options_.layer(), options_.method());
   }
 
   CamHook(const CamHook&) = delete;
@@ -95,11 +92,12 @@ class CamHook {
   ///
   /// The logits [B, K] or [B] are the result, or the first tensor in it
   /// (pair, tuple, vector, `IValue`); for other types `logits_of(result)`
-  /// names them. With gradient mode off the callable runs with recording on
-  /// all the same, and its result is detached.
+  /// returns them. With gradient mode off the callable still runs with
+  /// gradients on, so that there is a graph, and its result is detached.
   ///
-  /// Throws: what the callable throws; and, in words, when the features
-  /// cannot be told. Either way nothing is observed afterwards.
+  /// Throws: what the callable throws; and an error with an explanation when
+  /// the features cannot be found. In both cases nothing is observed
+  /// afterwards.
   template <class Callable>
   auto forward(Callable&& callable) {
     using Result = std::decay_t<decltype(callable())>;
@@ -112,17 +110,18 @@ class CamHook {
     });
   }
 
+  /// The same for results of any type: `logits_of(result)` returns the logits.
   template <class Callable, class LogitsOf>
   auto forward(Callable&& callable, LogitsOf&& logits_of) {
     TORCH_CHECK(
         !running_,
         "cyborg::CamHook::forward: this hook is already observing; "
-        "a forward inside a forward needs a hook of its own");
+        "a forward inside a forward needs its own hook");
     TORCH_CHECK(
         !c10::InferenceMode::is_enabled(),
         "cyborg::CamHook::forward: inference mode leaves no graph to "
-        "follow; use torch::NoGradGuard, or hand the features over "
-        "with capture(features, weight)");
+        "follow; use torch::NoGradGuard, or give the features to "
+        "capture(features, weight)");
     TORCH_CHECK(
         at::isRecordFunctionEnabled(),
         "cyborg::CamHook::forward: operator observers are disabled "
@@ -134,16 +133,18 @@ class CamHook {
     const Running running(running_);
     auto result = [&] {
       const at::AutoGradMode graph_on(true);
-      const detail::RequiresGradGuard unfrozen(view_, /*wanted=*/!recording);
-      trace.layer = layer_at_run();
-      const auto scope = view_.enter ? view_.enter() : std::shared_ptr<void>();
+      const detail::RequiresGradGuard unfrozen(
+          finder_.view(), /*wanted=*/!recording);
+      trace.layer = finder_.layer_at_run();
+      const auto scope = finder_.view().enter ? finder_.view().enter()
+                                              : std::shared_ptr<void>();
       const detail::Observer observer(trace);
       auto returned = callable();
       observer.rethrow();
       return returned;
     }();
-    if (!observation_.defined()) {  // else captured inside the callable
-      observation_ = observe(trace, logits_of(result));
+    if (!observation_.defined()) {  // else the callable called `capture`
+      observation_ = finder_.observe(trace, logits_of(result));
     }
     if (!recording) {
       observation_.graph_logits = logits_of(result);
@@ -153,7 +154,8 @@ class CamHook {
   }
 
   /// The manual way: takes features, and the linear head that reads their
-  /// mean, from your hands. With a weight the map is CAM; without, Grad-CAM.
+  /// mean, from you. With a weight the map is CAM, without one Grad-CAM. It may
+  /// also be called inside the callable of `forward`.
   ///
   /// Shapes: `features` [B, C, *S], `weight` [K, C], `bias` [K].
   /// Throws: on other shapes.
@@ -183,10 +185,10 @@ class CamHook {
     observation_ = std::move(seen);
   }
 
-  /// What the last forward showed; `defined()` is false before it.
+  /// What the last forward showed. Before the first one, `defined()` is false.
   const Observation& observation() const { return observation_; }
 
-  /// Lets go of the last observation.
+  /// Forgets the last observation, and frees the features and graph it holds.
   void clear() { observation_ = Observation(); }
 
   /// `Observation::cam` of the last observation.
@@ -204,7 +206,8 @@ class CamHook {
   double logit_scale() const { return observation_.logit_scale(); }
 
  private:
-  /// Marks the hook as observing while it lives.
+  /// While it lives, the hook counts as observing, also when the callable
+  /// throws.
   struct Running {
     explicit Running(bool& flag) : flag_(flag) { flag_ = true; }
     ~Running() { flag_ = false; }
@@ -213,25 +216,8 @@ class CamHook {
     bool& flag_;
   };
 
-  void find_layer();
-  detail::NamedLayer layer_at_run() const;
-  Observation observe(detail::Trace& trace, const torch::Tensor& logits);
-  Observation of_layer(detail::Trace& trace, const torch::Tensor& logits);
-  detail::Source pick(
-      detail::Trace& trace, const torch::Tensor& logits,
-      detail::Origin& origin);
-  std::string layer_name(
-      const detail::Trace& trace, const torch::Tensor& logits,
-      const detail::NodeOutput& map);
-  void read_head(
-      const detail::Trace& trace, const torch::Tensor& logits,
-      const detail::Source& source, bool read_by_head, Observation& seen);
-
   CamHookOptions options_;
-  detail::ModuleView view_;
-  detail::NamedLayer layer_;
-  detail::MeanCheck mean_check_;
-  std::unordered_map<const c10::TensorImpl*, std::string> names_;
+  detail::Finder finder_;
   Observation observation_;
   bool running_ = false;
 };
@@ -245,5 +231,3 @@ inline std::ostream& operator<<(std::ostream& out, const CamHook& hook) {
 }
 
 }  // namespace cyborg
-
-#include <cyborg/cam/detail/hook_impl.hpp>

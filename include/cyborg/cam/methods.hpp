@@ -3,6 +3,7 @@
 
 #include <cyborg/detail/kernels/feature_pass.hpp>
 #include <cyborg/detail/torch/autograd.hpp>  // grad
+#include <cyborg/detail/torch/checks.hpp>
 #include <cyborg/detail/torch/precision.hpp>
 
 #include <ATen/ops/bmm.h>
@@ -32,43 +33,18 @@ enum class CamMethod {
 
 /// Options of `functional::grad_cam` and `functional::hires_cam`.
 struct GradCamOptions {
-  /// Treat the gradient as a constant: cheaper, as no second derivative is
-  /// built, but the map's own gradient then points elsewhere and does not
-  /// reach the layers above the features. Default false.
+  /// Whether the gradient is treated as a constant. This is cheaper, because no
+  /// second derivative is built. But the gradient of the map is then another
+  /// one, and it does not reach the layers above the features. Default false.
   TORCH_ARG(bool, detach_weights) = false;
-  /// Clip the map at zero, as the papers do for display. Default false: a
-  /// map that is negative everywhere would train nothing.
+  /// Whether negative values become 0, as the papers do for display. Default
+  /// false: a map that is negative everywhere would train nothing.
   TORCH_ARG(bool, relu) = false;
 
  public:
 };
 
 namespace detail {
-
-inline void check_features(
-    const char* function, const torch::Tensor& features) {
-  TORCH_CHECK_VALUE(
-      features.defined(), function, ": expected features [B, C, *S], got none");
-  TORCH_CHECK_VALUE(
-      features.dim() >= 3 && (features.numel() > 0 || features.size(0) == 0),
-      function, ": expected features [B, C, *S], got ", features.sizes());
-  TORCH_CHECK_VALUE(
-      features.is_floating_point(), function,
-      ": expected features of floating point, got ", features.scalar_type());
-}
-
-inline void check_head(
-    const char* function, const torch::Tensor& features,
-    const torch::Tensor& weight) {
-  TORCH_CHECK_VALUE(
-      weight.dim() == 2 && weight.size(1) == features.size(1) &&
-          weight.size(0) > 0,
-      function, ": expected weight [K, ", features.size(1), "], got ",
-      weight.sizes());
-  TORCH_CHECK_VALUE(
-      weight.device() == features.device(), function, ": expected weight on ",
-      features.device(), ", got ", weight.device());
-}
 
 /// [B, *S], the sizes of a map over `features` [B, C, *S].
 inline std::vector<int64_t> map_sizes(const torch::Tensor& features) {
@@ -77,32 +53,36 @@ inline std::vector<int64_t> map_sizes(const torch::Tensor& features) {
   return sizes;
 }
 
-/// +1 for label 1, -1 for label 0: a head of one logit speaks for class 1.
+/// +1 for label 1 and -1 for label 0: a single logit is that of class 1, so the
+/// map of class 0 is the negated one.
 inline torch::Tensor label_sign(
     const torch::Tensor& target, at::ScalarType type) {
   return target.to(type).mul(2).sub(1);
 }
 
-/// Classes that the logits tell apart; one logit tells two.
+/// K of logits [B, K]; logits [B] have one. One logit separates two classes.
 inline int64_t logit_count(const torch::Tensor& logits) {
   return logits.dim() == 1 ? 1 : logits.size(1);
 }
 
+/// [B] int64, the class with the highest logit. A single logit predicts class 1
+/// where it is above 0.
 inline torch::Tensor predicted_classes(const torch::Tensor& logits) {
   return logit_count(logits) == 1 ? logits.reshape({-1}).gt(0).to(at::kLong)
                                   : logits.argmax(/*dim=*/1);
 }
 
-/// sum over channels of weights [B, C] times features [B, C, *S].
+/// [B, *S], the sum over channels of weights [B, C] times features [B, C, *S].
 inline torch::Tensor weigh_channels(
     const torch::Tensor& weights, const torch::Tensor& features) {
   return at::bmm(weights.unsqueeze(1), features.flatten(2))
       .reshape(map_sizes(features));
 }
 
-/// The map of the targets' classes as features and rows of a head, in float32
-/// at least. One row speaks for class 1: its negative is added for class 0.
-inline ModelMap rows_of(
+/// The maps of the targets' classes in the form "features and rows of a head",
+/// in float32 at least. A head of one row is that of class 1, so the negative
+/// row is added for class 0.
+inline ModelMap class_map(
     const torch::Tensor& features, const torch::Tensor& weight,
     const torch::Tensor& target) {
   const at::ScalarType type = compute_type(
@@ -114,8 +94,11 @@ inline ModelMap rows_of(
       resolved_contiguous(target.to(at::kLong))};
 }
 
-/// d(sum of score) / d(features), with a graph of its own in gradient mode
-/// unless it is to be detached.
+/// d(sum of score) / d(features) with the channels in dimension 1, in float32
+/// at least. In gradient mode it has a graph, so that a loss of the map can be
+/// differentiated; `detach_weights` leaves that graph out.
+/// Throws: on behalf of `function`, when shapes do not fit or no graph leads
+/// from `score` to `features`.
 inline torch::Tensor feature_gradient(
     const char* function, const torch::Tensor& features,
     const torch::Tensor& score, const GradCamOptions& options,
@@ -166,20 +149,19 @@ namespace functional {
 /// An undefined `weight` means a head that is the identity: the features are
 /// the maps of all classes [B, K, *S] already. K = 1: the one logit speaks
 /// for class 1, and label 0 negates the map.
-/// Range: as features and weights give; computed in float32 at least.
+/// Range: unbounded, in the unit of the logits; computed in float32 at least.
 /// Gradient: to `features` and `weight`.
 /// Throws: on shapes, types or devices that do not fit, and on targets out
-/// of range where they lie on the CPU.
+/// of range where they are on the CPU.
 /// Source: Zhou et al., "Learning Deep Features for Discriminative
 /// Localization", CVPR 2016, equation 2.
 ///
 /// Example:
-///
 ///     auto maps = functional::cam(features, net->fc->weight, labels);
 inline torch::Tensor cam(
     const torch::Tensor& features, const torch::Tensor& weight,
     const torch::Tensor& target) {
-  constexpr const char* kFunction = "cyborg::cam";
+  constexpr const char* kFunction = "cyborg::functional::cam";
   detail::check_features(kFunction, features);
   const bool identity = !weight.defined();
   if (!identity) {
@@ -204,7 +186,7 @@ inline torch::Tensor cam(
         .squeeze(1);
   }
   return detail::feature_sums(
-             detail::rows_of(features, weight, target),
+             detail::class_map(features, weight, target),
              detail::HeadOutputs::kMaps)
       .maps.reshape(detail::map_sizes(features));
 }
@@ -220,7 +202,7 @@ inline torch::Tensor cam(
 /// Throws: on shapes, types or devices that do not fit.
 inline torch::Tensor cam_all(
     const torch::Tensor& features, const torch::Tensor& weight) {
-  constexpr const char* kFunction = "cyborg::cam_all";
+  constexpr const char* kFunction = "cyborg::functional::cam_all";
   detail::check_features(kFunction, features);
   const detail::AutocastDisabledGuard no_autocast;
   if (!weight.defined()) {
@@ -242,20 +224,22 @@ inline torch::Tensor cam_all(
 ///     M_b[s] = sum over c of (mean over s of G_b[c, s]) F_b[c, s],
 ///     G = d(sum of score) / dF
 ///
-/// For a head W GAP(F) + b this is the CAM divided by the positions. The
-/// scores of a batch are summed, so with batch statistics between features
-/// and score (batch normalisation in training mode) G is not one sample's.
+/// For a head W GAP(F) + b this is the CAM divided by the number of positions.
+/// The scores of a batch are summed. So if there are batch statistics between
+/// features and score (batch normalisation in training mode), G of one sample
+/// also depends on the others.
 ///
-/// Shapes: `features` [B, C, *S], `score` [B] (a logit each) -> [B, *S]. For
-/// features that hold their channels elsewhere ([B, *S, C]), `channel_dim`.
-/// Range: as they give; in float32 at least. No ReLU unless asked for.
-/// Gradient: to everything that `features` and, unless `detach_weights`, the
-/// gradient depend on; the latter in gradient mode only. The graph is kept.
+/// Shapes: `features` [B, C, *S], `score` [B] (one logit a sample) -> [B, *S].
+/// For features with their channels in another dimension ([B, *S, C]),
+/// `channel_dim` names it.
+/// Range: unbounded, in float32 at least; without ReLU unless `relu` is set.
+/// Gradient: to everything that `features` depend on; in gradient mode and
+/// unless `detach_weights`, also to everything that G depends on. The graph of
+/// `score` is kept.
 /// Throws: when no graph leads from `score` to `features`.
 /// Source: Selvaraju et al., "Grad-CAM", ICCV 2017, equations 1 and 2.
 ///
 /// Example:
-///
 ///     auto score = logits.gather(1, labels.unsqueeze(1)).squeeze(1);
 ///     auto maps = functional::grad_cam(features, score);
 inline torch::Tensor grad_cam(
@@ -263,15 +247,15 @@ inline torch::Tensor grad_cam(
     const GradCamOptions& options = {}, int64_t channel_dim = 1) {
   const detail::AutocastDisabledGuard no_autocast;
   const torch::Tensor gradient = detail::feature_gradient(
-      "cyborg::grad_cam", features, score, options, channel_dim);
+      "cyborg::functional::grad_cam", features, score, options, channel_dim);
   const torch::Tensor maps = detail::weigh_channels(
       gradient.flatten(2).mean(/*dim=*/2),
       detail::to_compute_type(features).movedim(channel_dim, 1));
   return options.relu() ? maps.relu() : maps;
 }
 
-/// HiResCAM: Grad-CAM without the mean, so that a position's value is that
-/// position's own share.
+/// HiResCAM: Grad-CAM without the mean over positions, so that the value at a
+/// position depends on the gradient at that position only.
 ///
 ///     M_b[s] = sum over c of G_b[c, s] F_b[c, s]
 ///
@@ -285,7 +269,7 @@ inline torch::Tensor hires_cam(
     const GradCamOptions& options = {}, int64_t channel_dim = 1) {
   const detail::AutocastDisabledGuard no_autocast;
   const torch::Tensor gradient = detail::feature_gradient(
-      "cyborg::hires_cam", features, score, options, channel_dim);
+      "cyborg::functional::hires_cam", features, score, options, channel_dim);
   const torch::Tensor maps =
       (gradient * detail::to_compute_type(features).movedim(channel_dim, 1))
           .sum(/*dim=*/1);

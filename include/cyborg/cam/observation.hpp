@@ -18,34 +18,32 @@ namespace cyborg {
 /// What a `CamHook` saw in one forward pass: the features that the logits
 /// come from, and how they were read.
 ///
-/// A value. Copy it to keep it: siamese networks and gradient accumulation
-/// hold one per forward. It keeps its features (and through them the graph)
-/// alive for as long as it lives.
+/// An observation is a value: copy it to keep it. Siamese networks and gradient
+/// accumulation hold one per forward. It keeps its features, and with them the
+/// graph, alive for as long as it lives.
 ///
 /// Example:
-/// ```
-/// auto logits = hook.forward([&] { return net->forward(images); });
-/// auto seen = hook.observation();
-/// std::cout << seen;                     // layer, shape, reduction, why
-/// auto maps = seen.cam(logits, labels);  // [B, *S]
-/// ```
+///     auto logits = hook.forward([&] { return net->forward(images); });
+///     auto seen = hook.observation();
+///     std::cout << seen;                     // layer, shape, reduction, why
+///     auto maps = seen.cam(logits, labels);  // [B, *S]
 struct Observation {
-  /// [B, C, *S], the activation that was collapsed on the way to the logits
-  /// (or the output of the layer that was named).
+  /// [B, C, *S], the map that was collapsed on the way to the logits, or the
+  /// output of the named layer.
   torch::Tensor features;
-  /// [K, C], the linear layer that reads the collapsed features; undefined
-  /// where there is none (1x1-convolution heads) or none that fits.
+  /// [K, C], the weight of the linear layer that reads the collapsed features;
+  /// undefined where there is no such layer or it does not read C channels.
   torch::Tensor weight;
   /// [K], its bias; undefined where there is none.
   torch::Tensor bias;
-  /// [B, K, *S], the maps of all classes, where a `GuidedHead` made them on
-  /// its way; otherwise undefined.
+  /// [B, K, *S], the maps of all classes, where a `GuidedHead` made them in
+  /// this forward; otherwise undefined.
   torch::Tensor maps;
-  /// The shortest module name that ends in `features` ("layer4").
+  /// The shortest name of a module that returns `features` ("layer4").
   std::string layer;
   /// The operators that collapsed space ("aten::adaptive_avg_pool2d").
   std::string reduction;
-  /// Why `exact` is what it is, in words.
+  /// A sentence that explains the value of `exact`.
   std::string reason;
   /// Whether the class activation map explains the logits exactly: space is
   /// collapsed by a mean that a linear head reads directly.
@@ -53,9 +51,10 @@ struct Observation {
   /// What `cam` computes; `kAuto`: CAM where exact, else Grad-CAM.
   CamMethod method = CamMethod::kAuto;
 
-  /// The tensor on the logits' graph; `features` is a view of it where the
-  /// network keeps its channels last ([B, *S, C]).
+  /// The tensor on the graph of the logits. `features` is the same tensor or,
+  /// where the network keeps its channels last ([B, *S, C]), a view of it.
   torch::Tensor source;
+  /// The dimension of `source` that holds the channels.
   int64_t channel_dim = 1;
   /// The logits with their graph, kept only when gradient mode was off and
   /// the caller received a detached result.
@@ -64,11 +63,11 @@ struct Observation {
   /// Whether anything was observed.
   bool defined() const { return features.defined(); }
 
-  /// Un-normalised maps of given classes.
+  /// Maps of the labels' classes, not normalised.
   ///
   /// Shapes: `logits` [B, K] or [B], `labels` [B] int64 -> [B, *S]. With one
   /// logit, label 0 negates the map.
-  /// Gradient: to features and head in gradient mode; else none.
+  /// Gradient: in gradient mode to features and head; otherwise none.
   /// Throws: when nothing was observed, on other shapes, on labels out of
   /// range (CPU), when the logits have no path to the features and the map
   /// needs one.
@@ -78,14 +77,16 @@ struct Observation {
   /// The same for the predicted class, [B, *S], or for all, [B, K, *S].
   torch::Tensor cam(const torch::Tensor& logits, CamClass which) const;
 
-  /// What brings the maps to the unit of the logits, so that for a linear
-  /// head all methods agree: 1 for CAM, whose mean over positions is the
-  /// logit; the number of positions for Grad-CAM and HiResCAM, which divide
-  /// by it. The guided loss multiplies by this: a softmax over Grad-CAM's own
-  /// values would be flat.
+  /// The factor that brings the maps to the unit of the logits, so that all
+  /// methods agree for a linear head: 1 for CAM, whose mean over positions is
+  /// the logit; the number of positions for Grad-CAM and HiResCAM, which divide
+  /// by it. The guided loss multiplies the maps by this factor, because a
+  /// softmax over Grad-CAM's own, small values would be flat.
   double logit_scale() const;
 
  private:
+  /// Grad-CAM or HiResCAM of the labels' logits. `negate`: there is one logit,
+  /// which label 0 turns around.
   torch::Tensor scored(
       const torch::Tensor& logits, const torch::Tensor& labels,
       bool negate) const;
@@ -93,7 +94,7 @@ struct Observation {
 
 namespace detail {
 
-/// What `Observation::cam` will do once `kAuto` is settled.
+/// The method that `Observation::cam` uses; `kAuto` is replaced by a choice.
 inline CamMethod settled(const Observation& seen) {
   if (seen.method != CamMethod::kAuto) {
     return seen.method;
@@ -101,12 +102,13 @@ inline CamMethod settled(const Observation& seen) {
   return seen.exact ? CamMethod::kCam : CamMethod::kGradCam;
 }
 
+/// Throws unless `logits` can be those of the observed forward.
 inline void check_logits(const Observation& seen, const torch::Tensor& logits) {
   TORCH_CHECK_VALUE(
       seen.defined(),
       "cyborg::Observation::cam: nothing was observed; run the "
-      "network inside hook.forward([&] { ... }), or hand the "
-      "features over with hook.capture(features, weight)");
+      "network inside hook.forward([&] { ... }), or give the "
+      "features to hook.capture(features, weight)");
   TORCH_CHECK_VALUE(
       logits.defined() && (logits.dim() == 2 || logits.dim() == 1) &&
           logits.size(0) == seen.features.size(0),
@@ -119,8 +121,9 @@ inline void check_logits(const Observation& seen, const torch::Tensor& logits) {
           logit_count(logits) == seen.weight.size(0),
       "cyborg::Observation::cam: expected the logits of the observed head, [",
       logits.size(0), ", ", seen.weight.size(0), "], got ", logits.sizes());
-  // What hands were given is theirs; else a forward without the hook would
-  // be compared with the features of the one before.
+  // Without this check, logits of a forward without the hook would get maps of
+  // the features of the forward before. Captured features are not checked: the
+  // user answers for them.
   TORCH_CHECK_VALUE(
       seen.reduction == "captured" || !logits.requires_grad() ||
           !seen.source.requires_grad() || !seen.source.grad_fn() ||
@@ -132,7 +135,6 @@ inline void check_logits(const Observation& seen, const torch::Tensor& logits) {
 
 }  // namespace detail
 
-/// Grad-CAM or HiResCAM of the labels' logits.
 inline torch::Tensor Observation::scored(
     const torch::Tensor& logits, const torch::Tensor& labels,
     bool negate) const {
@@ -208,8 +210,9 @@ inline torch::Tensor Observation::cam(
 
 namespace detail {
 
-/// The labels' maps in the unit of the logits, as features and head where the
-/// map is a class activation map, so that the loss can read those itself.
+/// The labels' maps in the unit of the logits. Where the map is a class
+/// activation map, it is returned as features and head instead of numbers, so
+/// that the loss can compute and differentiate it in its own pass.
 inline ModelMap map_of_labels(
     const Observation& seen, const torch::Tensor& logits,
     const torch::Tensor& labels) {
@@ -222,7 +225,7 @@ inline ModelMap map_of_labels(
   check_logits(seen, logits);
   check_labels(
       "cyborg::Observation::cam", labels, seen.features, logit_count(logits));
-  return rows_of(seen.features, seen.weight, labels);
+  return class_map(seen.features, seen.weight, labels);
 }
 
 }  // namespace detail

@@ -23,33 +23,36 @@
 
 namespace cyborg::data {
 
-/// Options of `Augment`. All but the horizontal flip is off by default.
+/// Options of `Augment`. By default only the horizontal flip is on.
 struct AugmentOptions {
-  /// How often left and right change places, in [0, 1].
+  /// Probability of exchanging left and right, in [0, 1].
   TORCH_ARG(double, horizontal_flip) = 0.5;
-  /// How often top and bottom change places, in [0, 1].
+  /// Probability of exchanging top and bottom, in [0, 1].
   TORCH_ARG(double, vertical_flip) = 0;
-  /// Share of the picture's area that a crop keeps at least, in (0, 1]; the
-  /// crop is enlarged to the picture's size. 1: not cropped.
+  /// Smallest part of the picture's area that a crop keeps, in (0, 1]. The crop
+  /// is enlarged to the size of the picture. 1: no crop.
   TORCH_ARG(double, min_area) = 1;
-  /// How many times as wide or as high as the picture's proportions a crop is
-  /// at most, from 1.
+  /// Largest aspect ratio of a crop (width / height, or height / width),
+  /// relative to that of the picture; at least 1.
   TORCH_ARG(double, aspect) = 4.0 / 3;
-  /// Degrees that the picture is turned at most, either way, in [0, 180].
+  /// Largest rotation in degrees, in both directions, in [0, 180].
   TORCH_ARG(double, rotation) = 0;
-  /// How many times the picture is enlarged or shrunk at most, from 1.
+  /// Largest factor by which the picture is enlarged or shrunk; at least 1.
   TORCH_ARG(double, scale) = 1;
-  /// Part, in [0, 1], by which the picture becomes darker or brighter at most,
+  /// Largest change of brightness, in [0, 1]: all values are multiplied by a
+  /// factor in [1 - brightness, 1 + brightness].
   TORCH_ARG(double, brightness) = 0;
-  /// its distance from its mean grey smaller or larger,
+  /// Largest change of contrast, in [0, 1]: so is the difference of all values
+  /// from the mean grey of the picture.
   TORCH_ARG(double, contrast) = 0;
-  /// and its colours' distance from their grey.
+  /// Largest change of saturation, in [0, 1]: so is the difference of each
+  /// colour from its grey.
   TORCH_ARG(double, saturation) = 0;
-  /// As in `PictureDatasetOptions`, taken off after everything else.
+  /// As in `PictureDatasetOptions`; subtracted after everything else.
   TORCH_ARG(std::vector<double>, mean);
-  /// As in `PictureDatasetOptions`, what remains is divided by.
+  /// As in `PictureDatasetOptions`; the last step is to divide by it.
   TORCH_ARG(std::vector<double>, stddev);
-  /// Where all choices come from; the global generator is not touched.
+  /// The seed of all random choices. The global generator is not used.
   TORCH_ARG(uint64_t, seed) = 0;
 
  public:
@@ -57,23 +60,26 @@ struct AugmentOptions {
 
 namespace detail {
 
-/// SplitMix64's step between neighbours, and its finaliser (Steele, Lea and
-/// Flood, OOPSLA 2014): neighbouring numbers become unrelated ones.
+/// The difference between two consecutive states of SplitMix64.
 inline constexpr uint64_t kWeyl = 0x9E3779B97F4A7C15ULL;
 
+/// The output function of SplitMix64: states that differ by little give numbers
+/// that have nothing in common.
+/// Source: Steele, Lea and Flood, OOPSLA 2014.
 inline uint64_t mix(uint64_t bits) {
   bits = (bits ^ bits >> 30U) * 0xBF58476D1CE4E5B9ULL;
   bits = (bits ^ bits >> 27U) * 0x94D049BB133111EBULL;
   return bits ^ bits >> 31U;
 }
 
-/// One number for two.
+/// One random-looking number from two numbers.
 inline uint64_t mix(uint64_t first, uint64_t second) {
   return mix(mix(first + kWeyl) ^ second);
 }
 
-/// [..., H, W] seen through `theta` [1, 2, 3], which leads from relative output
-/// to relative input positions; `fill` where that is outside.
+/// Planes [..., H, W] transformed by `theta` [1, 2, 3], which maps each output
+/// position to an input position; both go from -1 to 1. Where the input
+/// position is outside, the result is `fill`.
 inline torch::Tensor warp(
     const torch::Tensor& planes, const torch::Tensor& theta,
     const torch::Tensor& fill) {
@@ -93,23 +99,29 @@ inline torch::Tensor warp(
 }  // namespace detail
 
 /// Moves a picture and its human map together, and changes the colours of the
-/// picture alone.
+/// picture.
 ///
-/// In this order: flips, exact to the bit; then crop, rotation and scale as one
-/// affine map, sampled once (bilinear); colour; and last (x - mean) / stddev,
-/// so that colours change in [0, 1] whatever the network wants: a data set
-/// below leaves its own mean and stddev empty. Where the picture does not
-/// reach, it has its mean colour, and the map 0. Picture and map may differ in
-/// size: positions are relative, angles those of the picture's pixels.
+/// The steps, in this order:
+/// 1. flips, which are exact;
+/// 2. crop, rotation and scale, as one affine transform that is sampled once
+///    (bilinear). Positions outside of the picture get its mean colour, and 0
+///    in the map;
+/// 3. brightness, contrast and saturation;
+/// 4. (x - mean) / stddev. This comes last, because colours change in [0, 1].
+///    So the data set itself must have no mean and no stddev.
 ///
-/// A pure function of example, `seed` and `draw`, whatever the threads. Each
-/// choice has a number of its own: turning one on changes no other.
+/// Picture and map may have different sizes: positions are relative, and angles
+/// are those in pixels of the picture.
 ///
-/// Shapes: data [C, H, W], floating point; saliency [..., h, w] or undefined;
-///         the result has the same.
-/// Range: data in [0, 1], where it stays before mean and stddev. A map of NaN
-///        stays NaN: not annotated.
-/// Throws: `c10::ValueError` for options or shapes that make no sense.
+/// The result depends on the example, on `seed` and on `draw`, and on nothing
+/// else, such as threads. Each choice has its own random number: turning one
+/// option on does not change the choices of the others.
+///
+/// Shapes: data [C, H, W], floating point; saliency [..., h, w] or undefined.
+///         The result has the same shapes.
+/// Range: data in [0, 1], where it stays until step 4. A map of NaN (not
+///        annotated) stays NaN.
+/// Throws: `c10::ValueError` for invalid options, and for other shapes.
 /// Example:
 ///     const cyborg::data::Augment augment(
 ///         cyborg::data::AugmentOptions().min_area(.5).rotation(10));
@@ -129,6 +141,7 @@ class Augment {
     detail::check_stddev("cyborg::data::Augment", options_.stddev());
   }
 
+  /// The augmented example. Each number `draw` stands for other choices.
   GuidedExample operator()(GuidedExample example, uint64_t draw) const {
     auto& image = example.data;
     auto& map = example.saliency;
@@ -155,7 +168,8 @@ class Augment {
   const AugmentOptions& options() const noexcept { return options_; }
 
  private:
-  /// The number of each choice.
+  /// The number of each choice. It never changes, so that a picture that was
+  /// augmented once can be made again by any later version.
   enum Choice : uint64_t {
     kFlipX = 1,
     kFlipY,
@@ -176,13 +190,14 @@ class Augment {
         " in [", low, ", ", high, "], got ", value);
   }
 
-  /// Evenly distributed in [low, high).
+  /// The number of a choice: uniformly distributed in [low, high).
   static double uniform(
       uint64_t state, Choice choice, double low, double high) {
     const auto bits = detail::mix(state + choice * detail::kWeyl) >> 11U;
     return low + (high - low) * static_cast<double>(bits) * 0x1p-53;
   }
 
+  /// Steps 1 and 2.
   void move(torch::Tensor& image, torch::Tensor& map, uint64_t state) const {
     std::vector<int64_t> flipped;
     if (uniform(state, kFlipX, 0, 1) < options_.horizontal_flip()) {
@@ -202,7 +217,8 @@ class Augment {
     const auto shape = static_cast<double>(image.size(-1)) /
                        static_cast<double>(image.size(-2));
     const auto theta = affine(state, shape);
-    // Two means, each of whole rows: the same for any number of threads.
+    // Two means, each over whole rows: so the sum has the same order for any
+    // number of threads.
     image = detail::warp(
         image, theta,
         image.mean(/*dim=*/-1, /*keepdim=*/true)
@@ -215,8 +231,13 @@ class Augment {
     }
   }
 
-  /// centre + S^-1 R S diag(w, h) / scale, with R the rotation, w and h the
-  /// crop's relative size, and S = diag(W, H) = diag(shape, 1) H.
+  /// The transform of step 2, from output to input positions in [-1, 1]:
+  ///
+  ///     input = centre + S^-1 R S diag(w, h) output / scale
+  ///
+  /// Here R is the rotation, w and h are the size of the crop as parts of the
+  /// picture, and S = diag(W, H) = diag(shape, 1) H changes to pixels, so that
+  /// the picture is rotated and not sheared. `shape` is W / H.
   torch::Tensor affine(uint64_t state, double shape) const {
     const double area = uniform(state, kArea, options_.min_area(), 1);
     // No side of the crop is longer than the picture's.
@@ -240,6 +261,7 @@ class Augment {
         .view({1, 2, 3});
   }
 
+  /// Step 3.
   void colour(torch::Tensor& image, uint64_t state) const {
     if (options_.brightness() == 0 && options_.contrast() == 0 &&
         options_.saturation() == 0) {
@@ -254,7 +276,7 @@ class Augment {
                  : picture.mean(/*dim=*/0);
     };
     image = image * factor(kBrightness, options_.brightness());
-    // Two means, as above.
+    // Two means, for the same reason as in `move`.
     const auto level = grey_of(image).mean(/*dim=*/-1).mean(/*dim=*/-1);
     image = at::lerp(
         level.expand_as(image), image, factor(kContrast, options_.contrast()));
@@ -267,14 +289,15 @@ class Augment {
   AugmentOptions options_;
 };
 
-/// Any data set of single `GuidedExample`s, each augmented anew in each epoch.
+/// A data set of single `GuidedExample`s in which each sample is augmented in
+/// another way in each epoch.
 ///
-/// What happens to a sample is a matter of seed, epoch and index alone: the
-/// same whatever the order, the batches and the number of threads. Copies
-/// (`Prefetcher` keeps one, LibTorch makes one a worker thread) share the
-/// epoch: set it on the one you hold, before the loop over the epoch begins.
-/// Throws: `c10::ValueError` as `Augment`, and for a `PictureDataset` that
-/// takes off a mean or divides already: `AugmentOptions` does it in the end.
+/// How a sample is augmented depends on seed, epoch and index alone. The order,
+/// the batches and the number of threads do not matter. Copies share the epoch
+/// (`Prefetcher` keeps a copy, and LibTorch makes one for each worker thread):
+/// set it on your own copy, before the loop over the epoch begins.
+/// Throws: `c10::ValueError` as `Augment`, and for a `PictureDataset` with mean
+/// or stddev; set these in `AugmentOptions`, which uses them last.
 /// Example:
 ///     cyborg::data::Augmented set(
 ///         cyborg::data::PictureDataset(table.rows_of("train")),
@@ -305,16 +328,16 @@ class Augmented : public torch::data::datasets::BatchDataset<
     }
   }
 
-  /// One sample, augmented; of a data set that has `get`.
+  /// One augmented sample, if the data set has `get`.
   GuidedExample get(size_t index) {
     return augmented(dataset_.get(index), index);
   }
 
-  /// The samples of `indices`, without those that the data set skips.
+  /// The augmented samples of `indices`, without those that the data set skips.
   std::vector<GuidedExample> get_batch(at::ArrayRef<size_t> indices) override {
     std::vector<GuidedExample> batch;
     batch.reserve(indices.size());
-    for (const auto index : indices) {  // one by one: some may be skipped
+    for (const auto index : indices) {  // one by one, as some may be skipped
       for (auto& example : dataset_.get_batch(index)) {
         batch.push_back(augmented(std::move(example), index));
       }
@@ -324,10 +347,10 @@ class Augmented : public torch::data::datasets::BatchDataset<
 
   detail::SizeHint size() const override { return dataset_.size(); }
 
-  /// The epoch that samples are drawn for, at first 0.
+  /// The epoch for which samples are augmented; 0 at the beginning.
   uint64_t epoch() const noexcept { return *epoch_; }
 
-  /// Sets the epoch, of all copies.
+  /// Sets the epoch of this data set and of all its copies.
   void epoch(uint64_t number) noexcept { *epoch_ = number; }
 
   const DatasetType& dataset() const noexcept { return dataset_; }

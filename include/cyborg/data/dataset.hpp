@@ -25,7 +25,7 @@ namespace cyborg::data {
 
 /// What a data set does with a file that cannot be used.
 enum class OnError {
-  kStop,  ///< throws the `io::FileError`
+  kStop,  ///< throws an `io::FileError`
   kSkip,  ///< leaves the sample out of its batch and lists it in `skipped()`
 };
 
@@ -37,25 +37,25 @@ enum class Combine {
 
 /// Options of `PictureDataset`.
 struct PictureDatasetOptions {
-  /// {H, W} that pictures are resized to, as `ImageOptions::size`. Default: as
-  /// they are.
+  /// Pictures are resized to this size {H, W}, as by `ImageOptions::size`.
+  /// Default: they are not resized.
   TORCH_ARG(std::vector<int64_t>, size);
   /// 1: grey, 3: RGB. Default 3.
   TORCH_ARG(int64_t, channels) = 3;
-  /// One number a channel (or one for all), taken off after the picture was
-  /// read to [0, 1]. Default none. ImageNet: {.485, .456, .406}.
+  /// Subtracted from the channels of a picture in [0, 1]: one number for each
+  /// channel, or one for all. Default: none. ImageNet: {.485, .456, .406}.
   TORCH_ARG(std::vector<double>, mean);
-  /// One number a channel (or one for all), what remains is divided by. Default
-  /// none. ImageNet: {.229, .224, .225}.
+  /// The channels are then divided by it: one number for each channel, or one
+  /// for all. Default: none. ImageNet: {.229, .224, .225}.
   TORCH_ARG(std::vector<double>, stddev);
-  /// {H, W} of the human maps. Default: that of the pictures.
+  /// Size {H, W} of the human maps. Default: that of the picture.
   TORCH_ARG(std::vector<int64_t>, map_size);
   /// How maps are resized. Default `maps::Resize::kAntialias`, as published.
   TORCH_ARG(maps::Resize, map_resize) = maps::Resize::kAntialias;
-  /// Standard deviation, in pixels of the map file, of the Gaussian that maps
-  /// are blurred with before they are resized. Default 0: not blurred.
+  /// Standard deviation, in pixels of the map's file, of a Gaussian blur of
+  /// maps before they are resized. Default 0: no blur.
   TORCH_ARG(double, map_blur) = 0;
-  /// How several annotators become one map. Default `Combine::kMean`.
+  /// How the maps of several annotators become one. Default `Combine::kMean`.
   TORCH_ARG(Combine, combine) = Combine::kMean;
   /// What happens to files that cannot be used. Default `OnError::kStop`.
   TORCH_ARG(OnError, on_error) = OnError::kStop;
@@ -69,20 +69,21 @@ struct PictureDatasetOptions {
 
 /// A sample that `OnError::kSkip` left out.
 struct Skipped {
-  size_t index;      ///< in the data set
-  std::string path;  ///< the picture or the map that could not be used
+  size_t index;      ///< its number in the data set
+  std::string path;  ///< the picture or the map that cannot be used
   std::string reason;
 };
 
-/// Pictures with their labels and human maps, decoded when they are asked for.
+/// Pictures with their labels and human maps, as a data set of `torch::data`.
 ///
-/// A `torch::data` data set. What it holds is the list of rows; each `get`
-/// reads the picture and its maps and forgets them, so memory does not grow
-/// with the set. Copies (LibTorch makes one a worker thread) share the rows and
-/// the list of skipped files; all members may be called from several threads.
+/// The data set keeps the list of rows and no pictures: each `get` reads the
+/// picture and its maps from their files. So it needs little memory. Copies
+/// share the rows and the list of skipped files (LibTorch makes a copy for each
+/// worker thread). Several threads may call all members at the same time.
 ///
 /// A sample is { data [C, H, W] float32, target 0-dim int64, saliency [h, w]
-/// float32 in [0, 1] }. Without a map, `saliency` is NaN: not annotated.
+/// float32 in [0, 1] }. If the row names no map, `saliency` is NaN: not
+/// annotated.
 /// Example:
 ///     auto table = cyborg::data::read_table("faces.csv");
 ///     cyborg::data::PictureDataset train(
@@ -91,7 +92,7 @@ struct Skipped {
 class PictureDataset
     : public torch::data::datasets::Dataset<PictureDataset, GuidedExample> {
  public:
-  /// Throws: `c10::ValueError` for options that make no sense.
+  /// Throws: `c10::ValueError` for invalid options.
   explicit PictureDataset(
       std::vector<Row> rows, PictureDatasetOptions options = {})
       : rows_(std::make_shared<const std::vector<Row>>(std::move(rows))),
@@ -117,8 +118,8 @@ class PictureDataset
 
   /// One sample.
   ///
-  /// Throws: `io::FileError` for a picture or map that cannot be used, under
-  /// either policy: one sample cannot be left out of itself.
+  /// Throws: `io::FileError` for a picture or map that cannot be used, also
+  /// with `OnError::kSkip`: there is nothing else to return.
   GuidedExample get(size_t index) override {
     const auto& row = this->row(index);
     auto image = read_image(
@@ -133,8 +134,8 @@ class PictureDataset
         at::scalar_tensor(row.label, at::kLong), std::move(map)};
   }
 
-  /// The samples of `indices`, in that order; under `OnError::kSkip` without
-  /// those that cannot be used, so perhaps fewer, perhaps none.
+  /// The samples of `indices`, in that order. With `OnError::kSkip` those that
+  /// cannot be used are left out, so there may be fewer samples, or none.
   std::vector<GuidedExample> get_batch(at::ArrayRef<size_t> indices) override {
     std::vector<GuidedExample> batch;
     batch.reserve(indices.size());
@@ -152,7 +153,7 @@ class PictureDataset
     return batch;
   }
 
-  /// The number of rows, those of skipped files included.
+  /// The number of rows, also those whose files are skipped.
   detail::SizeHint size() const override { return rows_->size(); }
 
   const Row& row(size_t index) const {
@@ -165,7 +166,7 @@ class PictureDataset
 
   const PictureDatasetOptions& options() const noexcept { return options_; }
 
-  /// The samples left out so far, each once, by index.
+  /// The samples that were left out so far, each once, sorted by index.
   std::vector<Skipped> skipped() const {
     const std::lock_guard<std::mutex> lock(log_->mutex);
     std::vector<Skipped> list;
@@ -176,6 +177,7 @@ class PictureDataset
   }
 
  private:
+  /// What all copies share: the samples that were left out.
   struct Log {
     std::mutex mutex;
     std::map<size_t, Skipped> skipped;
@@ -191,7 +193,8 @@ class PictureDataset
     log_->skipped.emplace(index, Skipped{index, error.path(), error.reason()});
   }
 
-  /// The human map of a row: annotators combined, blurred, resized.
+  /// The human map of a row: the maps of its annotators, first combined, then
+  /// blurred, then resized. NaN if the row names none.
   torch::Tensor read_map(const Row& row, const torch::Tensor& image) const {
     const std::vector<int64_t> size = !options_.map_size().empty()
                                           ? options_.map_size()

@@ -14,11 +14,11 @@
 
 namespace cyborg::data {
 
-/// One sample with its human map, and, after collation, one batch of them.
+/// One sample with its human map or, after collation, a batch of samples.
 ///
-/// Shapes: a sample: data [C, *S], target of any shape (mostly 0-dim int64),
-/// saliency [*S']; a batch: the same with B in front. A sample without
-/// annotation has a map of NaN, or an undefined one.
+/// Shapes: in a sample data [C, *S], target of any shape (mostly 0-dim int64),
+///         saliency [*S']; in a batch the same with B in front. The map of a
+///         sample that is not annotated is NaN or undefined.
 struct GuidedExample {
   torch::Tensor data;
   torch::Tensor target;
@@ -27,15 +27,15 @@ struct GuidedExample {
 
 namespace detail {
 
-/// What `size()` of a data set returns: `std::optional`, or LibTorch's own in
-/// older versions.
+/// What `size()` of a data set returns: a `std::optional`, or LibTorch's own
+/// type in older versions.
 using SizeHint =
     decltype(std::declval<
                  const torch::data::datasets::BatchDataset<GuidedExample>&>()
                  .size());
 
-/// Stacks the maps of a batch; undefined ones become maps of NaN, as large as
-/// the defined ones or else as the pictures.
+/// Stacks the maps of a batch. Undefined maps become maps of NaN, which have
+/// the size of the defined maps or, if there are none, of the pictures.
 inline torch::Tensor stack_maps(
     std::vector<torch::Tensor> maps, at::IntArrayRef picture) {
   std::vector<int64_t> size;
@@ -66,13 +66,13 @@ inline torch::Tensor stack_maps(
 }  // namespace detail
 }  // namespace cyborg::data
 
-/// Stacks samples with human maps to a batch of them, as `Stack<>` stacks
-/// samples without: data [B, C, *S], target [B], saliency [B, *S'].
+/// Stacks samples with human maps into a batch, as `Stack<>` does for samples
+/// without maps: data [B, C, *S], target [B], saliency [B, *S'].
 ///
-/// A sample whose map is undefined gets a map of NaN: not annotated. Stacking
-/// no samples (a data set that skips broken files may return none) gives three
-/// undefined tensors.
-/// Throws: `c10::ValueError` for pictures or maps of several sizes.
+/// An undefined map becomes a map of NaN: not annotated. From no samples (a
+/// data set that skips broken files may return none) come three undefined
+/// tensors.
+/// Throws: `c10::ValueError` for pictures or maps of different sizes.
 /// Example:
 ///     auto loader = torch::data::make_data_loader(
 ///         cyborg::data::WithMaps(mnist, maps)
@@ -109,7 +109,7 @@ struct torch::data::transforms::Stack<cyborg::data::GuidedExample>
 
 namespace cyborg::data {
 
-/// The collation of samples with human maps, under a shorter name.
+/// A shorter name for the collation of samples with human maps.
 using Collate = torch::data::transforms::Stack<GuidedExample>;
 
 }  // namespace cyborg::data

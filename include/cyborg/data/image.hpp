@@ -23,20 +23,21 @@ namespace cyborg::data {
 
 /// Options of `read_image`.
 struct ImageOptions {
-  /// 1: grey, 3: RGB, 0: what the file holds. Colour becomes grey by
-  /// .299 R + .587 G + .114 B (ITU-R BT.601, as PIL), grey becomes three equal
-  /// channels. Default 3.
+  /// 1: grey, 3: RGB, 0: as in the file. Colour becomes grey by .299 R + .587 G
+  /// + .114 B (ITU-R BT.601, as PIL), and grey becomes three equal channels.
+  /// Default 3.
   TORCH_ARG(int64_t, channels) = 3;
-  /// {H, W} to resize the picture to: antialiased bilinear, without keeping its
-  /// proportions. 8-bit pictures are resized in 8 bits, so that values are
-  /// rounded to 1 / 255, as PIL and so the published pipeline do. Default: as
-  /// it is.
+  /// The picture is resized to this size {H, W} by antialiased bilinear
+  /// interpolation, without keeping its proportions. 8-bit pictures are resized
+  /// in 8 bits, so values are rounded to 1 / 255, as by PIL in the published
+  /// code. Default: it is not resized.
   TORCH_ARG(std::vector<int64_t>, size);
-  /// Pictures of more pixels are refused before they are decoded. Default
-  /// 2^26, 64 megapixels: about 800 MB while an RGB picture is decoded.
+  /// Pictures of more pixels are rejected before they are decoded. Default
+  /// 2^26, 64 megapixels: decoding an RGB picture of that size needs about 800
+  /// MB.
   TORCH_ARG(int64_t, max_pixels) = int64_t{1} << 26;
-  /// Whether a file whose extension promises another format than it holds
-  /// (a JPEG named .png) is an error. Default true.
+  /// Whether it is an error if the extension of a file names another format
+  /// than that of its content (a JPEG named .png). Default true.
   TORCH_ARG(bool, check_extension) = true;
 
  public:
@@ -44,12 +45,12 @@ struct ImageOptions {
 
 namespace detail {
 
-/// Resizes pixels [1, C, H, W]; bytes stay bytes.
+/// Resizes pixels [1, C, H, W]. Bytes are resized as bytes, and rounded.
 inline torch::Tensor resize_pixels(
     const torch::Tensor& pixels, at::IntArrayRef size) {
 #if TORCH_VERSION_MAJOR < 2 || \
     (TORCH_VERSION_MAJOR == 2 && TORCH_VERSION_MINOR < 1)
-  constexpr bool kBytes = false;  // only floating point is resized
+  constexpr bool kBytes = false;  // LibTorch resizes floating point only
 #else
   constexpr bool kBytes = true;  // several times as fast as floating point
 #endif
@@ -63,8 +64,9 @@ inline torch::Tensor resize_pixels(
   return at::_upsample_bilinear2d_aa(input, size, /*align_corners=*/false);
 }
 
-/// No picture within the limit takes more than 8 bytes a pixel and 16 MiB of
-/// metadata, so a large file of something else is never loaded.
+/// The size of the largest file that is read. No picture of `max_pixels` needs
+/// more than 8 bytes for each pixel and 16 MiB of metadata. So a large file
+/// that is not a picture is not loaded.
 inline uint64_t max_file_bytes(const ImageOptions& options) {
   return (uint64_t{1} << 24) +
          8 * std::min(
@@ -72,7 +74,9 @@ inline uint64_t max_file_bytes(const ImageOptions& options) {
                  uint64_t{1} << 56);
 }
 
-/// Decodes the bytes of a whole file; `fail(reason)` throws.
+/// Decodes the bytes of a whole file. `promised` is the format that the file's
+/// name says. `fail(reason)` is called for a picture that cannot be used, and
+/// has to throw.
 template <class Fail>
 torch::Tensor decode_picture(
     std::string_view bytes, PictureFormat promised, const ImageOptions& options,
@@ -97,7 +101,8 @@ torch::Tensor decode_picture(
   }
   const auto* data = reinterpret_cast<const stb::stbi_uc*>(bytes.data());
   const auto length = static_cast<int>(bytes.size());
-  // Before stb sees the bytes: it trusts them too far (see detail::inspect).
+  // The checks come before stb reads the bytes, because stb accepts damaged
+  // files (picture_file.hpp).
   const auto found = inspect(bytes, format);
   if (found.width > 0 && found.height > options.max_pixels() / found.width) {
     fail(
@@ -121,8 +126,8 @@ torch::Tensor decode_picture(
         data, length, &width, &height, &stored, /*desired_channels=*/0);
   }
   if (raw == nullptr) {
-    // stb keeps its reason for each translation unit, so it is asked for here,
-    // in the function that called stb.
+    // Each translation unit has its own copy of stb and of its last error. So
+    // the function that called stb has to ask for it.
     const char* reason = stb::stbi_failure_reason();
     fail(
         std::string("cannot be decoded: ") +
@@ -130,8 +135,8 @@ torch::Tensor decode_picture(
   }
   const auto free_raw = [](void* p) { stb::stbi_image_free(p); };
   const std::unique_ptr<void, decltype(free_raw)> owner(raw, free_raw);
-  const int64_t colours = stored >= 3 ? 3 : 1;  // alpha, the last one, goes
-  // [1, C, H, W] over the decoder's buffer, channels last.
+  const int64_t colours = stored >= 3 ? 3 : 1;  // alpha, the last, is dropped
+  // A view [1, C, H, W] of the decoder's buffer, which has the channels last.
   auto pixels = at::from_blob(
                     raw, {1, height, width, stored},
                     at::TensorOptions(deep ? at::kShort : at::kByte))
@@ -160,13 +165,15 @@ torch::Tensor decode_picture(
 
 /// Reads a PNG, JPEG or BMP picture.
 ///
-/// Shapes: [C, H, W] float32, contiguous, C as `ImageOptions::channels` says.
-/// Range: [0, 1]: 8-bit values / 255, those of a 16-bit PNG / 65535. An alpha
-/// channel is dropped, not composed (as PIL's `convert("RGB")`). Orientation
-/// tags and colour profiles are not applied.
-/// Throws: `io::FileError` (path and reason) for a file that is missing, a
-/// directory, empty, truncated, damaged, no picture, named as another format
-/// than it holds, larger than `max_pixels`, CMYK, or not decodable.
+/// An alpha channel is dropped without composing (as by PIL's
+/// `convert("RGB")`). Orientation tags and colour profiles are ignored.
+/// Shapes: [C, H, W] float32, contiguous, with C of `ImageOptions::channels`.
+/// Range: [0, 1]: 8-bit values / 255, values of a 16-bit PNG / 65535.
+/// Throws: `io::FileError`, with path and reason, for a file that is missing, a
+///         directory, empty, truncated, damaged, not a picture, of another
+///         format than its name says, larger than `max_pixels`, CMYK, or in a
+///         variant that cannot be decoded. `c10::ValueError` for invalid
+///         options.
 /// Example:
 ///     auto face = cyborg::data::read_image("face.jpg");
 ///     auto map = cyborg::data::read_image(
@@ -199,9 +206,10 @@ inline torch::Tensor read_image(
 /// The bytes of a PNG file that holds `image`.
 ///
 /// Shapes: image [H, W], [1, H, W] or [3, H, W].
-/// Range: uint8, or floating point in [0, 1], where a value becomes
-/// round(255 x) and what lies outside [0, 1] is clamped to it.
-/// Throws: `c10::ValueError` for another shape or type, or a non-finite value.
+/// Range: uint8, or floating point in [0, 1]. A floating-point value x becomes
+///        round(255 x), after it was clamped to [0, 1].
+/// Throws: `c10::ValueError` for another shape or type, and for NaN or
+/// infinity.
 inline std::string encode_png(const torch::Tensor& image) {
   TORCH_CHECK_VALUE(
       image.defined() && image.numel() > 0 &&
@@ -244,19 +252,23 @@ inline std::string encode_png(const torch::Tensor& image) {
   return bytes;
 }
 
-/// Writes a PNG file, through a temporary name, so that the file is whole
-/// whenever it is there. The image is as `encode_png` takes it; the folder must
-/// exist.
+/// Writes an image, as in `encode_png`, into a PNG file. The file is first
+/// written under a temporary name and then renamed, so it is never incomplete.
+/// The folder must exist.
 ///
-/// Throws: `c10::ValueError` as `encode_png`, `io::FileError`.
+/// Throws: `c10::ValueError` as `encode_png`, and `io::FileError`.
 inline void write_png(
     const std::filesystem::path& path, const torch::Tensor& image) {
   io::write_file(path, encode_png(image), "cyborg::data::write_png");
 }
 
-/// Resizes a picture [C, H, W] or pictures [B, C, H, W] to `size` {H, W} by
-/// antialiased bilinear interpolation, in floating point: PIL's result before
-/// it is rounded to whole numbers.
+/// Resizes a picture or a batch of pictures to `size` {H, W} by antialiased
+/// bilinear interpolation in floating point. The result is that of PIL before
+/// PIL rounds it to whole numbers.
+///
+/// Shapes: image [C, H, W] or [B, C, H, W]; returns the same with the new size.
+/// Gradient: image.
+/// Throws: `c10::ValueError` for other shapes.
 inline torch::Tensor resize_image(
     const torch::Tensor& image, at::IntArrayRef size) {
   TORCH_CHECK_VALUE(

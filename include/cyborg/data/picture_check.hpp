@@ -5,6 +5,7 @@
 #include <cyborg/data/image.hpp>
 #include <cyborg/data/table_types.hpp>
 #include <cyborg/detail/torch/parallel.hpp>
+#include <cyborg/io/checksum.hpp>
 #include <cyborg/io/file.hpp>
 
 #include <torch/types.h>
@@ -23,43 +24,45 @@
 
 namespace cyborg::data {
 
-/// What `check_pictures` found in a table. Rows are positions in
-/// `Table::rows`; all lists are in the order of the rows.
+/// What `check_pictures` found in a table. A row is its position in
+/// `Table::rows`. All lists are in the order of the rows.
 struct PictureCheck {
   /// The pictures of one class in one split.
   struct Count {
     std::string split;
     std::string cls;
-    int64_t pictures = 0;   ///< rows, unreadable ones included
-    int64_t annotated = 0;  ///< with a map that was read and is not constant
-    int64_t without = 0;    ///< that name no map
+    int64_t pictures = 0;   ///< rows, also unreadable ones
+    int64_t annotated = 0;  ///< rows with a readable map that is not constant
+    int64_t without = 0;    ///< rows that name no map
   };
-  /// Something about one file.
+  /// A remark about one file.
   struct Note {
     size_t row;
     std::string path;
     std::string text;
   };
 
-  /// By split (train, val, test), then by label; none of 0 pictures.
+  /// Sorted by split (train, val, test), then by label. Classes without
+  /// pictures are left out.
   std::vector<Count> counts;
-  /// Pictures and maps that cannot be used, and why.
+  /// Pictures and maps that cannot be used, with the reason.
   std::vector<Note> unreadable;
-  /// Maps that are the same everywhere: they guide nothing.
+  /// Maps that have the same value everywhere, so that they guide nothing.
   std::vector<Note> constant;
-  /// Maps of the picture's proportions but another size; they are resized.
+  /// Maps with the proportions of the picture but of another size. They are
+  /// resized when they are used.
   std::vector<Note> other_size;
-  /// Maps of other proportions than the picture's, by more than a pixel:
-  /// perhaps those of another picture, or of a crop.
+  /// Maps with other proportions than the picture, by more than one pixel. They
+  /// may belong to another picture, or to a crop.
   std::vector<Note> other_aspect;
-  /// Rows whose picture files hold the same bytes, where they are not all in
+  /// Groups of rows whose picture files are equal, if the rows are not all in
   /// one split and one class.
   std::vector<std::vector<size_t>> duplicates;
   /// Subjects in more than one split, sorted.
   std::vector<std::string> shared_subjects;
 
-  /// Whether every file can be used and no picture or subject is where it
-  /// should not be.
+  /// Whether every file can be used, no picture is in two splits or classes,
+  /// and no subject is in two splits.
   bool ok() const {
     return unreadable.empty() && duplicates.empty() && shared_subjects.empty();
   }
@@ -69,28 +72,21 @@ namespace detail {
 
 /// What is kept of a row after its files were read.
 struct CheckedRow {
-  bool read = false;
-  bool annotated = false;
+  bool read = false;       ///< the picture can be used
+  bool annotated = false;  ///< a map can be used and is not constant
   /// Size and hash of the picture's file.
   std::pair<size_t, uint64_t> content{};
   PictureCheck found;  ///< the notes of this row
 };
 
-/// FNV-1a, for files that are not made to deceive.
-inline uint64_t hash_bytes(std::string_view bytes) {
-  uint64_t hash = 0xCBF29CE484222325ULL;
-  for (const char c : bytes) {
-    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001B3ULL;
-  }
-  return hash;
-}
-
+/// "width x height".
 inline std::string size_text(const torch::Tensor& image) {
   return std::to_string(image.size(-1)) + " x " +
          std::to_string(image.size(-2));
 }
 
-/// Whether a map has the picture's proportions, to a pixel of its own.
+/// Whether a map has the proportions of the picture, up to one pixel of the
+/// map.
 inline bool same_aspect(
     const torch::Tensor& map, const torch::Tensor& picture) {
   const int64_t height = picture.size(-2);
@@ -99,7 +95,8 @@ inline bool same_aspect(
          std::max(height, width);
 }
 
-/// Reads a file once: `use(image, bytes)`, or a note on why not.
+/// Reads and decodes a file once, and calls `use(image, bytes)`. If the file
+/// cannot be used, adds a note to `unreadable` instead.
 template <class Use>
 void check_file(
     const std::string& path, size_t row, const ImageOptions& options,
@@ -119,6 +116,7 @@ void check_file(
   }
 }
 
+/// Reads the picture and the maps of one row.
 inline CheckedRow check_row(
     const Row& row, size_t index, const ImageOptions& options) {
   CheckedRow checked;
@@ -129,7 +127,7 @@ inline CheckedRow check_row(
       [&](const torch::Tensor& image, std::string_view bytes) {
         picture = image;
         checked.read = true;
-        checked.content = {bytes.size(), hash_bytes(bytes)};
+        checked.content = {bytes.size(), io::fnv1a(bytes)};
       });
   for (const auto& path : row.saliency) {
     if (path.empty()) {
@@ -156,6 +154,7 @@ inline CheckedRow check_row(
   return checked;
 }
 
+/// The counts of `PictureCheck::counts`.
 inline std::vector<PictureCheck::Count> count_classes(
     const Table& table, const std::vector<CheckedRow>& rows) {
   std::vector<PictureCheck::Count> counts;
@@ -184,6 +183,8 @@ inline std::vector<PictureCheck::Count> count_classes(
   return counts;
 }
 
+/// The groups of `PictureCheck::duplicates`. Files are equal if their sizes and
+/// their hashes are.
 inline std::vector<std::vector<size_t>> find_duplicates(
     const Table& table, const std::vector<CheckedRow>& rows) {
   std::map<std::pair<size_t, uint64_t>, std::vector<size_t>> rows_of;
@@ -207,6 +208,7 @@ inline std::vector<std::vector<size_t>> find_duplicates(
   return duplicates;
 }
 
+/// The subjects of `PictureCheck::shared_subjects`. "" is not a subject.
 inline std::vector<std::string> find_shared_subjects(const Table& table) {
   std::map<std::string, std::set<std::string>> splits_of;
   for (const auto& row : table.rows) {
@@ -224,11 +226,11 @@ inline std::vector<std::string> find_shared_subjects(const Table& table) {
 }  // namespace detail
 
 /// Reads every picture and map of a table once, on LibTorch's threads, and
-/// says what a person should know before training.
+/// reports what a person should know before training.
 ///
-/// Memory: one picture with its map for each thread. Of `options`, `max_pixels`
-/// and `check_extension` count.
-/// Throws: nothing for files that cannot be used, which are in the answer.
+/// Of `options`, only `max_pixels` and `check_extension` are used. Each thread
+/// holds one picture and one map at a time.
+/// Throws: nothing for files that cannot be used: the result lists them.
 /// Example:
 ///     const auto found = cyborg::data::check_pictures(table);
 ///     for (const auto& note : found.unreadable)

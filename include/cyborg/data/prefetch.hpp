@@ -25,27 +25,27 @@ namespace cyborg::data {
 
 /// Options of `Prefetcher`.
 struct PrefetchOptions {
-  /// Samples in a batch. Default 20, as published.
+  /// Samples in a batch. Default 20, as in the published code.
   TORCH_ARG(size_t, batch_size) = 20;
-  /// Threads that decode while the program trains; 0: the program's own
-  /// thread decodes each batch when it asks for it. Default 2.
+  /// Threads that read batches while the program trains. With 0, the thread
+  /// that asks for a batch reads it. Default 2.
   TORCH_ARG(size_t, workers) = 2;
-  /// Batches decoded or being decoded beyond the one in use, so at most
-  /// `ahead` + 1 are in memory. Default 4.
+  /// How many batches are read ahead of the one in use. So at most `ahead` + 1
+  /// batches are in memory. Default 4.
   TORCH_ARG(size_t, ahead) = 4;
   /// Whether every epoch has a new order. Default false.
   TORCH_ARG(bool, shuffle) = false;
-  /// Where the orders come from; the global generator is not touched. The same
-  /// seed and epoch give the same order on every machine. Default 0.
+  /// The seed of the orders. The global generator is not used. The same seed
+  /// and epoch give the same order on every machine. Default 0.
   TORCH_ARG(uint64_t, seed) = 0;
-  /// Whether a last batch of fewer samples is left out. Default false.
+  /// Whether the last batch is left out if it has fewer samples. Default false.
   TORCH_ARG(bool, drop_last) = false;
-  /// The processes that share each batch, and which of them this one is. The
-  /// batches of all, side by side, are those of one process with `world` times
-  /// the batch size; of a last, smaller one each has as many, so that up to
-  /// `world` - 1 samples are left out. Default 1.
+  /// The number of processes that share each batch. The batches of all
+  /// processes together are those of one process whose batch is `world` times
+  /// as large. All processes have the same number of samples, also in a last,
+  /// smaller batch, so up to `world` - 1 samples are left out. Default 1.
   TORCH_ARG(size_t, world) = 1;
-  /// From 0. Default 0.
+  /// The number of this process, from 0 to `world` - 1. Default 0.
   TORCH_ARG(size_t, rank) = 0;
 
  public:
@@ -53,7 +53,7 @@ struct PrefetchOptions {
 
 namespace detail {
 
-/// Hands out a given order of indices.
+/// A sampler that gives a fixed list of indices, once.
 class ListSampler : public torch::data::samplers::Sampler<> {
  public:
   explicit ListSampler(std::vector<size_t> order) : order_(std::move(order)) {}
@@ -90,7 +90,8 @@ class ListSampler : public torch::data::samplers::Sampler<> {
   size_t next_ = 0;
 };
 
-/// `DatasetType` with `Collate` behind it where its samples are not stacked.
+/// The data set that is loaded: `DatasetType` with `Collate` after it, or
+/// `DatasetType` itself if its batches are stacked already.
 template <class DatasetType, bool kStacked>
 struct Collated {
   using type = torch::data::datasets::MapDataset<DatasetType, Collate>;
@@ -107,17 +108,20 @@ struct Collated<DatasetType, true> {
 
 }  // namespace detail
 
-/// Batches of `GuidedExample`, decoded on threads ahead of training.
+/// Reads batches of `GuidedExample` on other threads, while the program trains.
 ///
-/// LibTorch's own `DataLoader` does the work. What this adds: an order that
-/// comes from a seed and the epoch's number; batches in that order whatever
-/// the number of threads; an epoch that was left halfway or ended in an
-/// exception can be followed by another; a data set's exception arrives as
-/// itself, not wrapped; batches of which every sample was skipped are left out;
-/// and the batch in use is freed before the next one is taken.
+/// LibTorch's `DataLoader` does the work. This class adds:
+/// - The order of the samples depends on a seed and on the number of the epoch.
+/// - The batches have that order for any number of threads.
+/// - After an epoch that was left early or ended with an exception, another one
+///   can begin.
+/// - An exception of the data set arrives unchanged, and not wrapped in
+/// another.
+/// - A batch of which every sample was skipped is left out.
+/// - The batch in use is freed before the next one is fetched.
 ///
-/// Takes any data set of `GuidedExample`s, stacked or not. Every iteration
-/// (`begin`) is an epoch; one at a time.
+/// The data set may be any one of `GuidedExample`s, stacked or not. Each call
+/// of `begin` starts an epoch. There is one epoch at a time.
 /// Example:
 ///     cyborg::data::Prefetcher loader(
 ///         train, cyborg::data::PrefetchOptions().shuffle(true).seed(7));
@@ -142,7 +146,7 @@ class Prefetcher {
     using pointer = GuidedExample*;
     using reference = GuidedExample&;
 
-    /// The end.
+    /// The end of every epoch.
     Iterator() : inner_(nullptr), end_(nullptr) {}
 
     Iterator(Loader& loader, std::shared_ptr<size_t> position)
@@ -167,7 +171,9 @@ class Prefetcher {
    private:
     using Inner = torch::data::Iterator<GuidedExample>;
 
-    /// Moves by `first`, then on to the next batch that holds a sample.
+    /// Calls `first`, which moves the iterator, and then goes to the next batch
+    /// that has a sample. At the end and after an exception, this becomes the
+    /// end iterator.
     template <class First>
     void settle(First first) {
       try {
@@ -194,8 +200,9 @@ class Prefetcher {
     std::shared_ptr<size_t> position_;
   };
 
-  /// Throws: `c10::ValueError` for a data set without a size, a batch size of
-  /// 0, or 0 batches ahead with threads.
+  /// Throws: `c10::ValueError` for a data set without a size, for a batch size
+  /// of 0, for `ahead` 0 with threads, and for a rank that is not below
+  /// `world`.
   explicit Prefetcher(DatasetType dataset, PrefetchOptions options = {})
       : source_(Collated::make(std::move(dataset))), options_(options) {
     const auto size = source_.size();
@@ -216,8 +223,8 @@ class Prefetcher {
         options_.rank(), " of ", options_.world());
   }
 
-  /// Starts an epoch. One that was left halfway is given up: what its threads
-  /// are decoding is finished and thrown away.
+  /// Starts an epoch. If the last epoch was left early, its threads finish what
+  /// they are reading, and it is thrown away.
   Iterator begin() {
     loader_ = nullptr;  // joins the threads of the last epoch
     auto rest = share(epoch_++);
@@ -230,7 +237,7 @@ class Prefetcher {
         source_, detail::ListSampler(std::move(rest)),
         torch::data::DataLoaderOptions(options_.batch_size())
             .workers(options_.workers())
-            // Jobs scheduled without workers would be lost.
+            // Without workers, LibTorch would lose the jobs.
             .max_jobs(options_.workers() == 0 ? 0 : options_.ahead())
             .enforce_ordering(true)
             .drop_last(options_.drop_last()));
@@ -239,28 +246,29 @@ class Prefetcher {
 
   Iterator end() { return Iterator(); }
 
-  /// Batches in an epoch in which nothing is skipped.
+  /// The number of batches in an epoch, if no batch is left out.
   size_t size() const noexcept {
     const auto batch = options_.batch_size();
     const auto count = share_size();
     return options_.drop_last() ? count / batch : (count + batch - 1) / batch;
   }
 
-  /// The number of the next epoch, from 0.
+  /// The number of the next epoch. The first is 0.
   uint64_t epoch() const noexcept { return epoch_; }
 
-  /// Sets the number of the next epoch, to go on where a training stopped.
+  /// Sets the number of the next epoch, to resume a training.
   void epoch(uint64_t number) noexcept { epoch_ = number; }
 
-  /// Leaves out so many batches at the beginning of the next epoch alone.
+  /// Leaves out the first `batches` batches of the next epoch, and of no other.
   void skip(size_t batches) noexcept { skip_ = batches; }
 
-  /// Batches of the epoch so far: the one in use, those before it, and among
-  /// them those left out. What `skip` needs to go on behind the one in use.
+  /// How many batches of this epoch came so far, with the one in use, with
+  /// those that `skip` left out and with those without a sample. A training
+  /// that resumes after the batch in use passes this number to `skip`.
   size_t position() const noexcept { return *position_; }
 
-  /// The order of the samples in an epoch, those of all processes: the
-  /// epoch-th permutation (from 0) that a generator with the seed draws.
+  /// The order of the samples of all processes in an epoch: the permutation of
+  /// that number (from 0) which a generator with the seed draws.
   std::vector<size_t> order(uint64_t epoch) const {
     std::vector<size_t> order(count_);
     std::iota(order.begin(), order.end(), size_t{0});
@@ -274,7 +282,7 @@ class Prefetcher {
     return order;
   }
 
-  /// The part of the order that this process has.
+  /// The part of `order` that this process reads.
   std::vector<size_t> share(uint64_t epoch) const {
     const auto all = order(epoch);
     const auto world = options_.world(), batch = options_.batch_size();
@@ -292,12 +300,15 @@ class Prefetcher {
   }
 
  private:
+  /// The number of samples in `share`.
   size_t share_size() const noexcept {
     const auto whole = options_.world() * options_.batch_size();
     return count_ / whole * options_.batch_size() +
            count_ % whole / options_.world();
   }
 
+  /// The permutation of an epoch. The generator draws all permutations up to
+  /// it; for an earlier epoch it starts again.
   torch::Tensor permutation(uint64_t epoch) const {
     if (!random_.defined() || epoch + 1 < drawn_) {
       random_ = at::make_generator<at::CPUGeneratorImpl>(options_.seed());
@@ -317,7 +328,7 @@ class Prefetcher {
   std::shared_ptr<size_t> position_ = std::make_shared<size_t>(0);
   mutable at::Generator random_;  // has drawn `drawn_` permutations
   mutable uint64_t drawn_ = 0;
-  mutable torch::Tensor last_;
+  mutable torch::Tensor last_;  // the last of these
   std::unique_ptr<Loader> loader_;
 };
 

@@ -20,13 +20,14 @@ namespace cyborg::data {
 
 /// Reads a table of pictures from a CSV file.
 ///
-/// Without a header, as published: `split,class,path[,saliency]`. With a header
-/// naming the columns, in any order: `split`, `class`, `path`, any number of
-/// columns that begin with `saliency` (one an annotator), `attack`, `group`,
-/// `subject`. `split` is `train`, `val` or `test`. Relative paths start at the
-/// folder of the CSV. Quoting as RFC 4180; CRLF, a byte order mark and blank
-/// lines are fine. Whether the pictures exist is seen when they are read.
-/// Throws: `io::FileError` naming file and line.
+/// Without a header the columns are the published ones:
+/// `split,class,path[,saliency]`. A header names the columns, in any order:
+/// `split`, `class`, `path`, any number of columns that begin with `saliency`
+/// (one for each annotator), `attack`, `group` and `subject`. `split` is
+/// `train`, `val` or `test`. Relative paths start at the folder of the CSV.
+/// Quoting is that of RFC 4180; CRLF, a byte order mark and blank lines are
+/// allowed. The pictures themselves are not opened.
+/// Throws: `io::FileError` with file and line.
 /// Example:
 ///     auto table = cyborg::data::read_table("faces.csv");
 ///     for (const auto& warning : table.warnings) std::cerr << warning << '\n';
@@ -63,7 +64,7 @@ inline Table read_table(
   if (!header && !detail::is_split(first[0])) {
     fail(
         records[0].line,
-        "expected a header naming split, class and path, or a row that begins "
+        "expected a header with split, class and path, or a row that begins "
         "with train, val or test, got \"" +
             first[0] + "\"");
   }
@@ -139,9 +140,11 @@ inline Table read_table(
 /// Reads a table of pictures from folders `root/split/class/*.png` (or .jpg,
 /// .jpeg, .bmp), in the order of their names.
 ///
-/// Folders beside train, val and test, and files that are no pictures by their
-/// extension, are named in `Table::warnings`.
+/// `Table::warnings` lists folders other than train, val and test, and files
+/// whose extension is not that of a picture.
 /// Throws: `io::FileError`.
+/// Example:
+///     auto table = cyborg::data::read_folders("faces");
 inline Table read_folders(
     const std::filesystem::path& root, const TableOptions& options = {}) {
   namespace fs = std::filesystem;
@@ -187,7 +190,7 @@ inline Table read_folders(
         row.path = picture.string();
         table.rows.push_back(std::move(row));
       }
-      if (!others.empty()) {  // one line a folder, not one a file
+      if (!others.empty()) {  // one warning for a folder, not for each file
         table.warnings.push_back(
             cls.string() + ": " + std::to_string(others.size()) +
             " files are not used, e.g. " + others[0].filename().string());
@@ -197,8 +200,8 @@ inline Table read_folders(
   if (table.rows.empty()) {
     fail(
         0,
-        "holds no pictures in folders split/class, split one of train, "
-        "val, test");
+        "holds no pictures in folders split/class, where split is train, val "
+        "or test");
   }
   detail::finish_table(table, options, kFunction, fail);
   return table;

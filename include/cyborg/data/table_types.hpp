@@ -19,31 +19,32 @@ struct Row {
   std::string cls;    ///< name of its class
   int64_t label = 0;  ///< index of its class in `Table::classes`
   std::string path;   ///< the picture; relative to the working directory
-  /// Its human maps, one an annotator, "" where that annotator drew none.
+  /// Its human maps, one for each annotator; "" if that annotator drew none.
   std::vector<std::string> saliency;
-  std::string attack;   ///< kind of attack or generator, "" where not said
-  std::string group;    ///< any grouping, e.g. a sensor, "" where not said
-  std::string subject;  ///< the person, "" where not said
-  size_t line = 0;      ///< where it stands in the CSV, 0 for folders
+  std::string attack;   ///< the kind of attack or generator; "" if not known
+  std::string group;    ///< any group, for example a sensor; "" if not known
+  std::string subject;  ///< the person; "" if not known
+  size_t line = 0;      ///< its line in the CSV, from 1; 0 for folders
 };
 
 /// A list of pictures with their splits and classes.
 struct Table {
-  std::string name;  ///< the file or folder it was read from
+  std::string name;  ///< the file or folder that it was read from
   std::vector<Row> rows;
   std::vector<std::string> classes;  ///< position = label
-  /// What a person should know: which rows validate, subjects or pictures in
-  /// two splits, columns that were not used. Print them.
+  /// What a person should know: which rows are used for validation, subjects or
+  /// pictures in two splits, columns that are not used. Print them.
   std::vector<std::string> warnings;
 
+  /// Whether there are rows of this split.
   bool has(const std::string& split) const {
     return std::any_of(rows.begin(), rows.end(), [&](const Row& row) {
       return row.split == split;
     });
   }
 
-  /// The rows of a split. Without `val` rows the `test` rows validate, as in
-  /// the published code; `warnings` says so.
+  /// The rows of a split. If there are no `val` rows, the `test` rows are used
+  /// for validation, as in the published code, and `warnings` says so.
   std::vector<Row> rows_of(const std::string& split) const {
     const auto wanted = split == "val" && !has("val") ? "test" : split;
     std::vector<Row> chosen;
@@ -56,16 +57,19 @@ struct Table {
 
 /// Options of `read_table` and `read_folders`.
 struct TableOptions {
-  /// Which of two classes is the positive one, label 1. Needed for two classes
-  /// other than the published pairs (Real/Synthetic, Live/Spoof,
-  /// normal/abnormal, in any case), where the second one is positive.
+  /// The positive one of two classes, which has label 1. It must be named,
+  /// except for the published pairs (Real/Synthetic, Live/Spoof,
+  /// normal/abnormal, in upper or lower case), of which the second class is
+  /// positive.
   TORCH_ARG(std::string, positive);
-  /// The classes in the order of their labels, e.g. those a model was trained
-  /// with. Default: as `positive` says; three or more classes by name.
+  /// The classes in the order of their labels, for example those with which a
+  /// model was trained. Default: two classes as `positive` says; three or more
+  /// sorted by name.
   TORCH_ARG(std::vector<std::string>, classes);
-  /// A folder of human maps, used for rows that name none: a file called as
-  /// the picture (or with .png instead) in DIR/split/class, DIR/class or DIR.
-  /// Pictures without one are not annotated. Default: none.
+  /// A folder DIR of human maps for the rows that name no map. The map of a
+  /// picture is the file with the same name (or with .png in place of its
+  /// extension) in DIR/split/class, DIR/class or DIR. Pictures without such a
+  /// file are not annotated. Default: none.
   TORCH_ARG(std::string, saliency);
 
  public:

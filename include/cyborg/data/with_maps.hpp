@@ -15,17 +15,18 @@
 
 namespace cyborg::data {
 
-/// Any `torch::data` data set of `Example<>` with a human map beside data and
-/// target.
+/// Adds a human map to each sample of a `torch::data` data set of `Example<>`.
 ///
-/// `maps` is a tensor [N, *S], map i for sample i, or a function from the index
-/// to the map [*S] (called from the loader's threads at once). A map of NaN, or
-/// an undefined tensor from the function, means: not annotated.
+/// `maps` is a tensor [N, *S] with map i for sample i, or a function that
+/// returns the map [*S] of an index. Several threads of the loader may call the
+/// function at the same time. A map of NaN, or an undefined tensor from the
+/// function, means that the sample is not annotated.
 ///
-/// Data sets of single samples (MNIST, with or without `.map(Normalize)`) give
-/// `GuidedExample`s, to be stacked by `Collate`; data sets already stacked by
-/// `Stack<>()` give batches of `GuidedExample` at once.
-/// Throws: `c10::ValueError` where the tensor has not one map a sample.
+/// A data set of single samples (MNIST, with or without `.map(Normalize)`)
+/// becomes one of single `GuidedExample`s; `Collate` stacks these. A data set
+/// that is already stacked by `Stack<>()` becomes one of batches.
+/// Throws: `c10::ValueError` if the tensor does not have one map for each
+/// sample.
 /// Example:
 ///     auto set = cyborg::data::WithMaps(mnist, maps).map(
 ///         cyborg::data::Collate());
@@ -41,7 +42,8 @@ class WithMaps : public torch::data::datasets::BatchDataset<
                              torch::data::Example<>>::value,
                          GuidedExample, std::vector<GuidedExample>>> {
  public:
-  /// A batch of the data set as it comes: a vector of samples, or stacked.
+  /// Whether the batches of the data set are stacked, and not vectors of
+  /// samples.
   static constexpr bool kStacked = std::is_same<
       typename DatasetType::BatchType, torch::data::Example<>>::value;
   static_assert(
@@ -74,13 +76,13 @@ class WithMaps : public torch::data::datasets::BatchDataset<
         map_of_, "cyborg::data::WithMaps: expected a function, got none");
   }
 
-  /// One sample; not for stacked data sets.
+  /// One sample. A stacked data set does not have this function.
   GuidedExample get(size_t index) {
     static_assert(!kStacked, "a stacked data set has no single samples");
     return std::move(get_batch(index)[0]);
   }
 
-  /// The samples of `indices`, or their stacked batch.
+  /// The samples of `indices`, stacked if those of the data set are.
   Batch get_batch(at::ArrayRef<size_t> indices) override {
     auto examples = dataset_.get_batch(indices);
     std::vector<torch::Tensor> maps;

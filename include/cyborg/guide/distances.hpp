@@ -10,9 +10,9 @@
 namespace cyborg {
 
 // A distance compares normalised maps of the model with those of people,
-// both [B, P], and gives one number a sample, [B]. It names the normalisers
-// it expects; SaliencyGuidedLossOptions may override them. A distance of
-// one's own has the same three members, and no base class:
+// both [B, P], and returns one number a sample, [B]. It names the normalisers
+// that it expects; SaliencyGuidedLossOptions may override them. Your own
+// distance has the same three members, and no base class:
 //
 //     struct MyDistance {
 //       static constexpr Normalizer map_normalizer = Normalizer::kMinMax;
@@ -21,18 +21,19 @@ namespace cyborg {
 //           const torch::Tensor& model, const torch::Tensor& human) const;
 //     };
 //
-// Samples without a usable map come as zeros and are left out afterwards.
-// A fourth member, `from_scores(scores, human)`, is optional: it is called
-// instead where the model's normaliser is kSoftmax, with the maps before it,
-// so that a logarithm need not be taken of a softmax that underflowed.
+// The maps of samples that are not guided are zeros; their distances are not
+// used. A fourth member, `from_scores(scores, human)`, is optional. It is
+// called instead of the operator where the model's normaliser is kSoftmax, and
+// takes the maps before the softmax. It can then avoid the logarithm of a
+// softmax that has underflowed to zero.
 
 /// Mean absolute difference.
 ///
 ///     D = (1 / P) sum |m - h|
 ///
 /// Shapes: [B, P], [B, P] -> [B].
-/// Range: both in [0, 1] by default, so D is too.
-/// Gradient: to both; the sign of the difference, zero where it is zero.
+/// Range: by default both maps are in [0, 1], and so is D.
+/// Gradient: to both; the sign of the difference over P, zero where m = h.
 struct L1 {
   static constexpr Normalizer map_normalizer = Normalizer::kMinMax;
   static constexpr Normalizer human_normalizer = Normalizer::kMinMax;
@@ -48,7 +49,7 @@ struct L1 {
 ///     D = (1 / P) sum (m - h)^2
 ///
 /// Shapes: [B, P], [B, P] -> [B].
-/// Range: both in [0, 1] by default, so D is too.
+/// Range: by default both maps are in [0, 1], and so is D.
 /// Gradient: to both.
 /// Source: Boyd et al., "CYBORG", WACV 2023.
 struct L2 {
@@ -65,13 +66,13 @@ struct L2 {
 ///
 ///     D = sum h (ln h - ln m),  0 ln 0 = 0
 ///
-/// People's map as a distribution says which positions matter; the model pays
-/// for those it leaves out. Softmax keeps every m above zero, and the scale of
-/// the map meaningful.
+/// People's map, as a distribution, says which positions matter; the model pays
+/// for those that it leaves out. Softmax keeps every m above zero, and keeps
+/// the scale of the model's map meaningful.
 ///
 /// Shapes: [B, P], [B, P] -> [B].
-/// Range: distributions; D >= 0, and finite: m is at least the smallest
-/// normal number where it is called with probabilities.
+/// Range: both maps are distributions, so D >= 0. D is finite: m counts as the
+/// smallest normal number where it is smaller.
 /// Gradient: to the model's map.
 struct KL {
   static constexpr Normalizer map_normalizer = Normalizer::kSoftmax;
@@ -86,13 +87,14 @@ struct KL {
     return divergence(model.clamp_min(smallest).log(), human);
   }
 
-  /// The same of softmax(scores), without ever forming the softmax.
+  /// The same for m = softmax(scores), computed without the softmax.
   static torch::Tensor from_scores(
       const torch::Tensor& scores, const torch::Tensor& human) {
     return divergence(scores.log_softmax(/*dim=*/1), human);
   }
 
  private:
+  /// D from ln m and h.
   static torch::Tensor divergence(
       const torch::Tensor& log_model, const torch::Tensor& human) {
     return (at::xlogy(human, human) - human * log_model).sum(/*dim=*/1);

@@ -4,7 +4,7 @@
 #include <cyborg/cam/methods.hpp>  // CamClass
 #include <cyborg/cam/observation.hpp>
 #include <cyborg/detail/torch/precision.hpp>
-#include <cyborg/guide/detail/guidance.hpp>
+#include <cyborg/guide/detail/fused.hpp>
 #include <cyborg/guide/detail/human_target.hpp>
 #include <cyborg/guide/distances.hpp>
 #include <cyborg/maps/normalize.hpp>
@@ -22,7 +22,8 @@
 #include <utility>
 #include <vector>
 
-// Those of torch/enum.h, which whoever has a torch::kMean has included.
+// Declared here, so that this header need not include torch/enum.h. A program
+// that uses torch::kMean has included it.
 namespace torch::enumtype {
 struct kMean;
 struct kSum;
@@ -36,7 +37,8 @@ enum class Reduction {
   kSum,   ///< the sum: B times the mean
 };
 
-/// A `Reduction`, or torch::kMean or torch::kSum, whichever is at hand.
+/// Converts from a `Reduction`, torch::kMean or torch::kSum, so that an option
+/// takes any of them.
 class ReductionChoice {
  public:
   ReductionChoice(Reduction value) : value_(value) {}
@@ -50,16 +52,16 @@ class ReductionChoice {
 
 /// Options of `SaliencyGuidedLoss`.
 struct SaliencyGuidedLossOptions {
-  /// Weight of the classification term, in [0, 1]; the rest goes to the
-  /// saliency term. Default 0.5, as in the paper.
+  /// Weight of the classification term, in [0, 1]; the saliency term has the
+  /// weight 1 - alpha. Default 0.5, as in the paper.
   TORCH_ARG(double, alpha) = 0.5;
-  /// Whose class activation map is compared: the label's (default, as most
-  /// of the published code), or the predicted one's (as CYBORG's own code).
+  /// The class whose map is compared: the label's (default, as in most of the
+  /// published code), or the predicted class (as in CYBORG's own code).
   TORCH_ARG(CamClass, cam_class) = CamClass::kLabel;
   /// Normaliser of the model's maps. Default: the distance's own.
   TORCH_ARG(std::optional<Normalizer>, map_normalizer) = std::nullopt;
   /// Normaliser of people's maps. Default: the distance's own. With kNone a
-  /// constant map counts, as a control that points nowhere needs.
+  /// constant map also guides; a control map that points nowhere needs this.
   TORCH_ARG(std::optional<Normalizer>, human_normalizer) = std::nullopt;
   /// Mean over the samples (default), or sum: B times the mean.
   TORCH_ARG(ReductionChoice, reduction) = Reduction::kMean;
@@ -67,8 +69,8 @@ struct SaliencyGuidedLossOptions {
  public:
 };
 
-/// What a guided loss consists of: tensors without dimensions, on the device,
-/// so that reading them is the caller's decision.
+/// What a guided loss returns: tensors without dimensions. They stay on the
+/// device, so that the caller decides when to wait for their values.
 struct LossTerms {
   torch::Tensor total;            ///< run backward from this
   torch::Tensor classification;   ///< the task's own loss
@@ -78,6 +80,7 @@ struct LossTerms {
 
 namespace detail {
 
+/// Whether a source of maps has a member `observation()`, as a `CamHook` has.
 template <class Source, class = void>
 struct has_observation : std::false_type {};
 template <class Source>
@@ -85,8 +88,10 @@ struct has_observation<
     Source, std::void_t<decltype(std::declval<const Source&>().observation())>>
     : std::true_type {};
 
-/// The map that a source gives for the labels or, without labels, for the
-/// predicted classes, in the unit of the logits.
+/// The maps that a source gives for the labels or, without labels, for the
+/// predicted classes, in the unit of the logits. A source is a tensor of maps,
+/// an `Observation`, something with an `observation()`, or something with a
+/// function `cam` like that of an `Observation`.
 template <class Source>
 ModelMap map_of(
     const Source& source, const torch::Tensor& logits,
@@ -115,29 +120,30 @@ ModelMap map_of(
 ///
 ///     total = a task + (1 - a) S,    a = 1 - (1 - alpha) n / B
 ///
-/// n of the B samples are guided, S is the mean distance over them: with
-/// n = B this is the published loss alpha task + (1 - alpha) S, and with
-/// n = 0 it is the task's loss, in value and gradient. Not guided is a sample
-/// whose human map is NaN somewhere or constant, or that `annotated` calls
-/// false, or whose model map is constant or not finite. Reduction kSum gives
-/// B times all that: sums of the two, total = a task + (1 - alpha) S.
+/// n of the B samples are guided, and S is the mean distance over them. With
+/// n = B this is the published loss alpha task + (1 - alpha) S; with n = 0 it
+/// is the task's loss, in value and gradient. A sample is not guided when its
+/// human map is constant or has a NaN, when its entry of `annotated` is false,
+/// or when its model map is constant or not finite. With reduction kSum, task
+/// and S are sums, total = a task + (1 - alpha) S, and everything is B times as
+/// large.
 ///
 /// Sample weights w multiply a sample's whole loss and are not normalised:
 /// classification = (1 / B) sum w CE, saliency = (1 / n) sum w D.
 ///
-/// It is a plain class with no state but its options; it holds no parameters
-/// and reads no tensor back from the device. Maps and distances are computed
-/// in float32 at least, under autocast too.
+/// It is a plain class whose only state is its options: it has no parameters,
+/// and it reads no tensor back from the device. Maps and distances are computed
+/// in float32 at least, also under autocast.
 ///
 /// Gradient: to the logits and to the model's map, through its normalisation.
 /// People's maps are targets. With gradient mode off the value is the same.
 /// Source: Boyd et al., "CYBORG: Blending Human Saliency Into the Loss
 /// Improves Deep Learning-Based Synthetic Face Detection", WACV 2023.
-/// Departures from its code: a constant map is left out instead of NaN, and
-/// the class is the label's unless `cam_class` says otherwise.
+/// Departures from its code: a sample with a constant map is left out, where
+/// that code gives NaN; and the class is the label's unless `cam_class` says
+/// otherwise.
 ///
 /// Example:
-///
 ///     cyborg::CamHook hook(*net);
 ///     cyborg::CyborgL2Loss criterion;
 ///     auto logits = hook.forward([&] { return net->forward(images); });
@@ -164,8 +170,9 @@ class SaliencyGuidedLoss {
     alpha(options_.alpha());
   }
 
-  /// Sets the weight of the classification term, for schedules: before any
-  /// step, to any value in [0, 1]. Throws on any other.
+  /// Sets the weight of the classification term, to any value in [0, 1]. A
+  /// schedule may call it before any step.
+  /// Throws: on any other value.
   void alpha(double value) {
     TORCH_CHECK_VALUE(
         value >= 0 && value <= 1, kName, ": expected alpha in [0, 1], got ",
@@ -173,22 +180,24 @@ class SaliencyGuidedLoss {
     options_.alpha(value);
   }
 
+  /// The weight of the classification term.
   double alpha() const { return options_.alpha(); }
 
+  /// The options, with `alpha` as it was set last.
   const SaliencyGuidedLossOptions& options() const { return options_; }
 
-  /// Cross entropy and saliency of one batch. With one logit a sample the
-  /// cross entropy is the binary one.
+  /// Cross entropy and saliency of one batch. With one logit a sample it is the
+  /// binary cross entropy.
   ///
   /// Shapes: `logits` [B, K], or [B] for one logit; `labels` [B], integers;
   /// `source`: a CamHook or an Observation, asked for the map of the class
   /// that `cam_class` names, or maps [B, *S] computed otherwise; `maps`
   /// [B, *S'] or [B, 1, *S'], any type, no smaller than the model's in any
   /// dimension; `annotated` [B] bool; `weight` [B], not negative.
-  /// With alpha = 1 nothing is asked of `source`, and `maps` is not read.
+  /// With alpha = 1 neither `source` nor `maps` is read.
   /// Throws: on shapes, types and devices that do not fit; on labels out of
-  /// range and negative weights where they lie on the CPU; and when the
-  /// logits require a gradient and the model's map has none.
+  /// range and negative weights where they are on the CPU; and when the logits
+  /// require a gradient and the model's map does not.
   template <class Source>
   LossTerms operator()(
       const torch::Tensor& logits, const torch::Tensor& labels,
@@ -247,10 +256,14 @@ class SaliencyGuidedLoss {
   }
 
  private:
+  /// The beginning of every error of this class.
   static constexpr const char* kName = "cyborg::SaliencyGuidedLoss";
 
+  /// Whether the reduction is kSum.
   bool sums() const { return options_.reduction() == Reduction::kSum; }
 
+  /// Throws unless `weight` is undefined or holds one number >= 0 a sample. The
+  /// values are checked on the CPU only: elsewhere the host would have to wait.
   static void check_weight(
       const torch::Tensor& weight, const torch::Tensor& like) {
     if (!weight.defined()) {
@@ -278,7 +291,8 @@ class SaliencyGuidedLoss {
     const int64_t reduction = weight.defined() ? at::Reduction::None
                               : sums()         ? at::Reduction::Sum
                                                : at::Reduction::Mean;
-    // Over a single logit the softmax's cross entropy is zero, silently.
+    // The softmax of a single logit is 1, so its cross entropy would always be
+    // zero, without an error.
     const torch::Tensor loss =
         values.size(1) == 1
             ? at::binary_cross_entropy_with_logits(
@@ -292,11 +306,14 @@ class SaliencyGuidedLoss {
     return sums() ? weighted.sum() : weighted.mean();
   }
 
+  /// The terms of a batch without guidance: the task's loss alone.
   static LossTerms unguided(const torch::Tensor& task) {
     const torch::Tensor zero = at::zeros({}, task.options());
     return {task, task, zero, zero.to(at::kLong)};
   }
 
+  /// Checks the model's map and computes the terms of a guided batch. `batch`
+  /// is a tensor with B entries in its first dimension.
   LossTerms guided(
       const torch::Tensor& task, detail::ModelMap model,
       const torch::Tensor& batch, const torch::Tensor& human_maps,
@@ -335,8 +352,7 @@ class SaliencyGuidedLoss {
             (how.model == Normalizer::kNone && how.human == Normalizer::kNone),
         kName, ": expected a map of the model of more than one position, got ",
         at::IntArrayRef(sizes),
-        ", which is flat whatever it holds: take an earlier layer, or larger "
-        "pictures");
+        ", which is always flat: use an earlier layer or larger pictures");
 
     const detail::AutocastDisabledGuard no_autocast;
     model.values = detail::to_compute_type(values);
@@ -344,15 +360,18 @@ class SaliencyGuidedLoss {
         kName, human_maps, sizes, model.values, annotated, how.human);
     const auto terms =
         detail::guide(kName, distance_, how, task, model, human, weight);
-    return {terms[0], task, terms[1], terms[2]};
+    return {terms.total, task, terms.saliency, terms.guided_count};
   }
 
   SaliencyGuidedLossOptions options_;
   Distance distance_;
 };
 
+/// The guided loss with the mean absolute difference.
 using CyborgL1Loss = SaliencyGuidedLoss<L1>;
+/// The guided loss with the mean squared difference: the published one.
 using CyborgL2Loss = SaliencyGuidedLoss<L2>;
+/// The guided loss with the Kullback-Leibler divergence.
 using CyborgKLLoss = SaliencyGuidedLoss<KL>;
 
 }  // namespace cyborg

@@ -1,26 +1,29 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <cyborg/detail/torch/tensor.hpp>
 #include <cyborg/human/maps.hpp>
 #include <cyborg/maps/resize.hpp>
 
-#include <torch/types.h>
-
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/stack.h>
 #include <limits>
 #include <vector>
 
-/// Several annotators' maps of the same pictures, made one.
+/// Combines the maps of several annotators of the same pictures into one.
 namespace cyborg::human {
 
 namespace detail {
 
-/// The defined maps stacked to [A, B, P], and where [A, B] one is not missing.
+/// The maps of those annotators who gave any, in one tensor.
 struct Annotators {
-  torch::Tensor maps;
-  torch::Tensor valid;
-  std::vector<int64_t> shape;  ///< of the result
+  torch::Tensor maps;          ///< [A, B, P]; a single picture has B = 1
+  torch::Tensor valid;         ///< [A, B] bool: this map is not missing
+  std::vector<int64_t> shape;  ///< the shape of the result
 };
 
+/// Stacks the defined ones of `maps`.
+/// Throws: on behalf of `function`, for several shapes or none defined.
 inline Annotators gather_annotators(
     const std::vector<torch::Tensor>& maps, const char* function) {
   std::vector<torch::Tensor> defined;
@@ -41,7 +44,7 @@ inline Annotators gather_annotators(
       " undefined tensors");
   const auto shape = defined[0].sizes().vec();
   auto stack = at::stack(defined);
-  // A picture alone is a batch of one.
+  // A single picture is a batch of one.
   stack = stack.dim() == 3 ? stack.flatten(/*start_dim=*/1).unsqueeze(1)
                            : stack.flatten(/*start_dim=*/2);
   return {stack, at::isfinite(stack).all(/*dim=*/-1), shape};
@@ -49,15 +52,18 @@ inline Annotators gather_annotators(
 
 }  // namespace detail
 
-/// The mean over annotators, those who did not annotate a picture left out.
+/// The mean over the annotators of each picture. Annotators who did not
+/// annotate a picture are left out.
 ///
-/// mean_b = sum_a v_ab m_ab / sum_a v_ab, with v_ab = 1 where annotator a's map
-/// of picture b is finite, else 0. Where nobody annotated, the map stays
-/// missing (NaN).
+///     mean_b = sum_a v_ab m_ab / sum_a v_ab
+///
+/// with v_ab = 1 where annotator a's map of picture b is finite, else 0. Where
+/// nobody annotated, the map stays missing (NaN).
 /// Shapes: one tensor an annotator, all [H, W] (one picture) or all [B, *S];
 /// undefined tensors are annotators who saw none of these pictures. Returns
-/// the same shape. A stack [A, B, *S] is handed over as `stack.unbind()`.
-/// Range: as the maps; float32 and float64 stay, all else becomes float32.
+/// the same shape. Give a stack [A, B, *S] as `stack.unbind()`.
+/// Range: that of the maps; float32 and float64 stay, other types become
+/// float32.
 /// Throws: `c10::ValueError` for maps of several shapes or none defined.
 /// Example:
 ///     auto map = cyborg::human::mean_of({anna, ben, {}});
@@ -71,9 +77,11 @@ inline torch::Tensor mean_of(const std::vector<torch::Tensor>& maps) {
 /// The union over annotators: 1 where at least one of them marked a value above
 /// `threshold`, else 0; missing (NaN) where nobody annotated the picture.
 ///
-/// Shapes, gradient and errors as `mean_of`; returns 0, 1 and NaN.
+/// Shapes, Throws: as `mean_of`.
+/// Range: 0, 1 and NaN.
+/// Gradient: none.
 /// Source: the area of interest (AOI) of "Grains of Saliency" as this project
-/// reads it; its construction is not published.
+/// understands it; how it was made is not published.
 inline torch::Tensor union_of(
     const std::vector<torch::Tensor>& maps, double threshold = 0) {
   const auto all = detail::gather_annotators(maps, "cyborg::human::union_of");

@@ -1,24 +1,30 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <cyborg/detail/torch/tensor.hpp>
 #include <cyborg/human/maps.hpp>
 
-#include <torch/types.h>
-
+#include <ATen/ops/_unique.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/rand.h>
+#include <ATen/ops/randperm.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
 #include <cstdint>
 #include <tuple>
 #include <utility>
 #include <vector>
 
-/// Maps that should *not* help, to see that human maps do: gains in accuracy
-/// were shown to appear with random and inverted maps too (arXiv:2004.05704),
-/// so an experiment without controls proves little.
+/// Control maps, which should *not* help. Gains in accuracy were also seen with
+/// random and inverted maps (arXiv:2004.05704), so an experiment shows that
+/// human maps help only if it has controls.
 ///
-/// All take the maps [B, *S] of a whole set, or of a batch. A sample that is
-/// not annotated (`annotated`: missing or constant) keeps what it had, so that
-/// a control guides as many samples, and the same ones, as the maps it stands
-/// for. Randomness comes from a CPU generator that the caller hands over, so
-/// the numbers are the same on every device; the global one is not touched.
+/// All functions take the maps [B, *S] of a whole set or of a batch. A sample
+/// that is not annotated (its map is missing or constant) keeps its map, so
+/// that a control guides the same samples as the maps that it replaces. Random
+/// numbers come from a CPU generator that the caller gives, so they are the
+/// same on every device; the global generator is not touched.
 /// Example:
 ///     auto generator = at::make_generator<at::CPUGeneratorImpl>(/*seed=*/7);
 ///     auto control =
@@ -27,13 +33,15 @@ namespace cyborg::human {
 
 namespace detail {
 
-inline void check_maps(const torch::Tensor& maps, const char* function) {
+/// Throws unless `maps` is [B, *S] of floating point.
+inline void check_float_maps(const torch::Tensor& maps, const char* function) {
+  cyborg::detail::check_maps(function, maps);
   TORCH_CHECK_VALUE(
-      maps.defined() && maps.dim() >= 2 && maps.is_floating_point(), function,
-      ": expected floating-point maps [B, *S], got ",
-      maps.defined() ? maps.sizes() : at::IntArrayRef());
+      maps.is_floating_point(), function,
+      ": expected maps of floating point, got ", maps.scalar_type());
 }
 
+/// Throws unless `generator` is one of the CPU.
 inline void check_generator(
     const at::Generator& generator, const char* function) {
   TORCH_CHECK_VALUE(
@@ -41,7 +49,8 @@ inline void check_generator(
       ": expected a CPU generator");
 }
 
-/// `control` where `maps` are annotated, `maps` elsewhere.
+/// The samples of `control` where those of `maps` are annotated, and the
+/// samples of `maps` where not.
 inline torch::Tensor where_annotated(
     const torch::Tensor& control, const torch::Tensor& maps) {
   auto mask = annotated(maps);
@@ -53,14 +62,16 @@ inline torch::Tensor where_annotated(
 
 }  // namespace detail
 
-/// For each sample, the index of the sample whose map it gets.
+/// For each sample, the index of the sample whose map it gets. Use it when the
+/// maps do not all fit in memory.
 ///
-/// Annotated samples, put in random order, each get the next one's map and the
-/// last gets the first one's: a permutation in which none keeps its own map
-/// where there are two or more. Others keep their own. With `labels`, the maps
-/// stay within their class. For maps that are not in memory at once.
+/// The annotated samples are put in random order. Each gets the map of the next
+/// one, and the last gets the map of the first. So none keeps its own map where
+/// there are two or more. Samples that are not annotated keep theirs. With
+/// `labels`, this is done within each class.
 /// Shapes: annotated bool [B], labels integer [B] or undefined; returns int64
 /// [B] on the CPU.
+/// Throws: `c10::ValueError` for other shapes or types or another generator.
 inline torch::Tensor shuffled_indices(
     const torch::Tensor& annotated, at::Generator generator,
     const torch::Tensor& labels = {}) {
@@ -92,27 +103,27 @@ inline torch::Tensor shuffled_indices(
   return indices;
 }
 
-/// The maps, dealt out anew among all annotated samples.
+/// The maps, shuffled among all annotated samples.
 ///
 /// Shapes: maps [B, *S]; returns the same. No sample keeps its own map where
 /// two or more are annotated (see `shuffled_indices`).
 /// Throws: `c10::ValueError`.
 inline torch::Tensor shuffled(
     const torch::Tensor& maps, at::Generator generator) {
-  detail::check_maps(maps, "cyborg::human::shuffled");
+  detail::check_float_maps(maps, "cyborg::human::shuffled");
   const auto indices = shuffled_indices(annotated(maps), std::move(generator));
   return maps.index_select(/*dim=*/0, indices.to(maps.device()));
 }
 
-/// The maps, dealt out anew among the annotated samples of the same class: what
-/// is left is where people look at pictures of this class in general.
+/// The maps, shuffled among the annotated samples of the same class. What is
+/// left is where people look at pictures of this class in general.
 ///
 /// Shapes: maps [B, *S], labels [B] integer; returns as maps.
 /// Throws: `c10::ValueError`.
 inline torch::Tensor shuffled_within_class(
     const torch::Tensor& maps, const torch::Tensor& labels,
     at::Generator generator) {
-  detail::check_maps(maps, "cyborg::human::shuffled_within_class");
+  detail::check_float_maps(maps, "cyborg::human::shuffled_within_class");
   TORCH_CHECK_VALUE(
       labels.defined() && labels.dim() == 1 && labels.size(0) == maps.size(0),
       "cyborg::human::shuffled_within_class: expected labels [", maps.size(0),
@@ -122,13 +133,16 @@ inline torch::Tensor shuffled_within_class(
   return maps.index_select(/*dim=*/0, indices.to(maps.device()));
 }
 
-/// max_b - m_b, max_b the largest value of that map: 0 where people looked
-/// most, and most where they looked least. For maps in [0, 1] that reach 1 it
-/// is 1 - m.
+/// The inverted maps: 0 where people looked most, and the largest value where
+/// they looked least.
+///
+///     inverted_b = max m_b - m_b
+///
+/// For maps in [0, 1] that reach 1 this is 1 - m.
 ///
 /// Shapes: maps [B, *S]; returns the same. Throws: `c10::ValueError`.
 inline torch::Tensor inverted(const torch::Tensor& maps) {
-  detail::check_maps(maps, "cyborg::human::inverted");
+  detail::check_float_maps(maps, "cyborg::human::inverted");
   std::vector<int64_t> space;
   for (int64_t d = 1; d < maps.dim(); ++d) {
     space.push_back(d);
@@ -142,17 +156,17 @@ inline torch::Tensor inverted(const torch::Tensor& maps) {
 /// Shapes: maps [B, *S]; returns the same. Throws: `c10::ValueError`.
 inline torch::Tensor random_like(
     const torch::Tensor& maps, at::Generator generator) {
-  detail::check_maps(maps, "cyborg::human::random_like");
+  detail::check_float_maps(maps, "cyborg::human::random_like");
   detail::check_generator(generator, "cyborg::human::random_like");
   return detail::where_annotated(
       at::rand(maps.sizes(), std::move(generator), at::kFloat), maps);
 }
 
-/// Ones: look everywhere alike.
+/// Maps of ones, which say that every position matters equally.
 ///
-/// The loss takes a constant map for a missing one, unless its
-/// `human_normalizer` is `Normalizer::kNone`: this control needs that, and for
-/// the KL distance division by the number of positions as well.
+/// The loss does not use a constant map unless its `human_normalizer` is
+/// `Normalizer::kNone`. This control needs that setting. For the KL distance it
+/// must also be divided by the number of positions.
 /// Shapes: returns [count, *size].
 inline torch::Tensor uniform(
     int64_t count, at::IntArrayRef size,
@@ -162,8 +176,10 @@ inline torch::Tensor uniform(
   return at::ones(shape, options);
 }
 
-/// A Gaussian around the centre, exp(-d^2 / (2 sigma^2)): people look at the
-/// middle of any picture.
+/// A Gaussian around the centre, since people look at the middle of any
+/// picture.
+///
+///     m = exp(-d^2 / (2 sigma^2))
 ///
 /// Shapes: returns [count, *size], every map the same; d is the distance, in
 /// pixels, to the centre ((size - 1) / 2 in every dimension).
@@ -186,13 +202,13 @@ inline torch::Tensor centre_gaussian(
   return map.expand(shape).to(options).contiguous();
 }
 
-/// `control`, with the samples that are not annotated in `maps` as they are
-/// there: for `uniform` and `centre_gaussian`, which know of no maps.
+/// `control`, but with the samples of `maps` where these are not annotated. Use
+/// it after `uniform` and `centre_gaussian`, which take no maps.
 ///
 /// Shapes: both [B, *S]. Throws: `c10::ValueError` where they differ.
 inline torch::Tensor like_annotated(
     const torch::Tensor& control, const torch::Tensor& maps) {
-  detail::check_maps(maps, "cyborg::human::like_annotated");
+  detail::check_float_maps(maps, "cyborg::human::like_annotated");
   TORCH_CHECK_VALUE(
       control.sizes() == maps.sizes(),
       "cyborg::human::like_annotated: expected a control ", maps.sizes(),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <cyborg/detail/torch/checks.hpp>
 #include <cyborg/maps/resize.hpp>
 
 #include <ATen/ops/full.h>
@@ -14,15 +15,15 @@
 #include <limits>
 #include <vector>
 
-/// Maps of where people look: how to blur them, and how to say that
-/// nobody annotated a picture.
+/// Maps of where people look: how to blur them, and how to mark a picture that
+/// nobody annotated.
 ///
 /// A map is a floating-point tensor [*S], a batch of maps is [B, *S]. A map
 /// with a NaN or an infinity anywhere is *missing*: nobody annotated that
 /// picture. Every function here leaves missing maps missing (all NaN).
 namespace cyborg::human {
 
-/// What lies beyond the border of a map when it is blurred.
+/// Which values a blur reads beyond the border of a map.
 enum class Border {
   /// The map mirrored, edge included (c b a | a b c | c b a): keeps the sum.
   kReflect,
@@ -32,7 +33,8 @@ enum class Border {
 
 namespace detail {
 
-/// The [n, n] matrix that blurs a line of n values, its borders folded in.
+/// The [n, n] matrix that blurs a line of n values. The weights of values
+/// beyond the border are added to those of the values that `border` puts there.
 inline torch::Tensor blur_matrix(int64_t n, double sigma, Border border) {
   const auto radius = static_cast<int64_t>(std::lround(4.0 * sigma));
   auto matrix = at::zeros({n, n}, at::kDouble);
@@ -50,7 +52,7 @@ inline torch::Tensor blur_matrix(int64_t n, double sigma, Border border) {
       if (border == Border::kReplicate) {
         j = std::clamp<int64_t>(j, 0, n - 1);
       } else {
-        j = ((j % (2 * n)) + 2 * n) % (2 * n);  // period 2n: forth and back
+        j = ((j % (2 * n)) + 2 * n) % (2 * n);  // period 2n: there and back
         j = j < n ? j : 2 * n - 1 - j;
       }
       entry[i * n + j] += weight;
@@ -63,10 +65,12 @@ inline torch::Tensor blur_matrix(int64_t n, double sigma, Border border) {
 
 /// Blurs maps with a Gaussian, along height and width.
 ///
-/// out = K_h m K_w^T, K the Gaussian of `sigma` cut at 4 sigma, rows of sum 1.
+///     out = K_h m K_w^T
+///
+/// K is the Gaussian of `sigma`, cut at 4 sigma, with rows of sum 1.
 /// Shapes: maps [*lead, H, W]; returns the same.
-/// Range: `sigma` in pixels, 0 leaves the maps as they are; any dtype,
-/// computed and returned in float32 at least. Missing maps stay missing.
+/// Range: `sigma` in pixels; 0 leaves the maps as they are. Any dtype, computed
+/// and returned in float32 at least. Missing maps stay missing.
 /// Gradient: maps.
 /// Throws: `c10::ValueError` for a negative sigma or fewer than 2 dimensions.
 /// Example:
@@ -92,7 +96,7 @@ inline torch::Tensor blur(
   return maps::detail::keep_missing(blurred, input, input.dim() - 2);
 }
 
-/// A map that says "nobody annotated this": NaN everywhere.
+/// A missing map, which says that nobody annotated the picture: NaN everywhere.
 ///
 /// Example:
 ///     auto map = file_exists ? read() : cyborg::human::missing({224, 224});
@@ -101,15 +105,12 @@ inline torch::Tensor missing(
   return at::full(size, std::numeric_limits<double>::quiet_NaN(), options);
 }
 
-/// Which maps say something: finite, and not the same value everywhere.
+/// Which maps are annotations: finite, and not the same value everywhere.
 ///
 /// Shapes: maps [B, *S]; returns bool [B].
+/// Throws: `c10::ValueError` when `maps` is not [B, *S].
 inline torch::Tensor annotated(const torch::Tensor& maps) {
-  TORCH_CHECK_VALUE(
-      maps.defined() && maps.dim() >= 2 &&
-          std::count(maps.sizes().begin() + 1, maps.sizes().end(), 0) == 0,
-      "cyborg::human::annotated: expected maps [B, *S], got ",
-      maps.defined() ? maps.sizes() : at::IntArrayRef());
+  cyborg::detail::check_maps("cyborg::human::annotated", maps);
   const auto flat = maps::detail::as_float_map(maps).flatten(/*start_dim=*/1);
   return at::isfinite(flat).all(/*dim=*/1).logical_and(
       flat.amax(/*dim=*/1) > flat.amin(/*dim=*/1));

@@ -8,21 +8,35 @@
 #include <utility>
 #include <vector>
 
-// A CSV reader (RFC 4180). Neither CSV library that Debian packages fits a
-// table whose columns are known only once it is read: libcsv is not header-only
-// and fast-cpp-csv-parser fixes the number and names of the columns at compile
-// time and reads no quoted line breaks.
+// CSV files (RFC 4180): a reader, and the quoting of a field to write.
+//
+// Debian has two CSV libraries, and neither fits. libcsv is not header-only.
+// fast-cpp-csv-parser needs the number of the columns at compile time, which we
+// know only when the file is read, and it reads no quoted line breaks.
 namespace cyborg::io {
 
+/// One record of a CSV file: mostly one line, more if a quoted field contains
+/// line breaks.
 struct CsvRecord {
-  std::vector<std::string> fields;
-  size_t line = 0;  ///< where the record begins, from 1
+  std::vector<std::string> fields;  ///< at least one
+  size_t line = 0;                  ///< the line where it begins, from 1
 };
 
-/// Splits `text` into records. Commas separate, double quotes protect commas,
-/// line breaks and doubled quotes; lines end in LF, CRLF or CR; a UTF-8 byte
-/// order mark and blank lines are skipped; blanks around an unquoted field are
-/// not part of it. `fail(line, reason)` throws.
+/// Splits `text` into records.
+///
+/// Commas separate fields. Inside double quotes, commas and line breaks are
+/// part of the field, and a doubled quote is one quote. Lines end with LF, CRLF
+/// or CR. A UTF-8 byte order mark and blank lines are skipped; blanks around a
+/// field are not part of it. Records may have different numbers of fields.
+///
+/// `fail(size_t line, const std::string& reason)` is called for text that is
+/// not CSV. It has to throw, because the caller knows the name of the file.
+/// Source: RFC 4180, section 2.
+/// Example:
+///     auto records = cyborg::io::parse_csv(
+///         "a,b\n", [](size_t line, const std::string& reason) {
+///           throw std::runtime_error(std::to_string(line) + ": " + reason);
+///         });
 template <class Fail>
 std::vector<CsvRecord> parse_csv(std::string_view text, const Fail& fail) {
   if (text.substr(0, 3) == "\xEF\xBB\xBF") {
@@ -53,7 +67,7 @@ std::vector<CsvRecord> parse_csv(std::string_view text, const Fail& fail) {
             if (at + 1 >= text.size() || text[at + 1] != '"') {
               break;
             }
-            ++at;  // "" stands for one quote
+            ++at;  // "" is one quote
           } else if (
               text[at] == '\n' ||
               (text[at] == '\r' &&
@@ -74,10 +88,10 @@ std::vector<CsvRecord> parse_csv(std::string_view text, const Fail& fail) {
         const auto end = std::min(text.find_first_of(",\r\n", at), text.size());
         field = std::string(text.substr(at, end - at));
         if (field.find('"') != std::string::npos) {
-          fail(line, "a quote stands inside an unquoted field");
+          fail(line, "an unquoted field contains a quote");
         }
         if (field.find('\0') != std::string::npos) {
-          fail(line, "holds a zero byte: not a text file");
+          fail(line, "contains a zero byte: this is not a text file");
         }
         while (!field.empty() && is_blank(field.back())) {
           field.pop_back();
@@ -100,6 +114,25 @@ std::vector<CsvRecord> parse_csv(std::string_view text, const Fail& fail) {
     record = {};
   }
   return records;
+}
+
+/// A field as it is written into a CSV file: in quotes if it contains a comma,
+/// a quote or the end of a line, and unchanged otherwise.
+///
+/// Source: RFC 4180, section 2.
+/// Example:
+///     cyborg::io::csv_field("plain")       // plain
+///     cyborg::io::csv_field("one, two")    // "one, two"
+///     cyborg::io::csv_field("a \"word\"")  // "a ""word"""
+inline std::string csv_field(std::string_view text) {
+  if (text.find_first_of(",\"\r\n") == std::string_view::npos) {
+    return std::string(text);
+  }
+  std::string out = "\"";
+  for (const char c : text) {
+    out += c == '"' ? "\"\"" : std::string(1, c);
+  }
+  return out + "\"";
 }
 
 }  // namespace cyborg::io

@@ -20,8 +20,8 @@
 
 namespace cyborg::io {
 
-/// A file that cannot be used. `what()` names the function, the file and the
-/// reason; `path()` and `reason()` give the last two alone.
+/// A file cannot be used. `what()` is "function: path: reason"; `path()` and
+/// `reason()` are its last two parts alone.
 class FileError : public std::runtime_error {
  public:
   FileError(
@@ -41,8 +41,8 @@ class FileError : public std::runtime_error {
 
 /// Reads a whole file.
 ///
-/// `max_bytes` refuses larger files before anything is read; `function` is the
-/// name that an error begins with.
+/// A file larger than `max_bytes` is rejected before anything is read. Errors
+/// begin with the name `function`.
 /// Throws: `FileError` for a file that is missing, a directory, not a regular
 /// file, empty, too large or unreadable.
 inline std::string read_file(
@@ -97,11 +97,13 @@ inline std::string read_file(
   return bytes;
 }
 
-/// Writes a whole file so that a reader finds the old file or the new one,
-/// never a part: to a temporary name in the same folder, flushed and synced,
-/// then renamed. The folder must exist. After an error nothing is left behind.
+/// Writes a whole file. A reader finds the old file or the new one, but never a
+/// part of it: the bytes are written to a file with a temporary name in the
+/// same folder and synced to the disk, and then the file is renamed. The folder
+/// must exist. After an error the old file is unchanged, and the temporary one
+/// is deleted.
 ///
-/// Throws: `FileError`.
+/// Throws: `FileError`, also on a full disk.
 inline void write_file(
     const std::filesystem::path& path, std::string_view bytes,
     const char* function = "cyborg::io::write_file") {
@@ -149,7 +151,7 @@ inline void write_file(
       left -= static_cast<size_t>(written);
     }
   }
-  // EINVAL: a file system that cannot sync, which is no reason to stop.
+  // EINVAL: this file system cannot sync. That is no reason to stop.
   const bool synced = ::fsync(file) == 0 || errno == EINVAL;
   const int code = errno;
   if (::close(file) != 0 || !synced) {

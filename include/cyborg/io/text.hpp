@@ -10,17 +10,17 @@
 #include <string>
 #include <string_view>
 
-// Numbers and bytes as text: what HTML, SVG and CSV are written with.
+// Numbers, texts and bytes as HTML, SVG and CSV need them.
 
 namespace cyborg::io {
 
-/// A number with a fixed count of decimals, "." whatever the locale.
+/// A number with `digits` decimals and a decimal point, in every locale.
 ///
 /// Range: NaN is "n/a", infinities are "inf" and "-inf", -0.0 is "0.0";
 ///        digits in [0, 17].
-/// Throws: digits outside that range.
+/// Throws: `c10::ValueError` for digits outside of that range.
 /// Example:
-///   cyborg::io::number(0.98765, 3)   // "0.988"
+///     cyborg::io::number(0.98765, 3)   // "0.988"
 inline std::string number(double value, int digits) {
   TORCH_CHECK_VALUE(
       digits >= 0 && digits <= 17,
@@ -41,12 +41,12 @@ inline std::string number(double value, int digits) {
   return text;
 }
 
-/// Text made harmless inside HTML and SVG, element content and quoted
-/// attributes alike: & < > " ' become entities, and bytes that XML forbids
-/// (control characters other than tab and line ends) are dropped.
+/// Text that can be put into an element or a quoted attribute of HTML and SVG:
+/// & < > " ' become entities. Bytes that XML forbids (control characters other
+/// than tab and line ends) are left out.
 ///
 /// Example:
-///   cyborg::io::escape("a < b")   // "a &lt; b"
+///     cyborg::io::escape("a < b")   // "a &lt; b"
 inline std::string escape(std::string_view text) {
   std::string out;
   out.reserve(text.size());
@@ -77,10 +77,10 @@ inline std::string escape(std::string_view text) {
   return out;
 }
 
-/// Bytes as base64 (RFC 4648 §4, padded, one line): pictures inside a page.
+/// Bytes as base64 (RFC 4648 §4, padded, one line), for pictures inside a page.
 ///
 /// Example:
-///   cyborg::io::base64("Man")   // "TWFu"
+///     cyborg::io::base64("Man")   // "TWFu"
 inline std::string base64(std::string_view bytes) {
   static constexpr char kDigits[] =
       "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <cyborg/detail/torch/checks.hpp>
 #include <cyborg/detail/torch/precision.hpp>
 
 #include <ATen/ops/isfinite.h>
@@ -9,32 +10,33 @@
 
 namespace cyborg {
 
-/// How a map is brought to a scale on which maps can be compared. Every
-/// choice works on one sample at a time.
+/// How maps are scaled so that they can be compared. Every choice treats each
+/// sample by itself.
 enum class Normalizer {
-  kNone,     ///< as it is
+  kNone,     ///< x, unchanged
   kMinMax,   ///< (x - min) / (max - min): in [0, 1], the published choice
-  kMax,      ///< x / max: keeps zero where it is
+  kMax,      ///< x / max: zero stays zero
   kSum,      ///< (x - min(x, 0)) / sum: a distribution; h / sum(h) for h >= 0
   kSoftmax,  ///< softmax over the positions: a distribution
 };
 
 namespace detail {
 
-/// A model's map whose range is below this says nothing: amplified to [0, 1]
-/// it would be rounding noise with a gradient of 1 / range.
+/// A model's map with a smaller range than this is not used. Stretched to [0,
+/// 1] it would be rounding noise with a gradient of 1 / range.
 constexpr double kModelFloor = 1e-5;
 
-/// A range below this share of the largest magnitude is rounding (float32
-/// resolves 6e-8; a resize sums hundreds of terms).
+/// A range below this share of the largest magnitude is taken for rounding
+/// (float32 resolves 6e-8; a resize sums hundreds of terms).
 constexpr double kRelativeFloor = 1e-6;
 
-/// Which of the maps [B, P] can be normalised: [B] bool. Not those that hold
-/// a NaN or an infinity, and, unless `normalizer` is kNone, not flat ones:
+/// Which of the maps [B, P] can be normalised, as bool [B]. Maps with a NaN or
+/// an infinity cannot. Unless `normalizer` is kNone, flat maps cannot either:
 /// max - min <= max(floor, 1e-6 max|x|).
 ///
-/// `amin` and `amax` carry NaN along, so max - min tells everything; it is
-/// tested by `at::isfinite`, which a user's -ffast-math cannot remove.
+/// `amin` and `amax` pass on NaN, so max - min is finite only if every value
+/// is. It is tested by `at::isfinite`, which a user's -ffast-math cannot
+/// remove.
 inline torch::Tensor usable_maps(
     const torch::Tensor& maps, Normalizer normalizer, double floor) {
   const torch::Tensor values = maps.detach();
@@ -47,29 +49,29 @@ inline torch::Tensor usable_maps(
   }
   const torch::Tensor threshold =
       at::maximum(high, -low).mul(kRelativeFloor).clamp_min(floor);
-  // kMax divides by the maximum, so that has to stand out as well.
+  // kMax divides by the maximum, so that must be above the threshold too.
   const torch::Tensor divisor =
       normalizer == Normalizer::kMax ? at::minimum(range, high) : range;
   return finite.logical_and(divisor > threshold);
 }
 
-/// The maps [B, P] with those that are not `usable` [B] replaced by zeros,
-/// before anything is computed from them: so neither their values nor their
-/// gradients can turn into NaN further down.
+/// The maps [B, P], with those that are not `usable` [B] replaced by zeros.
+/// This is done before anything is computed from them, so that neither their
+/// values nor their gradients can become NaN later.
 inline torch::Tensor zero_unusable(
     const torch::Tensor& maps, const torch::Tensor& usable) {
   return maps.masked_fill(usable.logical_not().unsqueeze(1), 0);
 }
 
-/// Normalises maps [B, P] of which those not `usable` are zeros already and
-/// stay zeros. No epsilon: the divisor of a usable map is above the floor.
+/// Normalises maps [B, P]. Those that are not `usable` must be zeros and stay
+/// zeros. There is no epsilon: the divisor of a usable map is above the floor.
 inline torch::Tensor normalize_usable(
     const torch::Tensor& maps, const torch::Tensor& usable,
     Normalizer normalizer) {
   const torch::Tensor unusable = usable.logical_not().unsqueeze(1);
   switch (normalizer) {
     case Normalizer::kMinMax: {
-      // amin and amax, not min(dim): ties share the gradient.
+      // amin and amax instead of min(dim), since their ties share the gradient.
       const torch::Tensor low = maps.amin(/*dim=*/1, /*keepdim=*/true);
       const torch::Tensor high = maps.amax(/*dim=*/1, /*keepdim=*/true);
       return (maps - low) / (high - low).masked_fill(unusable, 1);
@@ -92,13 +94,13 @@ inline torch::Tensor normalize_usable(
   return maps;
 }
 
-/// Maps [B, P] and which of them mean something [B].
+/// Maps after normalisation, and which of them could be normalised.
 struct NormalizedMaps {
-  torch::Tensor maps;
-  torch::Tensor usable;
+  torch::Tensor maps;    // [B, P]; zeros where not usable
+  torch::Tensor usable;  // [B] bool
 };
 
-/// Both steps: what can be normalised is, the rest becomes zeros without a
+/// Normalises the usable maps of [B, P]; the others become zeros without a
 /// gradient. `floor`: see `usable_maps`.
 inline NormalizedMaps normalize(
     const torch::Tensor& maps, Normalizer normalizer, double floor) {
@@ -119,31 +121,26 @@ namespace functional {
 ///     kSum      (x - min(min x, 0)) / sum of the same
 ///     kSoftmax  exp(x) / sum exp(x)
 ///
-/// A map that cannot be normalised (flat, which is max - min <= 1e-6 max|x|,
-/// or holding a NaN or an infinity; for kMax also max <= 0) becomes zeros.
-/// No epsilon is added to any divisor.
+/// A map that cannot be normalised becomes zeros: a flat one (max - min <= 1e-6
+/// max|x|), one with a NaN or an infinity, and for kMax one with max <= 0. No
+/// epsilon is added to any divisor.
 ///
 /// Shapes: `maps` [B, *S] -> [B, *S].
-/// Range: any numbers; float32 at least comes back, float64 stays. kNone
-/// changes nothing but the type.
-/// Gradient: to `maps`, through minimum and maximum too, shared evenly among
-/// ties; zero for a map that became zeros.
+/// Range: any numbers; the result is float32, or float64 for float64 maps.
+/// kNone changes nothing but the type.
+/// Gradient: to `maps`, also through minimum and maximum, where ties share it
+/// evenly; zero for a map that became zeros.
 /// Throws: when `maps` is not [B, *S] with at least one position.
 /// Source: Boyd et al., "CYBORG: Blending Human Saliency Into the Loss
 /// Improves Deep Learning-Based Synthetic Face Detection", WACV 2023, for
-/// kMinMax. The guard departs from its code, where a flat map is 0 / 0.
+/// kMinMax. Departure from its code: a flat map becomes zeros, not 0 / 0.
 ///
 /// Example:
-///
 ///     auto maps = torch::tensor({{2.0, 4.0, 6.0}});
 ///     functional::normalize(maps, Normalizer::kMinMax);  // 0, 0.5, 1
 inline torch::Tensor normalize(
     const torch::Tensor& maps, Normalizer normalizer) {
-  TORCH_CHECK_VALUE(
-      maps.defined(), "cyborg::normalize: expected maps [B, *S], got none");
-  TORCH_CHECK_VALUE(
-      maps.dim() >= 2 && (maps.numel() > 0 || maps.size(0) == 0),
-      "cyborg::normalize: expected maps [B, *S], got ", maps.sizes());
+  detail::check_maps("cyborg::functional::normalize", maps);
   const detail::AutocastDisabledGuard no_autocast;
   const torch::Tensor values = detail::to_compute_type(maps);
   if (normalizer == Normalizer::kNone || maps.size(0) == 0) {

@@ -17,7 +17,7 @@
 #include <limits>
 #include <vector>
 
-/// What is true of any map, the model's or people's.
+/// What applies to every map, the model's and people's.
 ///
 /// A map is a floating-point tensor [*S], a batch of maps is [B, *S]. A map
 /// with a NaN or an infinity anywhere is *missing*: nobody annotated that
@@ -26,8 +26,8 @@ namespace cyborg::maps {
 
 /// How `resize` computes a map of another size.
 enum class Resize {
-  /// Bilinear, antialiased when the map shrinks; what PIL does. Two spatial
-  /// dimensions; with one or three it is `kArea`.
+  /// Bilinear, and antialiased when the map gets smaller, as PIL does it. For
+  /// two spatial dimensions; with one or three it is `kArea`.
   kAntialias,
   /// The mean over the cell of the input that each output position covers.
   kArea,
@@ -37,14 +37,15 @@ enum class Resize {
 
 namespace detail {
 
-/// Maps are computed in float32 at least; integers and half types are cast.
+/// `maps` in float32 at least: integers and half types become float32.
 inline torch::Tensor as_float_map(const torch::Tensor& maps) {
   const auto type = maps.scalar_type();
   return type == at::kFloat || type == at::kDouble ? maps : maps.to(at::kFloat);
 }
 
-/// Turns each of `out`'s maps [*lead, *S'] to NaN where the map of the same
-/// number in `in` [*lead, *S] holds a non-finite value. No synchronisation.
+/// Sets those maps of `out` [*lead, *S'] to NaN whose map in `in` [*lead, *S]
+/// has a value that is not finite. `lead` is the number of leading dimensions.
+/// The host does not wait for the device.
 inline torch::Tensor keep_missing(
     const torch::Tensor& out, const torch::Tensor& in, int64_t lead) {
   if (in.numel() == 0) {
@@ -52,7 +53,7 @@ inline torch::Tensor keep_missing(
   }
   auto finite = in;
   if (in.dim() > lead) {
-    // amax and amin carry NaN along: one pass, where isfinite takes ten.
+    // amax and amin pass on NaN. This takes one pass, isfinite would take ten.
     const auto flat = in.flatten(/*start_dim=*/lead);
     finite = flat.amax(/*dim=*/lead) - flat.amin(/*dim=*/lead);
   }
@@ -66,13 +67,13 @@ inline torch::Tensor keep_missing(
 
 }  // namespace detail
 
-/// Resizes maps to `size`, without host synchronisation.
+/// Resizes maps to `size`. The host does not wait for the device.
 ///
 /// Shapes: maps [*lead, *S] with as many spatial dimensions as `size` has
-/// entries (1, 2 or 3), so a single map, [B, *S] and [B, 1, *S] all do;
-/// returns [*lead, *size].
-/// Range: any; float32 and float64 stay, all else is cast to float32. No value
-/// leaves the range of its map (but for rounding). Missing maps stay missing.
+/// entries (1, 2 or 3): a single map [*S], [B, *S] and [B, 1, *S] are all
+/// valid. Returns [*lead, *size].
+/// Range: any; float32 and float64 stay, other types become float32. Except for
+/// rounding, no value leaves the range of its map. Missing maps stay missing.
 /// Gradient: maps.
 /// Throws: `c10::ValueError` for a size that does not fit the maps.
 /// Source: the published data loader shrinks maps with PIL's antialiased
@@ -119,8 +120,9 @@ inline torch::Tensor resize(
           : rank == 2 ? at::upsample_nearest2d(x, size)
                       : at::upsample_nearest3d(x, size);
     } else if (mode == Resize::kAntialias && rank == 2) {
-      // LibTorch (2.13 at least) repeats the first row where the output is one
-      // column of several rows: turned, it is one row, which is right.
+      // LibTorch (2.13 for example) repeats the first row where the output is
+      // one column of several rows. So the map is transposed, since a single
+      // row is resized correctly.
       x = size[1] == 1
               ? at::_upsample_bilinear2d_aa(
                     x.transpose(2, 3).contiguous(), {size[1], size[0]},

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <cyborg/detail/torch/tensor.hpp>
 #include <cyborg/measure/detail/class_scores.hpp>
-
-#include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>
@@ -17,10 +16,11 @@
 
 // Presentation attack detection as ISO/IEC 30107-3 judges it.
 //
-// Throughout: label 1 is an attack, label 0 is bona fide; the higher the score
-// the more it speaks for an attack; score >= threshold counts as an attack.
-// Competitions differ in polarity and in >= against >: turn scores round first.
-// A sample without a score must be given one (LivDet counts it as an attack).
+// In this file, label 1 is an attack and label 0 is bona fide. A higher score
+// means that an attack is more likely; score >= threshold counts as an attack.
+// Competitions differ in the sign of scores and in the use of >= or >; change
+// the scores accordingly first. A sample without a score must get one (LivDet
+// counts it as an attack).
 
 namespace cyborg::measure {
 
@@ -34,11 +34,11 @@ struct AttackSpecies {
 /// The error rates at one threshold.
 struct AttackDetection {
   std::vector<AttackSpecies> species;  ///< by name
-  double apcer;                        ///< highest of all types: the standard's
-  double apcer_pooled;  ///< of all attacks together: what many papers report
+  double apcer;         ///< the highest of all types, as in the standard
+  double apcer_pooled;  ///< of all attacks together, as in many papers
   double bpcer;         ///< share of bona fide samples taken for attacks
 
-  /// (APCER + BPCER) / 2, no longer in the standard, with its APCER.
+  /// (APCER + BPCER) / 2. The standard had it, but no longer has.
   double acer() const { return (apcer + bpcer) / 2; }
   /// The same with the pooled APCER.
   double acer_pooled() const { return (apcer_pooled + bpcer) / 2; }
@@ -46,12 +46,14 @@ struct AttackDetection {
 
 namespace detail {
 
-/// Scores by type of attack, and bona fide ones, each ascending.
+/// Scores, separated by what the samples are; every vector is ascending.
 struct AttackScores {
-  std::map<std::string, std::vector<double>> attack;
-  std::vector<double> bona_fide;
+  std::map<std::string, std::vector<double>> attack;  // by type, none empty
+  std::vector<double> bona_fide;                      // not empty
 };
 
+/// Checks the arguments and separates the scores. Without `species` all attacks
+/// are of the type "".
 inline AttackScores attack_scores(
     const char* name, const torch::Tensor& scores, const torch::Tensor& labels,
     const std::vector<std::string>& species) {
@@ -74,12 +76,13 @@ inline AttackScores attack_scores(
   return out;
 }
 
-/// APCER (highest of all types) and BPCER.
+/// The two error rates at one threshold.
 struct ErrorPair {
-  double apcer;
+  double apcer;  // the highest of all types
   double bpcer;
 };
 
+/// The errors when scores of at least `threshold` count as attacks.
 inline ErrorPair error_pair(const AttackScores& scores, double threshold) {
   ErrorPair error{0, share_from(scores.bona_fide, threshold)};
   for (const auto& type : scores.attack) {
@@ -110,12 +113,12 @@ void each_threshold(const AttackScores& scores, const Visit& visit) {
 /// APCER for each type of attack and the highest, BPCER and ACER at a
 /// threshold.
 ///
-///   APCER_s = #{attack of type s, score < threshold} / #{attack of type s}
-///   APCER   = max_s APCER_s
-///   BPCER   = #{bona fide, score >= threshold} / #{bona fide}
+///     APCER_s = #{attack of type s, score < threshold} / #{attack of type s}
+///     APCER   = max_s APCER_s
+///     BPCER   = #{bona fide, score >= threshold} / #{bona fide}
 ///
-/// `species` names the type of each sample; what it says of bona fide samples
-/// is not read. Without it all attacks are of one type, named "".
+/// `species` names the type of each sample; the names of bona fide samples are
+/// not read. Without it all attacks are of one type, named "".
 ///
 /// Shapes: scores [N], labels [N] (0 bona fide, 1 attack), species N or none.
 /// Range: rates in [0, 1].
@@ -123,9 +126,9 @@ void each_threshold(const AttackScores& scores, const Visit& visit) {
 ///         attack or no bona fide sample, species of another number.
 /// Source: ISO/IEC 30107-3:2023.
 /// Example:
-///   auto errors = cyborg::measure::attack_detection(
-///       scores, labels, threshold, {"print", "", "replay", ""});
-///   double worst = errors.apcer;
+///     auto errors = cyborg::measure::attack_detection(
+///         scores, labels, threshold, {"print", "", "replay", ""});
+///     double worst = errors.apcer;
 inline AttackDetection attack_detection(
     const torch::Tensor& scores, const torch::Tensor& labels, double threshold,
     const std::vector<std::string>& species = {}) {
@@ -149,17 +152,18 @@ inline AttackDetection attack_detection(
   return out;
 }
 
-/// Lowest BPCER at a threshold at which the APCER, the highest of all types,
-/// is at most `apcer`: BPCER10, BPCER20 and BPCER100 are those at 0.1, 0.05 and
-/// 0.01. No interpolation: a threshold with these errors exists.
+/// The lowest BPCER of all thresholds at which the APCER (the highest of all
+/// types) is at most `apcer`. BPCER10, BPCER20 and BPCER100 are those at 0.1,
+/// 0.05 and 0.01. There is no interpolation: a threshold with these errors
+/// exists.
 ///
 /// Shapes: as `attack_detection`.
 /// Range: apcer and result in [0, 1].
 /// Throws: as `attack_detection`; apcer outside [0, 1].
 /// Source: ISO/IEC 30107-3:2023.
 /// Example:
-///   double bpcer20 =
-///       cyborg::measure::bpcer_at_apcer(scores, labels, 0.05, species);
+///     double bpcer20 =
+///         cyborg::measure::bpcer_at_apcer(scores, labels, 0.05, species);
 inline double bpcer_at_apcer(
     const torch::Tensor& scores, const torch::Tensor& labels, double apcer,
     const std::vector<std::string>& species = {}) {
@@ -176,16 +180,16 @@ inline double bpcer_at_apcer(
   return lowest;
 }
 
-/// Lowest APCER, the highest of all types, at a threshold at which the BPCER
-/// is at most `bpcer`. No interpolation.
+/// The lowest APCER (the highest of all types) of all thresholds at which the
+/// BPCER is at most `bpcer`. There is no interpolation.
 ///
 /// Shapes: as `attack_detection`.
 /// Range: bpcer and result in [0, 1].
 /// Throws: as `attack_detection`; bpcer outside [0, 1].
 /// Source: ISO/IEC 30107-3:2023.
 /// Example:
-///   double apcer =
-///       cyborg::measure::apcer_at_bpcer(scores, labels, 0.01, species);
+///     double apcer =
+///         cyborg::measure::apcer_at_bpcer(scores, labels, 0.01, species);
 inline double apcer_at_bpcer(
     const torch::Tensor& scores, const torch::Tensor& labels, double bpcer,
     const std::vector<std::string>& species = {}) {
@@ -202,17 +206,18 @@ inline double apcer_at_bpcer(
   return lowest;
 }
 
-/// Threshold with the lowest ACER (that of the highest APCER of all types; of
-/// the pooled one without `species`); the lowest of several. To be applied as
-/// score >= threshold, to another set: an ACER reported on the set it was
-/// minimised on is too good.
+/// The threshold with the lowest ACER; the lowest of several. The ACER is that
+/// of the highest APCER of all types; without `species` it is the pooled one.
+/// Apply it to another set, as score >= threshold: on the set on which it was
+/// chosen, the ACER looks better than it is.
 ///
 /// Shapes: as `attack_detection`.
 /// Range: one of the scores, or +inf (nothing counts as an attack).
 /// Throws: as `attack_detection`.
 /// Example:
-///   double t = cyborg::measure::threshold_at_min_acer(val_scores, val_labels);
-///   auto errors = cyborg::measure::attack_detection(scores, labels, t);
+///     double t = cyborg::measure::threshold_at_min_acer(
+///         validation_scores, validation_labels);
+///     auto errors = cyborg::measure::attack_detection(scores, labels, t);
 inline double threshold_at_min_acer(
     const torch::Tensor& scores, const torch::Tensor& labels,
     const std::vector<std::string>& species = {}) {

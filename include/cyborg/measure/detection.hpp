@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <cyborg/detail/torch/tensor.hpp>
 #include <cyborg/measure/detail/class_scores.hpp>
 
-#include <torch/types.h>
-
+#include <ATen/ops/zeros.h>
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -14,18 +14,20 @@
 #include <utility>
 #include <vector>
 
-// How well scores separate two classes: what a detector is judged by.
+// How well scores separate two classes: the measures of a detector.
 //
-// Everything here is computed in double on the CPU, whatever device or type
-// the scores have, because a measure is read by people and not trained on.
+// Everything here is computed in double on the CPU, for scores of any device
+// and type, because people read a measure and nothing is trained on it.
 
 namespace cyborg::measure {
 
 namespace detail {
 
+/// The class of each sample.
 using Classes = std::vector<int64_t>;
 
-/// Predicted and true classes, checked.
+/// Predicted and true classes as vectors of one length.
+/// Throws: on behalf of `name`, on other shapes or types.
 inline std::pair<Classes, Classes> class_pairs(
     const char* name, const torch::Tensor& predicted,
     const torch::Tensor& labels) {
@@ -38,8 +40,7 @@ inline std::pair<Classes, Classes> class_pairs(
     TORCH_CHECK_VALUE(
         !tensor.is_floating_point() && !tensor.is_complex(), name,
         ": expected integral classes, got ", tensor.scalar_type());
-    const auto values =
-        tensor.detach().to(torch::kCPU, torch::kLong).contiguous();
+    const auto values = tensor.detach().to(at::kCPU, at::kLong).contiguous();
     const int64_t* first = values.data_ptr<int64_t>();
     return Classes(first, first + values.size(0));
   };
@@ -48,28 +49,28 @@ inline std::pair<Classes, Classes> class_pairs(
 
 }  // namespace detail
 
-/// Area under the ROC curve: the chance that a positive sample scores higher
-/// than a negative one, a tie counting one half (Mann-Whitney).
+/// Area under the ROC curve: the chance that a positive sample has a higher
+/// score than a negative one, where a tie counts one half (Mann-Whitney).
 ///
-///   auc = ( #{pairs, p > n} + #{pairs, p = n} / 2 ) / #{pairs}
+///     auc = ( #{pairs, p > n} + #{pairs, p = n} / 2 ) / #{pairs}
 ///
 /// over all pairs of a positive's score p and a negative's score n.
 ///
 /// Shapes: scores [N], labels [N]; any device; labels are 0 (negative) or 1
 ///         (positive), of an integral or boolean type.
-/// Range: [0, 1]; 0.5 is chance. Infinite scores are allowed, and ordered.
-/// Throws: shapes that differ, a NaN score, another label, a missing class
-///         (the measure is then undefined, and never a number).
+/// Range: [0, 1]; 0.5 is chance. Scores may be infinite.
+/// Throws: shapes that differ, a NaN score, another label, a missing class (for
+///         which the measure is not defined).
 /// Source: Hanley and McNeil, Radiology 143(1), 1982.
 /// Example:
-///   auto score = logits.select(/*dim=*/1, 1) - logits.select(/*dim=*/1, 0);
-///   double auc = cyborg::measure::roc_auc(score, labels);
+///     auto score = logits.select(/*dim=*/1, 1) - logits.select(/*dim=*/1, 0);
+///     double auc = cyborg::measure::roc_auc(score, labels);
 inline double roc_auc(
     const torch::Tensor& scores, const torch::Tensor& labels) {
   const auto by_class =
       detail::class_scores("cyborg::measure::roc_auc", scores, labels);
   const auto& negative = by_class.negative;
-  double pairs = 0;  // twice the pairs won: whole numbers, added exactly
+  double pairs = 0;  // twice the pairs won, so that all sums are whole numbers
   for (const double score : by_class.positive) {
     const auto tied = std::equal_range(negative.begin(), negative.end(), score);
     pairs += static_cast<double>(
@@ -80,20 +81,20 @@ inline double roc_auc(
           static_cast<double>(negative.size()));
 }
 
-/// Distance of the two classes' mean scores in units of their spread
-/// (decidability).
+/// Decidability: the distance between the mean scores of the two classes, in
+/// units of their spread.
 ///
-///   d' = |mean_1 - mean_0| / sqrt( (var_1 + var_0) / 2 )
+///     d' = |mean_1 - mean_0| / sqrt( (var_1 + var_0) / 2 )
 ///
 /// with the population variance, that is n in its denominator and not n - 1.
 ///
 /// Shapes: scores [N], labels [N] (0 or 1).
-/// Range: [0, inf]; inf where neither class spreads but the means differ, NaN
-///        where they do not differ either.
+/// Range: [0, inf]. Where the scores of each class are all equal, it is inf if
+///        the means differ, and NaN if not.
 /// Throws: as `roc_auc`; an infinite score.
 /// Source: Daugman, Pattern Recognition 36(2), 2003.
 /// Example:
-///   double d = cyborg::measure::d_prime(scores, labels);
+///     double d = cyborg::measure::d_prime(scores, labels);
 inline double d_prime(
     const torch::Tensor& scores, const torch::Tensor& labels) {
   constexpr auto* kName = "cyborg::measure::d_prime";
@@ -106,7 +107,7 @@ inline double d_prime(
         std::isfinite(of[c]->front()) && std::isfinite(of[c]->back()), kName,
         ": expected finite scores, got infinite ones");
     const auto count = static_cast<double>(of[c]->size());
-    // From the lowest score on: equal scores have no spread at all.
+    // Relative to the lowest score, so that equal scores have no spread at all.
     for (const double score : *of[c]) {
       mean[c] += (score - of[c]->front()) / count;
     }
@@ -127,7 +128,7 @@ inline double d_prime(
 /// Range: [0, 1].
 /// Throws: shapes that do not fit, no samples.
 /// Example:
-///   double share = cyborg::measure::accuracy(logits, labels);
+///     double share = cyborg::measure::accuracy(logits, labels);
 inline double accuracy(
     const torch::Tensor& logits, const torch::Tensor& labels) {
   TORCH_CHECK_VALUE(
@@ -139,24 +140,24 @@ inline double accuracy(
       logits.sizes(), " and ", labels.sizes());
   const auto values = logits.detach();
   const bool one_logit = values.dim() == 1 || values.size(1) == 1;
-  const auto predicted = one_logit ? values.reshape({-1}).gt(0).to(torch::kLong)
+  const auto predicted = one_logit ? values.reshape({-1}).gt(0).to(at::kLong)
                                    : values.argmax(/*dim=*/1);
-  return predicted.eq(labels.detach().to(predicted.device(), torch::kLong))
-      .to(torch::kDouble)
+  return predicted.eq(labels.detach().to(predicted.device(), at::kLong))
+      .to(at::kDouble)
       .mean()
       .item<double>();
 }
 
 /// Counts of what was predicted for each class.
 ///
-///   out[i][k] = #{samples of class i that were predicted as class k}
+///     out[i][k] = #{samples of class i that were predicted as class k}
 ///
 /// Shapes: predicted [N], labels [N], of an integral or boolean type, in
 ///         [0, classes); the result is [classes, classes], int64, on the CPU.
 /// Throws: shapes that differ, classes < 1, a class outside the range.
 /// Example:
-///   auto counts = cyborg::measure::confusion_matrix(
-///       scores.ge(threshold), labels, /*classes=*/2);
+///     auto counts = cyborg::measure::confusion_matrix(
+///         scores.ge(threshold), labels, /*classes=*/2);
 inline torch::Tensor confusion_matrix(
     const torch::Tensor& predicted, const torch::Tensor& labels,
     int64_t classes) {
@@ -164,7 +165,7 @@ inline torch::Tensor confusion_matrix(
   TORCH_CHECK_VALUE(
       classes > 0, kName, ": expected one class or more, got ", classes);
   const auto [guess, truth] = detail::class_pairs(kName, predicted, labels);
-  auto counts = torch::zeros({classes, classes}, torch::kLong);
+  auto counts = at::zeros({classes, classes}, at::kLong);
   int64_t* count = counts.data_ptr<int64_t>();
   for (size_t i = 0; i < truth.size(); ++i) {
     for (const int64_t one : {guess[i], truth[i]}) {
@@ -178,22 +179,22 @@ inline torch::Tensor confusion_matrix(
 }
 
 /// Mean over the classes of the share of their samples that was predicted
-/// right: accuracy as if every class had as many samples.
+/// correctly. It is the accuracy if all classes had the same number of samples.
 ///
 /// Shapes: the [K, K] result of `confusion_matrix`.
 /// Range: [0, 1]; 1 / K is chance.
 /// Throws: another shape or type, a class without samples.
 /// Source: Brodersen et al., ICPR 2010.
 /// Example:
-///   double share = cyborg::measure::balanced_accuracy(counts);
+///     double share = cyborg::measure::balanced_accuracy(counts);
 inline double balanced_accuracy(const torch::Tensor& confusion) {
   constexpr auto* kName = "cyborg::measure::balanced_accuracy";
   TORCH_CHECK_VALUE(
       confusion.dim() == 2 && confusion.size(0) == confusion.size(1) &&
-          confusion.size(0) > 0 && confusion.scalar_type() == torch::kLong,
+          confusion.size(0) > 0 && confusion.scalar_type() == at::kLong,
       kName, ": expected counts [K, K] of int64, got ", confusion.sizes(),
       " of ", confusion.scalar_type());
-  const auto counts = confusion.detach().to(torch::kCPU, torch::kDouble);
+  const auto counts = confusion.detach().to(at::kCPU, at::kDouble);
   const auto samples = counts.sum(/*dim=*/1);
   for (int64_t k = 0; k < samples.size(0); ++k) {
     TORCH_CHECK_VALUE(
@@ -206,28 +207,28 @@ inline double balanced_accuracy(const torch::Tensor& confusion) {
 /// Accuracy within one group.
 struct GroupAccuracy {
   std::string name;
-  int64_t count;  ///< samples of the group
+  int64_t count;  ///< the number of samples of the group
   double accuracy;
 };
 
 /// Accuracy within every group.
 struct GroupAccuracies {
-  std::vector<GroupAccuracy> groups;  ///< by name
-  double mean;          ///< over the groups, each counting the same
-  GroupAccuracy worst;  ///< the first of several
+  std::vector<GroupAccuracy> groups;  ///< sorted by name
+  double mean;                        ///< over the groups; each counts the same
+  GroupAccuracy worst;  ///< the lowest; the first by name if several are equal
 };
 
-/// Share of right predictions within each group of samples, their mean and
-/// the lowest: an average hides a group that a model fails on.
+/// Share of correct predictions within each group of samples, with their mean
+/// and the lowest. An average hides a group on which a model fails.
 ///
 /// Shapes: predicted [N], labels [N], integral or boolean; N names.
 /// Range: [0, 1].
 /// Throws: shapes that differ, names of another number, no samples.
 /// Source: Sagawa et al., ICLR 2020.
 /// Example:
-///   auto share = cyborg::measure::group_accuracy(
-///       scores.ge(threshold), labels, {"water", "land", "land"});
-///   double worst = share.worst.accuracy;
+///     auto share = cyborg::measure::group_accuracy(
+///         scores.ge(threshold), labels, {"water", "land", "land"});
+///     double worst = share.worst.accuracy;
 inline GroupAccuracies group_accuracy(
     const torch::Tensor& predicted, const torch::Tensor& labels,
     const std::vector<std::string>& groups) {

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <cyborg/detail/torch/tensor.hpp>
 #include <cyborg/measure/detail/map_pixels.hpp>
 
 #include <torch/arg.h>
-#include <torch/types.h>
 
 #include <algorithm>
 #include <cstddef>
 
-// How much of what a map of a model marks lies where people marked. What is
-// common to all stands in cyborg/measure/saliency.hpp.
+// How much of what a map of a model marks is where people marked. Shapes and
+// errors that are common to all functions are described in
+// cyborg/measure/saliency.hpp.
 
 namespace cyborg::measure {
 
@@ -18,9 +19,10 @@ namespace cyborg::measure {
 struct MapThreshold {
   /// The threshold, in the map's own values. Default 0.5.
   TORCH_ARG(double, value) = 0.5;
-  /// Instead of `value`, if above 0: the threshold is the quantile 1 - top of
-  /// the map's own values, so that about this share of its pixels is inside;
-  /// fewer where many are equal, as in a binary map. Default 0.
+  /// If above 0, it replaces `value`: the threshold is then the quantile 1 -
+  /// top of the map's own values, so that about this share of its pixels is
+  /// inside. Fewer are inside where many are equal, as in a binary map. Default
+  /// 0.
   TORCH_ARG(double, top) = 0;
 
  public:
@@ -28,12 +30,12 @@ struct MapThreshold {
 
 /// Options of `map_iou` and `map_dice`.
 struct OverlapOptions {
-  /// What is inside the prediction.
+  /// Which pixels of the prediction are inside.
   TORCH_ARG(MapThreshold, prediction);
-  /// What is inside the human map.
+  /// Which pixels of the human map are inside.
   TORCH_ARG(MapThreshold, human);
-  /// The result where nothing is inside either map: 0, 1 and NaN are all in
-  /// use. Default 0.
+  /// The result where nothing is inside either map. Others use 0, 1 or NaN.
+  /// Default 0.
   TORCH_ARG(double, empty) = 0;
 
  public:
@@ -41,13 +43,14 @@ struct OverlapOptions {
 
 namespace detail {
 
-/// Pixels inside each map and inside both.
+/// The number of pixels inside each map, and inside both.
 struct Overlap {
   double first;
   double second;
   double both;
 };
 
+/// The threshold of one map; a quantile is interpolated as in `quantile`.
 inline double threshold_of(const Pixels& map, const MapThreshold& options) {
   if (options.top() <= 0) {
     return options.value();
@@ -62,6 +65,7 @@ inline double threshold_of(const Pixels& map, const MapThreshold& options) {
                              (sorted[above] - sorted[below]);
 }
 
+/// Counts the pixels of two maps of one size.
 inline Overlap overlap(
     const Pixels& a, const Pixels& b, const OverlapOptions& options) {
   const double from_a = threshold_of(a, options.prediction());
@@ -75,6 +79,7 @@ inline Overlap overlap(
   return out;
 }
 
+/// Throws when a `top` is not in [0, 1).
 inline void check_overlap(const char* name, const OverlapOptions& options) {
   for (const double top : {options.prediction().top(), options.human().top()}) {
     TORCH_CHECK_VALUE(
@@ -86,16 +91,16 @@ inline void check_overlap(const char* name, const OverlapOptions& options) {
 
 /// Intersection over union of what is inside two maps.
 ///
-///   |A and B| / |A or B|
+///     |A and B| / |A or B|
 ///
 /// Range: [0, 1]; `empty` where nothing is inside either.
 /// Throws: top outside [0, 1).
 /// Source: Jaccard, Bulletin de la Société vaudoise 37, 1901.
 /// Example:
-///   using cyborg::measure::MapThreshold;
-///   auto iou = cyborg::measure::map_iou(
-///       cams, human, cyborg::measure::OverlapOptions().prediction(
-///                        MapThreshold().top(0.1)));
+///     using cyborg::measure::MapThreshold;
+///     auto iou = cyborg::measure::map_iou(
+///         cams, human, cyborg::measure::OverlapOptions().prediction(
+///                          MapThreshold().top(0.1)));
 inline torch::Tensor map_iou(
     const torch::Tensor& prediction, const torch::Tensor& human,
     const OverlapOptions& options = {}) {
@@ -112,13 +117,13 @@ inline torch::Tensor map_iou(
 
 /// Dice coefficient (F1) of what is inside two maps.
 ///
-///   2 |A and B| / (|A| + |B|)
+///     2 |A and B| / (|A| + |B|)
 ///
 /// Range: [0, 1]; `empty` where nothing is inside either.
 /// Throws: top outside [0, 1).
 /// Source: Dice, Ecology 26(3), 1945.
 /// Example:
-///   auto dice = cyborg::measure::map_dice(cams, human);
+///     auto dice = cyborg::measure::map_dice(cams, human);
 inline torch::Tensor map_dice(
     const torch::Tensor& prediction, const torch::Tensor& human,
     const OverlapOptions& options = {}) {
@@ -133,17 +138,17 @@ inline torch::Tensor map_dice(
       });
 }
 
-/// Share of the prediction's energy that lies inside a region (energy-based
+/// Share of the prediction's energy that is inside a region (energy-based
 /// pointing game).
 ///
-///   sum region * relu(S) / sum relu(S)
+///     sum region * relu(S) / sum relu(S)
 ///
-/// Shapes: region in [0, 1]: binary as published, or a map of weights.
-/// Range: [0, 1]; 0 where the whole energy is below 1e-7.
+/// Range: [0, 1]; 0 where the whole energy is below 1e-7. The region is in
+///        [0, 1]: binary as published, or a map of weights.
 /// Throws: a region outside [0, 1].
 /// Source: Wang et al., Score-CAM, CVPR Workshops 2020.
 /// Example:
-///   auto share = cyborg::measure::energy_inside(cams, boxes);
+///     auto share = cyborg::measure::energy_inside(cams, boxes);
 inline torch::Tensor energy_inside(
     const torch::Tensor& prediction, const torch::Tensor& region) {
   constexpr auto* kName = "cyborg::measure::energy_inside";
@@ -163,16 +168,15 @@ inline torch::Tensor energy_inside(
       });
 }
 
-/// Whether the highest pixel of the prediction lies inside a region (pointing
-/// game); the first of several that are equally high, row by row.
+/// Whether the highest pixel of the prediction is inside a region (pointing
+/// game). Of several that are equally high, the first counts, row by row.
 ///
-/// Shapes: region binary.
 /// Range: 1 (hit) or 0; 0 where the prediction is constant and so points
-///        nowhere.
+///        nowhere. The region is binary.
 /// Throws: a region other than 0 and 1.
 /// Source: Zhang et al., IJCV 126(10), 2018.
 /// Example:
-///   auto hits = cyborg::measure::pointing_hit(cams, boxes).mean();
+///     auto hits = cyborg::measure::pointing_hit(cams, boxes).mean();
 inline torch::Tensor pointing_hit(
     const torch::Tensor& prediction, const torch::Tensor& region) {
   constexpr auto* kName = "cyborg::measure::pointing_hit";

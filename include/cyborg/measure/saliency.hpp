@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <cyborg/detail/torch/tensor.hpp>
 #include <cyborg/measure/detail/map_pixels.hpp>
 
 #include <torch/arg.h>
-#include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>
@@ -15,38 +15,40 @@
 
 // How well a map of a model agrees with a map of people.
 //
-// Every function takes a map a sample and gives a number a sample. Both maps
-// have the same size: bring them to one first, and say which was resized.
-// Computed in double on the CPU; nothing here has a gradient. A map that holds
-// a NaN stands for "not annotated" and gives NaN for its sample alone.
+// Every function takes a pair of maps and returns a number for each sample.
+// Both maps must have the same size: resize one first, and report which one it
+// was. Everything is computed in double on the CPU; nothing here has a
+// gradient. A map with a NaN means "not annotated" and gives NaN for its sample
+// only.
 //
-// Common to all. Shapes: maps [B, H, W] give [B], maps [H, W] give a scalar
-// tensor; float64 on the CPU. Throws: other or different shapes, an infinite
-// value, and what the function names.
+// Common to all functions. Shapes: maps [B, H, W] give [B], maps [H, W] give a
+// scalar tensor; float64 on the CPU. Throws: other or different shapes, an
+// infinite value, and what the function names.
 
 namespace cyborg::measure {
 
 /// Linear correlation (CC) of two maps.
 ///
-///   sum (a - mean a)(b - mean b)
+///     sum (a - mean a)(b - mean b)
 ///     / sqrt( sum (a - mean a)^2 sum (b - mean b)^2 )
 ///
 /// Range: [-1, 1]; 0 where a map is constant.
-/// Source: Bylinskii et al., IEEE TPAMI 41(3), 2019, as all to `auc_judd`.
+/// Source: Bylinskii et al., IEEE TPAMI 41(3), 2019; also for the functions
+///         below, up to `auc_judd`.
 /// Example:
-///   auto cc = cyborg::measure::map_correlation(cams, human);   // [B]
+///     auto cc = cyborg::measure::map_correlation(cams, human);   // [B]
 inline torch::Tensor map_correlation(
     const torch::Tensor& prediction, const torch::Tensor& human) {
   return detail::each_pair(
       "cyborg::measure::map_correlation", prediction, human, detail::pearson);
 }
 
-/// Rank correlation (Spearman) of two maps: `map_correlation` of their ranks,
-/// equal values sharing their mean rank.
+/// Rank correlation (Spearman) of two maps: `map_correlation` of their ranks.
+/// Equal values get the mean of their ranks.
 ///
 /// Range: [-1, 1]; 0 where a map is constant.
 /// Example:
-///   auto rho = cyborg::measure::map_rank_correlation(cams, human);
+///     auto rho = cyborg::measure::map_rank_correlation(cams, human);
 inline torch::Tensor map_rank_correlation(
     const torch::Tensor& prediction, const torch::Tensor& human) {
   return detail::each_pair(
@@ -56,14 +58,14 @@ inline torch::Tensor map_rank_correlation(
       });
 }
 
-/// Similarity (SIM) of two maps, or histogram intersection.
+/// Similarity (SIM) of two maps, also called histogram intersection.
 ///
-///   sum min(P, Q),   each map stretched to [0, 1], then divided by its sum
+///     sum min(P, Q),   each map stretched to [0, 1], then divided by its sum
 ///
 /// Range: [0, 1]; 1 for maps that are equal after that. 0 where a map is
-///        constant: it is taken for a map of zeros.
+///        constant, since it then counts as a map of zeros.
 /// Example:
-///   auto sim = cyborg::measure::map_similarity(cams, human);
+///     auto sim = cyborg::measure::map_similarity(cams, human);
 inline torch::Tensor map_similarity(
     const torch::Tensor& prediction, const torch::Tensor& human) {
   return detail::each_pair(
@@ -79,17 +81,17 @@ inline torch::Tensor map_similarity(
       });
 }
 
-/// Divergence (KL) of the predicted map from the human one: not symmetric, and
-/// the prediction comes first.
+/// Divergence (KL) of the predicted map from the human one. It is not
+/// symmetric: the prediction comes first.
 ///
-///   sum Q ln( eps + Q / (P + eps) ),   P = prediction / its sum,
+///     sum Q ln( eps + Q / (P + eps) ),   P = prediction / its sum,
 ///                                      Q = human / its sum, eps = 2.2e-16
 ///
 /// Range: about [0, 36] nats; 0 for maps that are equal after the division.
-///        A prediction of zeros is P = 0; NaN where the human map is zeros.
+///        A prediction of zeros has P = 0. NaN where the human map is zeros.
 /// Throws: a negative value.
 /// Example:
-///   auto kl = cyborg::measure::map_divergence(cams, human);
+///     auto kl = cyborg::measure::map_divergence(cams, human);
 inline torch::Tensor map_divergence(
     const torch::Tensor& prediction, const torch::Tensor& human) {
   constexpr auto* kName = "cyborg::measure::map_divergence";
@@ -111,9 +113,9 @@ inline torch::Tensor map_divergence(
 }
 
 /// Normalised scanpath saliency (NSS): how far the prediction at the fixated
-/// pixels lies above its mean.
+/// pixels is above its mean.
 ///
-///   mean over fixated pixels of (S - mean S) / std S
+///     mean over fixated pixels of (S - mean S) / std S
 ///
 /// std is that of the population (n in the denominator, not n - 1).
 ///
@@ -122,7 +124,7 @@ inline torch::Tensor map_divergence(
 ///        constant, NaN without a fixation.
 /// Throws: fixations other than 0 and 1.
 /// Example:
-///   auto value = cyborg::measure::nss(cams, fixations);
+///     auto value = cyborg::measure::nss(cams, fixations);
 inline torch::Tensor nss(
     const torch::Tensor& prediction, const torch::Tensor& fixations) {
   constexpr auto* kName = "cyborg::measure::nss";
@@ -146,11 +148,12 @@ inline torch::Tensor nss(
 
 /// Options of `auc_judd`.
 struct AucJuddOptions {
-  /// Whether noise below 1e-7 is added, which separates equal values, as
-  /// published. Without it equal values are counted together. Default true.
+  /// Whether noise below 1e-7 is added to the prediction, as published. It
+  /// separates equal values; without it these are counted together. Default
+  /// true.
   TORCH_ARG(bool, jitter) = true;
-  /// Seed of the noise, the same for every map: a map's value does not depend
-  /// on the others of its batch. Default 0.
+  /// Seed of the noise. It is the same for every map, so that a map's result
+  /// does not depend on the other maps of its batch. Default 0.
   TORCH_ARG(uint64_t, seed) = 0;
 
  public:
@@ -159,20 +162,20 @@ struct AucJuddOptions {
 /// Area under Judd's ROC curve: fixated pixels against all others, with the
 /// predicted values at the fixations as thresholds.
 ///
-///   tp_i = i / F,   fp_i = (#{S >= t_i} - i) / (pixels - F)
+///     tp_i = i / F,   fp_i = (#{S >= t_i} - i) / (pixels - F)
 ///
-/// with t_i falling, F fixations, i of them at t_i or above; the points
-/// (0, 0) and (1, 1) are added, and trapezoids summed. Between thresholds the
-/// curve is straight, so that the area is not below that of `roc_auc`.
+/// with falling thresholds t_i, and F fixations, of which i have at least t_i.
+/// The points (0, 0) and (1, 1) are added, and trapezoids are summed. The curve
+/// is straight between thresholds, so the area is not below that of `roc_auc`.
 ///
 /// Shapes: fixations binary: 1 where somebody looked, 0 elsewhere.
 /// Range: [0, 1]; 0.5 is chance. NaN without a fixation, and where every pixel
-///        is one.
+///        is a fixation.
 /// Throws: fixations other than 0 and 1.
 /// Source: Judd et al., ICCV 2009.
 /// Example:
-///   auto auc = cyborg::measure::auc_judd(
-///       cams, fixations, cyborg::measure::AucJuddOptions().seed(7));
+///     auto auc = cyborg::measure::auc_judd(
+///         cams, fixations, cyborg::measure::AucJuddOptions().seed(7));
 inline torch::Tensor auc_judd(
     const torch::Tensor& prediction, const torch::Tensor& fixations,
     const AucJuddOptions& options = {}) {
@@ -222,13 +225,14 @@ inline torch::Tensor auc_judd(
       });
 }
 
-/// Mean absolute difference of two maps, as they are: normalise them first.
+/// Mean absolute difference of two maps. They are compared as they are, so
+/// normalise them first.
 ///
-///   mean |a - b|
+///     mean |a - b|
 ///
 /// Range: [0, inf); [0, 1] for maps in [0, 1].
 /// Example:
-///   auto mae = cyborg::measure::map_absolute_error(cams, human);
+///     auto mae = cyborg::measure::map_absolute_error(cams, human);
 inline torch::Tensor map_absolute_error(
     const torch::Tensor& prediction, const torch::Tensor& human) {
   return detail::each_pair(
@@ -242,15 +246,16 @@ inline torch::Tensor map_absolute_error(
       });
 }
 
-/// Entropy of a map, as a share of the highest possible: how spread out it is.
+/// Entropy of a map, as a share of the highest possible one. It says how widely
+/// the map is spread.
 ///
-///   - sum p ln p / ln(H W),   p = M / sum M,   0 ln 0 = 0
+///     - sum p ln p / ln(H W),   p = M / sum M,   0 ln 0 = 0
 ///
 /// Range: [0, 1]; 0 for a single pixel, 1 for a constant map; NaN for a map of
 ///        zeros, which has no distribution.
 /// Throws: a negative value, maps of one pixel.
 /// Example:
-///   auto spread = cyborg::measure::map_entropy(cams);   // [B]
+///     auto spread = cyborg::measure::map_entropy(cams);   // [B]
 inline torch::Tensor map_entropy(const torch::Tensor& maps) {
   constexpr auto* kName = "cyborg::measure::map_entropy";
   return detail::each_map(kName, maps, [&](const detail::Pixels& map) {

@@ -12,12 +12,12 @@
 #include <random>
 #include <vector>
 
-// What may be said from a handful of repeated runs: mean and spread, and the
-// paired comparison of two rows that share their seeds.
+// What a few repeated runs show: mean and spread, and the paired comparison of
+// two rows of runs that share their seeds.
 //
-// Random numbers come from std::mt19937_64, whose sequence the standard fixes,
-// and not from a distribution, whose output it leaves open: the same seed
-// gives the same interval with every compiler.
+// Random numbers come from std::mt19937_64, whose sequence the standard fixes.
+// They do not come from a distribution, whose output the standard leaves open.
+// So the same seed gives the same interval with every compiler.
 
 namespace cyborg::measure {
 
@@ -29,10 +29,10 @@ struct MeanStd {
 
 /// Mean and sample standard deviation of some values.
 ///
-/// Range: the values' own unit. NaN among them gives NaN.
+/// Range: the unit of the values. A NaN among them gives NaN.
 /// Throws: no values.
 /// Example:
-///   auto [mean, std] = cyborg::measure::mean_std({0.9, 0.8, 1.0});
+///     auto [mean, std] = cyborg::measure::mean_std({0.9, 0.8, 1.0});
 inline MeanStd mean_std(const std::vector<double>& values) {
   TORCH_CHECK_VALUE(
       !values.empty(),
@@ -43,7 +43,7 @@ inline MeanStd mean_std(const std::vector<double>& values) {
     sum += value;
   }
   const double mean = sum / count;
-  double squares = 0;  // of the centred values: two passes lose no digits
+  double squares = 0;  // of centred values: a large mean then costs no digits
   for (const double value : values) {
     squares += (value - mean) * (value - mean);
   }
@@ -59,7 +59,7 @@ inline MeanStd mean_std(const std::vector<double>& values) {
 /// Throws: no values, q outside [0, 1].
 /// Source: Hyndman and Fan, The American Statistician 50(4), 1996.
 /// Example:
-///   double median = cyborg::measure::quantile({3, 1, 2}, 0.5);   // 2
+///     double median = cyborg::measure::quantile({3, 1, 2}, 0.5);   // 2
 inline double quantile(std::vector<double> values, double q) {
   TORCH_CHECK_VALUE(
       !values.empty(),
@@ -69,7 +69,7 @@ inline double quantile(std::vector<double> values, double q) {
       q);
   for (const double value : values) {
     if (std::isnan(value)) {
-      return value;  // sorting NaN is undefined; one unknown makes all unknown
+      return value;  // values with a NaN cannot be sorted
     }
   }
   std::sort(values.begin(), values.end());
@@ -85,11 +85,12 @@ inline double quantile(std::vector<double> values, double q) {
 
 /// Options of `paired_difference`.
 struct BootstrapOptions {
-  /// Share of the resampled means inside the interval.
+  /// Share of the resampled means inside the interval. Default 0.95.
   TORCH_ARG(double, confidence) = 0.95;
-  /// Number of resamples; 10,000 settle the ends to a few percent of the width.
+  /// Number of resamples. With the default of 10,000 the ends vary by a few
+  /// percent of the interval's width.
   TORCH_ARG(int64_t, resamples) = 10000;
-  /// Seed of the resampling, so that an interval can be reproduced.
+  /// Seed of the resampling, so that an interval can be reproduced. Default 0.
   TORCH_ARG(uint64_t, seed) = 0;
 
  public:
@@ -105,17 +106,17 @@ struct PairedDifference {
   bool excludes_zero() const { return low > 0 || high < 0; }
 };
 
-/// Mean of the differences row[i] - against[i] and its percentile bootstrap
-/// interval over the pairs (not over the samples within a run: what varies in
-/// the claim "training this way is better" is the run).
+/// Mean of the differences row[i] - against[i], and its percentile bootstrap
+/// interval. Pairs of runs are resampled, and not the samples within a run: the
+/// claim "training this way is better" is about runs.
 ///
-/// Range: the values' own unit. A NaN difference makes all three NaN.
+/// Range: the unit of the values. A NaN difference makes all three NaN.
 /// Throws: rows of different or no length, confidence outside (0, 1), no
 ///         resamples.
 /// Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, §13.
 /// Example:
-///   auto d = cyborg::measure::paired_difference(guided_auc, plain_auc);
-///   if (d.excludes_zero()) { ... }
+///     auto d = cyborg::measure::paired_difference(guided_auc, plain_auc);
+///     if (d.excludes_zero()) { ... }
 inline PairedDifference paired_difference(
     const std::vector<double>& row, const std::vector<double>& against,
     const BootstrapOptions& options = {}) {
@@ -154,16 +155,18 @@ inline PairedDifference paired_difference(
       quantile(means, 1 - tail)};
 }
 
-/// Median over pairs of how many times larger the row's error is:
-/// median_i (1 - row[i]) / (1 - against[i]), for scores whose best value is 1.
+/// Median over pairs of how many times larger the row's error is, for scores
+/// whose best value is 1.
 ///
-/// Two perfect scores count as equal (ratio 1); an error against a perfect
-/// score is infinitely larger.
+///     median_i (1 - row[i]) / (1 - against[i])
 ///
-/// Range: [0, inf]; below 1 the row errs less. NaN if any score is.
+/// Two perfect scores count as equal (ratio 1). An error is infinitely larger
+/// than that of a perfect score.
+///
+/// Range: [0, inf]; below 1 the row has the smaller error. NaN if any score is.
 /// Throws: rows of different or no length, a score above 1.
 /// Example:
-///   double ratio = cyborg::measure::median_error_ratio(guided, plain);
+///     double ratio = cyborg::measure::median_error_ratio(guided, plain);
 inline double median_error_ratio(
     const std::vector<double>& row, const std::vector<double>& against) {
   TORCH_CHECK_VALUE(

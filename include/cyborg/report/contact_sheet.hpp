@@ -20,7 +20,7 @@ namespace cyborg::report {
 
 namespace detail {
 
-/// The rows that name a map, or all where none does.
+/// The rows that name a human map, or all rows if none does.
 inline std::vector<data::Row> rows_to_show(const data::Table& table) {
   std::vector<data::Row> chosen;
   for (const auto& row : table.rows) {
@@ -35,19 +35,20 @@ inline std::vector<data::Row> rows_to_show(const data::Table& table) {
 
 }  // namespace detail
 
-/// Pictures of a table with their human maps over them, side by side: whether
-/// maps and pictures belong together is seen at a glance.
+/// Pictures of a table, each with its human map over it, in one image. One look
+/// shows whether maps and pictures belong together.
 ///
-/// Taken evenly from the rows that name a map (from all where none does), in
-/// their order, and read as `data::PictureDataset` reads them: squeezed to
-/// squares, annotators averaged. A picture whose map says nothing is shown in
-/// its own colours; where a file cannot be used the tile is grey.
+/// The pictures are taken at equal distances from the rows that name a map
+/// (from all rows if none does), in their order. `data::PictureDataset` reads
+/// them: each is resized to a square, and the maps of several annotators are
+/// averaged. A picture that is not annotated (its map is missing or constant)
+/// has its own colours. The tile of a file that cannot be used is grey.
 ///
-/// Shapes: `rows` x `columns` tiles of `tile` pixels, 2 white pixels between:
-///         [3, rows (tile + 2) - 2, columns (tile + 2) - 2]; with fewer
-///         pictures than tiles, as few rows as hold them.
+/// Shapes: `rows` x `columns` tiles of `tile` pixels with 2 white pixels
+///         between them: [3, rows (tile + 2) - 2, columns (tile + 2) - 2]. If
+///         there are fewer pictures than tiles, only the rows that are needed.
 /// Range: [0, 1].
-/// Throws: `c10::ValueError` for an empty table or numbers below 1.
+/// Throws: `c10::ValueError` for an empty table or a number below 1.
 /// Example:
 ///     cyborg::data::write_png(
 ///         "maps.png", cyborg::report::contact_sheet(table));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cyborg/data/image.hpp>
+#include <cyborg/io/checksum.hpp>
 #include <cyborg/io/file.hpp>
 
 #include <torch/arg.h>
@@ -25,17 +26,18 @@
 #include <unistd.h>
 #endif
 
-// Curves and pictures of a training for TensorBoard, without TensorFlow: the
-// three messages that are needed are written by hand.
+// Curves and pictures of a training for TensorBoard. TensorFlow is not needed:
+// the three kinds of protobuf messages in such a file are written here. This
+// header is in report/ because pictures are written as PNG, which needs stb.
 
 namespace cyborg::report {
 
 /// Options of `EventWriter`.
 struct EventOptions {
-  /// Seconds since 1970, asked once for the file's name and once for each
-  /// record. Default: the system's clock.
+  /// Returns the seconds since 1970. It is called once for the name of the file
+  /// and once for each record. Default: the system's clock.
   TORCH_ARG(std::function<double()>, clock);
-  /// What the file's name ends in. Default: the name of this machine.
+  /// The end of the file's name. Default: the name of this machine.
   TORCH_ARG(std::string, host);
 
  public:
@@ -43,33 +45,14 @@ struct EventOptions {
 
 namespace detail {
 
-/// CRC-32C (Castagnoli): polynomial 0x1EDC6F41, bits reflected.
-inline uint32_t crc32c(std::string_view bytes) {
-  static const auto table = [] {
-    std::array<uint32_t, 256> t{};
-    for (uint32_t n = 0; n < 256; ++n) {
-      uint32_t c = n;
-      for (int k = 0; k < 8; ++k) {
-        c = (c & 1U) != 0 ? 0x82F63B78U ^ (c >> 1) : c >> 1;
-      }
-      t[n] = c;
-    }
-    return t;
-  }();
-  uint32_t crc = 0xFFFFFFFFU;
-  for (const char c : bytes) {
-    crc = table[(crc ^ static_cast<unsigned char>(c)) & 0xFFU] ^ (crc >> 8);
-  }
-  return crc ^ 0xFFFFFFFFU;
-}
-
-/// The checksum of a record: one that is not fooled by data that hold their
-/// own checksum.
+/// The checksum of a record. TensorBoard masks it, because the plain checksum
+/// is weak on data that contain their own checksum.
 inline uint32_t masked_crc32c(std::string_view bytes) {
-  const uint32_t crc = crc32c(bytes);
+  const uint32_t crc = io::crc32c(bytes);
   return (crc >> 15 | crc << 17) + 0xA282EAD8U;
 }
 
+/// The lowest `bytes` bytes of a number, the lowest one first.
 inline std::string little_endian(uint64_t value, int bytes) {
   std::string out;
   for (int i = 0; i < bytes; ++i) {
@@ -78,7 +61,8 @@ inline std::string little_endian(uint64_t value, int bytes) {
   return out;
 }
 
-/// A record: length, its checksum, data, their checksum.
+/// A record of the file: the length of the data (8 bytes), its checksum, the
+/// data, their checksum.
 inline std::string event_record(std::string_view data) {
   auto record = little_endian(data.size(), 8);
   record += little_endian(masked_crc32c(record), 4);
@@ -86,7 +70,8 @@ inline std::string event_record(std::string_view data) {
   return record += little_endian(masked_crc32c(data), 4);
 }
 
-/// The fields of a protobuf message, by their numbers (below 16).
+/// A protobuf message that is written field by field. Numbers of fields are
+/// below 16, so that each key (number and type) is one byte.
 class Message {
  public:
   Message& integer(uint32_t field, uint64_t value) {
@@ -118,10 +103,14 @@ class Message {
   const std::string& bytes() const noexcept { return bytes_; }
 
  private:
+  /// What precedes each value. `type` is 0: varint, 1: 64 bits, 2: a length and
+  /// so many bytes, 5: 32 bits.
   Message& key(uint32_t field, uint32_t type) {
     return varint(field << 3 | type);
   }
 
+  /// A whole number, seven bits in each byte and the lowest ones first; the top
+  /// bit of a byte says that another byte follows.
   Message& varint(uint64_t value) {
     for (; value > 0x7FU; value >>= 7) {
       bytes_ += static_cast<char>((value & 0x7FU) | 0x80U);
@@ -133,12 +122,14 @@ class Message {
   std::string bytes_;
 };
 
+/// The default of `EventOptions::clock`.
 inline double system_seconds() {
   return std::chrono::duration<double>(
              std::chrono::system_clock::now().time_since_epoch())
       .count();
 }
 
+/// The default of `EventOptions::host`; "localhost" if the system gives none.
 inline std::string host_name() {
 #if !defined(_WIN32)
   std::array<char, 256> name{};
@@ -154,15 +145,16 @@ inline std::string host_name() {
 /// Writes numbers and pictures of a training for TensorBoard.
 ///
 /// Each writer makes a new file `events.out.tfevents.<time>.<host>` in the
-/// folder (made where it is missing); TensorBoard shows all files of a folder
-/// as one run, so a training that goes on writes beside what is there. A record
-/// reaches the system in one write, before the function returns: a program that
-/// is killed leaves whole records, or a cut last one, where TensorBoard stops.
-/// After an error the file ends with the last whole record.
+/// folder, and the folder if it does not exist. TensorBoard shows all files of
+/// a folder as one run, so a training that is resumed writes a file of its own.
+/// Each record is given to the system in one write, before the function
+/// returns. A program that is killed leaves whole records, and perhaps a part
+/// of the last one, at which TensorBoard stops reading. After an error the file
+/// ends with the last whole record.
 ///
-/// To be used by one thread at a time.
-/// Throws: `io::FileError` for a folder or file that cannot be made, and for
-/// a record that cannot be written, e.g. on a full disk.
+/// One thread at a time may use a writer.
+/// Throws: `io::FileError` for a folder or file that cannot be created, and for
+/// a record that cannot be written, for example on a full disk.
 /// Source: TFRecord and tensorflow/core/util/event.proto.
 /// Example:
 ///     cyborg::report::EventWriter events("runs/7");
@@ -182,19 +174,19 @@ class EventWriter {
     write(event().text(kFileVersion, "brain.Event:2"));
   }
 
-  /// A point of the curve `tag`.
+  /// Writes a point of the curve `tag`.
   ///
-  /// Range: any number, kept as float32; NaN and infinity are shown as such.
+  /// Range: any number, stored as float32. TensorBoard shows NaN and infinity.
   /// Throws: `c10::ValueError` for an empty tag; `io::FileError`.
   void scalar(const std::string& tag, double value, int64_t step) {
     add(tag, step,
         detail::Message().real32(kSimpleValue, static_cast<float>(value)));
   }
 
-  /// A picture of the series `tag`.
+  /// Writes a picture of the series `tag`.
   ///
   /// Shapes: image [H, W], [1, H, W] or [3, H, W].
-  /// Range: [0, 1], or uint8; as `data::encode_png`.
+  /// Range: [0, 1], or uint8, as in `data::encode_png`.
   /// Throws: `c10::ValueError` as `data::encode_png`, and for an empty tag;
   ///         `io::FileError`.
   void image(const std::string& tag, const torch::Tensor& image, int64_t step) {
@@ -210,13 +202,13 @@ class EventWriter {
                         .bytes()));
   }
 
-  /// Returns when the disk holds all records, so that they outlive a power cut.
-  /// TensorBoard sees them without.
+  /// Returns when all records are on the disk, so that a power cut cannot lose
+  /// them. TensorBoard sees the records also without this call.
   ///
   /// Throws: `io::FileError`.
   void flush() {
 #if !defined(_WIN32)
-    // EINVAL: a file system that cannot sync, which is no reason to stop.
+    // EINVAL: this file system cannot sync. That is no reason to stop.
     if (::fsync(::fileno(file_.get())) != 0 && errno != EINVAL) {
       fail("cannot be synced", errno);
     }
@@ -248,13 +240,14 @@ class EventWriter {
         what + (code != 0 ? ": " + std::generic_category().message(code) : ""));
   }
 
-  /// Opens a file that is not there yet: `name`, `name`.1, `name`.2, ...
+  /// Creates the first of these files that does not exist: `name`, `name`.1,
+  /// `name`.2, ...
   void open(const std::filesystem::path& folder, const std::string& name) {
     path_ = folder;
     std::error_code error;
     std::filesystem::create_directories(folder, error);
     if (error) {
-      fail("cannot be made", error.value());
+      fail("cannot be created", error.value());
     }
     for (int i = 0; file_ == nullptr; ++i) {
       path_ = folder / (i == 0 ? name : name + "." + std::to_string(i));
@@ -267,6 +260,7 @@ class EventWriter {
     std::setvbuf(file_.get(), nullptr, _IONBF, 0);  // one write for each record
   }
 
+  /// The beginning of each record: the time.
   detail::Message event() const {
     return detail::Message().real64(kWallTime, clock_());
   }
@@ -283,6 +277,7 @@ class EventWriter {
               .text(kSummary, detail::Message().text(kValue, value).bytes()));
   }
 
+  /// Appends a record. If that fails, the file is cut to the records before.
   void write(const detail::Message& event) {
     const auto record = detail::event_record(event.bytes());
     errno = 0;
@@ -301,7 +296,7 @@ class EventWriter {
   std::function<double()> clock_;
   std::filesystem::path path_;
   std::unique_ptr<std::FILE, int (*)(std::FILE*)> file_;
-  uint64_t size_ = 0;
+  uint64_t size_ = 0;  // bytes of whole records
 };
 
 }  // namespace cyborg::report

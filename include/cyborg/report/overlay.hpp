@@ -1,31 +1,35 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <cyborg/detail/torch/tensor.hpp>
 #include <cyborg/maps/normalize.hpp>
 
+#include <ATen/ops/empty.h>
+#include <ATen/ops/isnan.h>
+#include <ATen/ops/upsample_bilinear2d.h>
 #include <torch/arg.h>
-#include <torch/types.h>
 
 #include <cstddef>
 #include <cstdint>
 #include <vector>
 
-// Maps made visible: colours for numbers, and a map laid over its picture.
+// Maps as pictures: colours for numbers, and a map drawn over its picture.
 
 namespace cyborg::report {
 
 /// How a number in [0, 1] becomes a colour.
 enum class Colormap {
   kViridis,  ///< perceptually uniform, readable in grey and by the colour-blind
-  kTurbo,    ///< rainbow with smooth lightness; shows detail, hides order
-  kJet,      ///< the rainbow of older papers; its bands are artefacts
+  kTurbo,    ///< a smooth rainbow: shows details, but not which is larger
+  kJet,      ///< the rainbow of older papers: shows bands that are not there
   kGrey,     ///< black to white
 };
 
 namespace detail {
 
-// Anchors at equal distances, linear between them: at most 0.02 away from the
-// published 256-entry tables (BIDS colormap, CC0; Mikhailov, "Turbo", 2019).
+/// Colours 0xRRGGBB at equal distances from 0 to 1; `colorize` interpolates
+/// linearly. The result differs by at most 0.02 from the published tables of
+/// 256 colours (BIDS colormap, CC0; Mikhailov, "Turbo", 2019).
 inline std::vector<uint32_t> colour_anchors(Colormap colormap) {
   switch (colormap) {
     case Colormap::kViridis:
@@ -48,16 +52,16 @@ inline std::vector<uint32_t> colour_anchors(Colormap colormap) {
 
 }  // namespace detail
 
-/// Colours of a map's values.
+/// The colours of a map's values.
 ///
-/// Shapes: map [*S] (any) -> [3, *S] for two dimensions or fewer, and
-///         [B, 3, *S] for a batch [B, H, W].
-/// Range: values in [0, 1], those outside take the end's colour; NaN ("nobody
-///        annotated this") is mid grey. Result: float32 in [0, 1].
+/// Shapes: map [*S] of at most two dimensions -> [3, *S]; maps [B, H, W] ->
+///         [B, 3, H, W].
+/// Range: values in [0, 1]; smaller and larger ones have the colour of 0 and of
+///        1, and NaN (not annotated) is grey. The result is float32 in [0, 1].
 /// Gradient: none.
-/// Throws: more than three dimensions.
+/// Throws: `c10::ValueError` for more than three dimensions.
 /// Example:
-///   auto rgb = cyborg::report::colorize(map, Colormap::kViridis);
+///     auto rgb = cyborg::report::colorize(map, Colormap::kViridis);
 inline torch::Tensor colorize(
     const torch::Tensor& map, Colormap colormap = Colormap::kViridis) {
   TORCH_CHECK_VALUE(
@@ -66,7 +70,7 @@ inline torch::Tensor colorize(
       map.sizes());
   const auto anchors = detail::colour_anchors(colormap);
   const auto steps = static_cast<int64_t>(anchors.size()) - 1;
-  auto table = torch::empty({steps + 1, 3}, torch::kFloat);
+  auto table = at::empty({steps + 1, 3}, at::kFloat);
   for (int64_t i = 0; i <= steps; ++i) {
     for (int64_t c = 0; c < 3; ++c) {
       const auto byte =
@@ -74,13 +78,13 @@ inline torch::Tensor colorize(
       table[i][c] = static_cast<float>(byte) / 255.0F;
     }
   }
-  const auto value = map.detach().to(torch::kCPU, torch::kFloat);
+  const auto value = map.detach().to(at::kCPU, at::kFloat);
   const auto unknown = at::isnan(value);
   const auto position =
       value.masked_fill(unknown, 0).clamp(0, 1) * static_cast<double>(steps);
   const auto below = position.floor().clamp(0, static_cast<double>(steps - 1));
   const auto part = (position - below).reshape({-1, 1});
-  const auto index = below.to(torch::kLong).reshape({-1});
+  const auto index = below.to(at::kLong).reshape({-1});
   auto colour = table.index_select(/*dim=*/0, index) * (1 - part) +
                 table.index_select(/*dim=*/0, index + 1) * part;
   colour = colour.masked_fill(unknown.reshape({-1, 1}), 0.5);
@@ -92,30 +96,32 @@ inline torch::Tensor colorize(
 
 /// Options of `overlay`.
 struct OverlayOptions {
-  /// Weight of the map's colours where the map is drawn, in [0, 1].
+  /// Weight of the map's colours, in [0, 1]. Default 0.5.
   TORCH_ARG(double, opacity) = 0.5;
-  /// Colours of the map.
+  /// Colours of the map. Default `Colormap::kTurbo`.
   TORCH_ARG(Colormap, colormap) = Colormap::kTurbo;
-  /// What is done to the map first; the model's maps have no range of their
-  /// own, so the default stretches each to [0, 1].
+  /// How the map is normalised before it is coloured. Default
+  /// `Normalizer::kMinMax`, which stretches it to [0, 1], because the maps of a
+  /// model may have any range.
   TORCH_ARG(Normalizer, normalizer) = Normalizer::kMinMax;
 
  public:
 };
 
-/// A map in colours over its picture.
+/// A map, in colours, drawn over its picture.
 ///
-///   (1 - opacity) * grey picture + opacity * colour(normalised map)
+///     (1 - opacity) * grey picture + opacity * colour(normalised map)
 ///
-/// The picture is drawn in grey, so that colour means the map alone. The map
-/// is enlarged to the picture's size (bilinear).
+/// The picture becomes grey, so that all colour comes from the map. The map is
+/// enlarged to the size of the picture (bilinear).
 ///
 /// Shapes: image [1, H, W] or [3, H, W], map [h, w] -> [3, H, W].
 /// Range: image and result in [0, 1]; map any.
 /// Gradient: none.
-/// Throws: other shapes, an empty map, opacity outside [0, 1].
+/// Throws: `c10::ValueError` for other shapes, an empty map, or an opacity
+///         outside of [0, 1].
 /// Example:
-///   auto picture = cyborg::report::overlay(image, hook.cam(logits, y)[0]);
+///     auto picture = cyborg::report::overlay(image, hook.cam(logits, y)[0]);
 inline torch::Tensor overlay(
     const torch::Tensor& image, const torch::Tensor& map,
     const OverlayOptions& options = {}) {
@@ -130,12 +136,11 @@ inline torch::Tensor overlay(
       "cyborg::report::overlay: expected opacity in [0, 1], got ",
       options.opacity());
   const auto grey = image.detach()
-                        .to(torch::kCPU, torch::kFloat)
+                        .to(at::kCPU, at::kFloat)
                         .mean(/*dim=*/0, /*keepdim=*/true)
                         .expand({3, image.size(1), image.size(2)});
   const auto normal = functional::normalize(
-      map.detach().to(torch::kCPU, torch::kFloat).unsqueeze(0),
-      options.normalizer());
+      map.detach().to(at::kCPU, at::kFloat).unsqueeze(0), options.normalizer());
   const auto large = at::upsample_bilinear2d(
       normal.unsqueeze(1), {image.size(1), image.size(2)},
       /*align_corners=*/false);

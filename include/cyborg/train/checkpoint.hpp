@@ -23,25 +23,29 @@
 #include <utility>
 #include <vector>
 
-// What a training leaves on the disk, so that it can go on or be used.
+// Files from which a training can continue and a model can be used: reading and
+// writing them, and the state of a module and of an optimizer as tensors.
 
 namespace cyborg::train {
 
-/// Tensors with the names that a `state_dict` gives them, in its order.
+/// Tensors with the names that Python's `state_dict` gives them, in its order.
 using NamedTensors = std::vector<std::pair<std::string, torch::Tensor>>;
 
-/// One file: texts (settings, say, as JSON) and groups of named tensors.
+/// The content of one file: texts (for example settings, as JSON) and groups of
+/// named tensors (for example "model" and "optimizer").
 ///
-/// On the disk it is a pickled dictionary in a zip archive, the format of
+/// The file is a pickled dictionary in a zip archive, the format of
 /// `torch.save`, so that Python reads it with `torch.load(path)`:
 /// `{"texts": {name: str}, "tensors": {group: {name: tensor}}}`.
 struct Checkpoint {
-  std::map<std::string, std::string> texts;
-  std::map<std::string, NamedTensors> tensors;
+  std::map<std::string, std::string> texts;     ///< by name
+  std::map<std::string, NamedTensors> tensors;  ///< by the name of the group
 };
 
 namespace detail {
 
+/// The tensors as a dictionary that can be pickled. A view or a tensor of a GPU
+/// would be read back as such, so each is a contiguous tensor on the CPU.
 inline c10::IValue dictionary_of(const NamedTensors& tensors) {
   c10::Dict<std::string, torch::Tensor> out;
   for (const auto& [name, tensor] : tensors) {
@@ -50,12 +54,13 @@ inline c10::IValue dictionary_of(const NamedTensors& tensors) {
   return out;
 }
 
-/// What is wrong with a checkpoint that was read, as one message.
+/// Throws the error of `load_checkpoint`.
 [[noreturn]] inline void bad_checkpoint(
     const std::filesystem::path& path, const std::string& reason) {
   throw io::FileError("cyborg::train::load_checkpoint", path, reason);
 }
 
+/// The value of a name in the dictionary that was read from `path`.
 inline const c10::IValue& entry(
     const c10::impl::GenericDict& dictionary, const char* name,
     const std::filesystem::path& path) {
@@ -65,16 +70,18 @@ inline const c10::IValue& entry(
     }
   }
   bad_checkpoint(
-      path, std::string("holds no \"") + name +
+      path, std::string("has no entry \"") + name +
                 "\": it is not a checkpoint that cyborg wrote");
 }
 
 }  // namespace detail
 
-/// Writes a checkpoint, through a temporary name: a reader, or the next run
-/// after a crash or on a full disk, finds the old file or the new one.
+/// Writes a checkpoint.
 ///
-/// Throws: `io::FileError`.
+/// The data go to a temporary file, which then gets the name `path`. So even
+/// after a crash or on a full disk, `path` is the old file or the new one, and
+/// never a part of one.
+/// Throws: `io::FileError` for a file that cannot be written.
 /// Example:
 ///     cyborg::train::save_checkpoint(
 ///         "last.pt", {{{"settings", json}},
@@ -99,10 +106,14 @@ inline void save_checkpoint(
       path, {bytes.data(), bytes.size()}, "cyborg::train::save_checkpoint");
 }
 
-/// Reads what `save_checkpoint` wrote; the tensors are on the CPU.
+/// Reads a checkpoint that `save_checkpoint` wrote. The tensors are on the CPU.
 ///
-/// Throws: `io::FileError` for a file that is missing, damaged, or no
-/// checkpoint of this library.
+/// Throws: `io::FileError` for a file that is missing or damaged, and for one
+/// that this library did not write.
+/// Example:
+///     const auto checkpoint = cyborg::train::load_checkpoint("last.pt");
+///     cyborg::train::load_state(
+///         cyborg::train::state_of(*net), checkpoint.tensors.at("model"));
 inline Checkpoint load_checkpoint(const std::filesystem::path& path) {
   const auto bytes = io::read_file(
       path, std::numeric_limits<uint64_t>::max(),
@@ -110,8 +121,8 @@ inline Checkpoint load_checkpoint(const std::filesystem::path& path) {
   c10::IValue value;
   try {
     value = torch::jit::pickle_load({bytes.begin(), bytes.end()});
-  } catch (const std::exception&) {  // its text speaks of pickle's insides
-    detail::bad_checkpoint(path, "is damaged, or no checkpoint");
+  } catch (const std::exception&) {  // its text is about the format of pickle
+    detail::bad_checkpoint(path, "is damaged, or is not a checkpoint");
   }
   if (!value.isGenericDict()) {
     detail::bad_checkpoint(path, "is not a checkpoint that cyborg wrote");
@@ -136,7 +147,8 @@ inline Checkpoint load_checkpoint(const std::filesystem::path& path) {
   return out;
 }
 
-/// A module's parameters, then its buffers. They share memory with it.
+/// The parameters of a module, then its buffers. They share memory with the
+/// module, so `load_state` can write to them.
 inline NamedTensors state_of(const torch::nn::Module& module) {
   NamedTensors state;
   for (const auto& parameter : module.named_parameters()) {
@@ -148,16 +160,17 @@ inline NamedTensors state_of(const torch::nn::Module& module) {
   return state;
 }
 
-/// Where two states do not fit each other.
+/// The differences between the state of a model and a state that was loaded.
 struct StateMismatch {
-  std::vector<std::string> missing;     ///< wanted, but not there
-  std::vector<std::string> unexpected;  ///< there, but not wanted
+  std::vector<std::string> missing;     ///< in the model only
+  std::vector<std::string> unexpected;  ///< in the loaded state only
   std::vector<std::string> shapes;      ///< "name: expected [..], got [..]"
 
+  /// Whether the two states have the same names and shapes.
   bool empty() const {
     return missing.empty() && unexpected.empty() && shapes.empty();
   }
-  /// All of it, a line each.
+  /// One line for each difference.
   std::string text() const {
     std::string out;
     const auto list = [&](const char* what, const auto& names) {
@@ -172,10 +185,16 @@ struct StateMismatch {
   }
 };
 
-/// Copies by name, as far as names and shapes fit, and says what did not.
+/// Copies each tensor of `from` to the tensor of `to` that has the same name
+/// and the same shape. Returns what was not copied.
 ///
-/// `to` are a model's own tensors, as `state_of` lists them. Types and devices
-/// may differ: values are converted.
+/// `to` are the tensors of a model itself, as `state_of` lists them. Types and
+/// devices may differ: values are converted.
+/// Gradient: none.
+/// Example:
+///     const auto mismatch = cyborg::train::load_state(
+///         cyborg::train::state_of(*net), checkpoint.tensors.at("model"));
+///     TORCH_CHECK(mismatch.empty(), mismatch.text());
 inline StateMismatch load_state(
     const NamedTensors& to, const NamedTensors& from) {
   const at::NoGradGuard no_grad;
@@ -207,7 +226,9 @@ inline StateMismatch load_state(
 
 namespace detail {
 
-/// Calls `f(name, tensor)` for each tensor of a parameter's state.
+/// Calls `f(name, tensor)` for each tensor that an optimizer keeps for one
+/// parameter. The names are those of Python's `torch.optim`. The number of
+/// steps of Adam is an integer; here it is a tensor, too.
 template <class F>
 void each_state(torch::optim::OptimizerParamState& state, const F& f) {
   if (auto* sgd = dynamic_cast<torch::optim::SGDParamState*>(&state)) {
@@ -218,9 +239,7 @@ void each_state(torch::optim::OptimizerParamState& state, const F& f) {
     f("exp_avg", each.exp_avg());
     f("exp_avg_sq", each.exp_avg_sq());
     f("max_exp_avg_sq", each.max_exp_avg_sq());
-    torch::Tensor step = at::scalar_tensor(each.step(), at::kLong);
-    f("step", step);
-    each.step(step.item<int64_t>());
+    f("step", at::scalar_tensor(each.step(), at::kLong));
   };
   if (auto* one = dynamic_cast<torch::optim::AdamParamState*>(&state)) {
     adam(*one);
@@ -229,16 +248,22 @@ void each_state(torch::optim::OptimizerParamState& state, const F& f) {
   } else {
     TORCH_CHECK(
         false,
-        "cyborg::train: expected the state of SGD, Adam or AdamW, got that of "
-        "another optimizer");
+        "cyborg::train::state_of: expected an optimizer of type SGD, Adam or "
+        "AdamW, got another one");
   }
 }
 
 }  // namespace detail
 
-/// What an SGD, Adam or AdamW optimizer has gathered, by parameter: "0.step".
-/// (LibTorch's own archive of it names parameters by their addresses, so that
-/// no two are alike.)
+/// The state of an SGD, Adam or AdamW optimizer, such as its momentum. A name
+/// is the number of the parameter and the name of the value:
+/// "0.momentum_buffer".
+///
+/// `torch::save` is not used, because it names parameters by their addresses:
+/// the same state would give another file in every run.
+/// Throws: `c10::Error` for an optimizer of another type.
+/// Example:
+///     checkpoint.tensors["optimizer"] = cyborg::train::state_of(optimizer);
 inline NamedTensors state_of(torch::optim::Optimizer& optimizer) {
   NamedTensors out;
   size_t number = 0;
@@ -260,11 +285,15 @@ inline NamedTensors state_of(torch::optim::Optimizer& optimizer) {
   return out;
 }
 
-/// Gives an optimizer of the same kind, over the same parameters in the same
-/// order, what `state_of` said of another. Learning rates and the like are
-/// options, and stay as they are.
+/// Gives an optimizer the state that `state_of` returned for another one of the
+/// same type, over the same parameters in the same order. The options, such as
+/// the learning rate, do not change.
 ///
-/// Throws: `c10::ValueError` for the state of another kind or number.
+/// Throws: `c10::ValueError` for the state of another type of optimizer, and
+/// where the number or the shapes of the parameters differ.
+/// Example:
+///     cyborg::train::load_state(
+///         optimizer, checkpoint.tensors.at("optimizer"));
 inline void load_state(
     torch::optim::Optimizer& optimizer, const NamedTensors& from) {
   std::map<std::string, torch::Tensor> found(from.begin(), from.end());
@@ -311,7 +340,7 @@ inline void load_state(
   TORCH_CHECK_VALUE(
       found.empty(),
       "cyborg::train::load_state: expected the state of an optimizer of this "
-      "kind over ",
+      "type with ",
       number, " parameters, got also \"",
       found.empty() ? std::string() : found.begin()->first, "\"");
 }

@@ -11,43 +11,49 @@
 
 namespace cyborg::train {
 
-/// How the learning rate changes over a training.
+/// How the learning rate falls during a training.
 enum class Decay {
-  kNone,    ///< it does not
-  kStep,    ///< by a factor every few epochs
-  kCosine,  ///< along half a cosine, to 0 at the end
+  kNone,    ///< it stays the same
+  kStep,    ///< it is multiplied by a factor every few epochs
+  kCosine,  ///< it follows half a period of a cosine, to 0 at the end
 };
 
 /// Options of `learning_rate`. Defaults as published for CYBORG.
 struct ScheduleOptions {
-  /// The learning rate before any decay. Default 0.005.
+  /// The learning rate before any decay, above 0. Default 0.005.
   TORCH_ARG(double, base) = 0.005;
-  /// How it falls. Default `Decay::kStep`.
+  /// How the rate falls. Default `Decay::kStep`.
   TORCH_ARG(Decay, decay) = Decay::kStep;
-  /// Epochs between steps. Default 12.
+  /// For kStep: the number of epochs between two steps, above 0. Default 12.
   TORCH_ARG(int64_t, step_epochs) = 12;
-  /// What a step multiplies by. Default 0.1.
+  /// For kStep: the factor of each step. Default 0.1.
   TORCH_ARG(double, factor) = 0.1;
-  /// Epochs of the whole training, where a cosine ends. Default 50.
+  /// For kCosine: the number of epochs until the rate is 0, above 0. Default
+  /// 50.
   TORCH_ARG(int64_t, epochs) = 50;
-  /// Epochs (or a part of one) in which the rate rises from near 0 along a
-  /// line; the decay is that of the same epoch without a warm-up. Default 0.
+  /// The number of epochs, which may be a fraction, in which the rate rises
+  /// linearly from near 0 to the rate without a warm-up. 0 (the default) means
+  /// no warm-up.
   TORCH_ARG(double, warm_up) = 0;
 
  public:
 };
 
-/// The learning rate of one optimizer step.
+/// The learning rate of one step of the optimizer.
 ///
-///   step:    base * factor ^ floor(epoch / step_epochs)
-///   cosine:  base * (1 + cos(pi * t / epochs)) / 2,  t = epoch + part
-///   warm-up: that times min(1, (t + 1 / steps) / warm_up)
+///     kNone:   base
+///     kStep:   base * factor ^ floor(epoch / step_epochs)
+///     kCosine: base * (1 + cos(pi * min(1, t / epochs))) / 2
+///     warm-up: this times min(1, (t + 1 / steps) / warm_up)
 ///
-/// A function of the place alone, so that a training that goes on after a stop
-/// has the rate that it would have had.
-/// Range: `step` in [0, `steps` an epoch).
-/// Throws: `c10::ValueError` for options or a place that make no sense.
-/// Source: SGDR, Loshchilov and Hutter, ICLR 2017, for the cosine.
+/// with t = epoch + step / steps. The rate depends on the arguments only, not
+/// on earlier calls. So a training that was stopped continues with the same
+/// rates.
+///
+/// Range: `epoch` from 0; `step` in [0, `steps`), where `steps` is the number
+/// of steps in an epoch.
+/// Throws: `c10::ValueError` for an epoch, a step or options out of range.
+/// Source: Loshchilov and Hutter, "SGDR", ICLR 2017, for the cosine.
 /// Example:
 ///     const double rate = cyborg::train::learning_rate(epoch, step, steps);
 ///     cyborg::train::set_learning_rate(optimizer, rate);
@@ -57,14 +63,13 @@ inline double learning_rate(
   constexpr auto* kFunction = "cyborg::train::learning_rate";
   TORCH_CHECK_VALUE(
       epoch >= 0 && step >= 0 && step < steps, kFunction,
-      ": expected a step below ", steps, " of an epoch from 0, got step ", step,
-      " of epoch ", epoch);
+      ": expected epoch >= 0 and 0 <= step < ", steps, ", got epoch ", epoch,
+      " and step ", step);
   TORCH_CHECK_VALUE(
       options.base() > 0 && options.step_epochs() > 0 && options.epochs() > 0 &&
           options.warm_up() >= 0,
       kFunction,
-      ": expected base, step_epochs and epochs above 0 and warm_up from 0, "
-      "got ",
+      ": expected base, step_epochs and epochs > 0 and warm_up >= 0, got ",
       options.base(), ", ", options.step_epochs(), ", ", options.epochs(),
       " and ", options.warm_up());
   const double done = static_cast<double>(epoch) +
@@ -85,7 +90,7 @@ inline double learning_rate(
   return rate;
 }
 
-/// Sets the learning rate of all of an optimizer's parameters.
+/// Sets the learning rate of all parameters of an optimizer.
 inline void set_learning_rate(torch::optim::Optimizer& optimizer, double rate) {
   for (auto& group : optimizer.param_groups()) {
     group.options().set_lr(rate);

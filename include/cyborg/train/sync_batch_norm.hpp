@@ -2,12 +2,17 @@
 #pragma once
 
 #include <cyborg/detail/torch/precision.hpp>
-#include <cyborg/train/distributed.hpp>
+#include <cyborg/train/detail/link.hpp>
+#include <cyborg/train/group.hpp>
 
+#include <ATen/Context.h>
+#include <c10/util/Exception.h>
+#include <c10/util/intrusive_ptr.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/nn/modules/batchnorm.h>
 #include <torch/types.h>
 
+#include <cstdint>
 #include <utility>
 #include <vector>
 
@@ -15,6 +20,9 @@ namespace cyborg::train {
 
 namespace detail {
 
+/// The node of `sum_over_ranks`. Backward is the same operator, so it has a
+/// gradient of its own. The graph keeps the link, not the group: a link can be
+/// stored in an `IValue`.
 struct SumOverRanks : torch::autograd::Function<SumOverRanks> {
   static torch::Tensor forward(
       torch::autograd::AutogradContext* context, const torch::Tensor& tensor,
@@ -36,13 +44,17 @@ struct SumOverRanks : torch::autograd::Function<SumOverRanks> {
 
 }  // namespace detail
 
-/// The sum of a tensor over all ranks, as a part of the model.
+/// The sum of a tensor over all ranks, as an operator inside of a model.
+///
+///     y = x_0 + ... + x_(R-1), the same on all R ranks
 ///
 /// Shapes: [*S], the same on every rank, on `group.device()` -> [*S].
-/// Gradient: the sum over all ranks of the gradients, since every rank's loss
-/// depends on every rank's tensor. Differentiable again. Every rank must run
-/// backward through it.
+/// Gradient: the sum over all ranks of their gradients of y, because the loss
+/// of every rank depends on the tensor of every rank. Differentiable twice and
+/// more. Every rank must run backward through it.
 /// Throws: as `Group`.
+/// Example:
+///     auto mean = cyborg::train::sum_over_ranks(x, group) / group.size();
 inline torch::Tensor sum_over_ranks(
     const torch::Tensor& tensor, const Group& group) {
   return detail::SumOverRanks::apply(tensor, group.link());
@@ -50,6 +62,7 @@ inline torch::Tensor sum_over_ranks(
 
 namespace detail {
 
+/// Throws for an input that is not [B, channels, H, W] or has no samples.
 inline void check_normalized(const torch::Tensor& input, int64_t channels) {
   TORCH_CHECK_VALUE(
       input.dim() == 4 && input.size(1) == channels && input.numel() > 0,
@@ -57,7 +70,10 @@ inline void check_normalized(const torch::Tensor& input, int64_t channels) {
       ", H, W], got ", input.sizes());
 }
 
-/// `norm`, with the statistics of the samples of all ranks.
+/// Normalises by the mean and variance of the samples of all ranks, and updates
+/// the running values of `norm` in training. `SyncBatchNorm2d` has the formula.
+/// Every rank computes it from the same rows, so mean and variance are the same
+/// to the last bit.
 template <class Norm>
 torch::Tensor normalize_over_ranks(
     Norm& norm, const torch::Tensor& input, double momentum,
@@ -71,7 +87,8 @@ torch::Tensor normalize_over_ranks(
   const torch::Tensor own_count =
       at::full({1}, x.numel() / channels, own_squares.options());
 
-  // A row for each rank, [R, 2 C + 1]: a sum with zeros gathers them.
+  // One row for each rank, [R, 2 C + 1]: its mean, its sum of squared
+  // deviations and its count. A sum with zeros gathers the rows.
   const torch::Tensor row =
       at::cat({own_mean.flatten(), own_squares, own_count}).unsqueeze(0);
   const torch::Tensor rows = sum_over_ranks(
@@ -109,11 +126,13 @@ torch::Tensor normalize_over_ranks(
 
 }  // namespace detail
 
-/// What `SyncBatchNorm2d` computes, for another module that has the options,
-/// parameters and buffers of `torch::nn::BatchNorm2d`: a network whose layers
-/// call it in their forward is synchronised as it is.
+/// The forward of `SyncBatchNorm2d` as a function, for any module `norm` that
+/// has the options, parameters and buffers of `torch::nn::BatchNorm2d`. A layer
+/// that calls it in its own forward need not change its type.
 ///
 /// Shapes, gradient, throws: as `SyncBatchNorm2d`.
+/// Example:
+///     auto y = cyborg::train::sync_batch_norm(*bn, x, group);
 template <class Norm>
 torch::Tensor sync_batch_norm(
     Norm& norm, const torch::Tensor& input, const Group& group) {
@@ -136,24 +155,27 @@ torch::Tensor sync_batch_norm(
 }
 
 /// `torch::nn::BatchNorm2d` with the mean and variance of the samples of all
-/// ranks, however many each has (one at least).
+/// ranks. The ranks may have different numbers of samples, from one.
 ///
 ///     mean = sum n_r mean_r / n
 ///     var  = sum ( M_r + n_r (mean_r - mean)^2 ) / n
 ///
-/// with n_r values a channel on rank r, their mean and their sum of squared
-/// deviations M_r: no difference of large squares. One exchange in forward and
-/// one in backward. Parameters and buffers have the names and meaning of
-/// BatchNorm2d, so either loads what the other saved; in evaluation, and of
-/// one rank, it is BatchNorm2d.
+/// Rank r has n_r values in a channel, with the mean mean_r and the sum of
+/// squared deviations M_r; n is the sum of n_r. This form does not subtract
+/// large squares from each other. There is one exchange in forward and one in
+/// backward. Parameters and buffers have the names and the meaning of those of
+/// BatchNorm2d, so each of the two types loads what the other one saved. In
+/// evaluation and in a group of one process it computes what BatchNorm2d does.
 ///
-/// A finished network cannot be converted: a LibTorch module calls its
-/// children by members of their own types, which `replace_module` does not
-/// reach. Write this type in place of `torch::nn::BatchNorm2d`, or one that
-/// calls `sync_batch_norm`.
+/// A finished network cannot be converted, because a LibTorch module calls its
+/// children through members of their own types, which `replace_module` does not
+/// change. Write this type in place of `torch::nn::BatchNorm2d`, or write a
+/// layer that calls `sync_batch_norm`.
 ///
-/// Shapes: [B, C, H, W] -> [B, C, H, W], any floating type; computed in float32
-/// at least.
+/// Shapes: [B, C, H, W] -> [B, C, H, W].
+/// Range: any floating type; computed in float32 or float64.
+/// Gradient: to the input on every rank, and to weight and bias from this
+/// rank's samples (`DataParallel` averages them).
 /// Throws: `c10::ValueError` for another shape or no samples; as `Group`.
 /// Source: Chan, Golub and LeVeque, The American Statistician 37(3), 1983, for
 /// the variance.
@@ -182,7 +204,7 @@ class SyncBatchNorm2dImpl
   Group group_;
 };
 
-/// The holder of a `SyncBatchNorm2dImpl`, which has the documentation.
+/// The holder of a `SyncBatchNorm2dImpl`, where the documentation is.
 TORCH_MODULE(SyncBatchNorm2d);
 
 }  // namespace cyborg::train

@@ -13,13 +13,14 @@ namespace cyborg::train {
 
 namespace detail {
 
-/// The whole number in an environment variable, or `otherwise` where it is not
-/// set.
+/// The whole number in an environment variable, or `fallback` where the
+/// variable is not set. Throws for any other text, such as "", "2 " and "0x2",
+/// and for a number outside of [lowest, highest].
 inline int environment_number(
-    const char* name, int lowest, int highest, int otherwise) {
+    const char* name, int lowest, int highest, int fallback) {
   const char* set = std::getenv(name);
   if (set == nullptr) {
-    return otherwise;
+    return fallback;
   }
   const std::string text = set;
   const char* end = text.data() + text.size();
@@ -35,23 +36,34 @@ inline int environment_number(
 
 }  // namespace detail
 
-/// Which of how many processes this one is, and where they meet.
+/// The processes that work together: how many there are, which of them this one
+/// is, and where they find each other. Without arguments it is one process.
+///
+/// Example:
+///     cyborg::train::World world;
+///     world.rank = 1;
+///     world.size = 2;
+///     world.address = "192.168.0.2";
+///     cyborg::train::Group group(world);
 struct World {
-  int rank = 0;                       ///< this process, from 0
-  int size = 1;                       ///< how many processes there are
-  int local_rank = 0;                 ///< this process on its machine: its GPU
-  std::string address = "127.0.0.1";  ///< the machine where they meet
-  int port = 29500;                   ///< and its port
-  /// Whether the launcher listens there (torchrun does); else rank 0 does.
+  int rank = 0;        ///< the number of this process, from 0 to size - 1
+  int size = 1;        ///< the number of processes
+  int local_rank = 0;  ///< its number on its machine, which is that of its GPU
+  std::string address = "127.0.0.1";  ///< the machine where all connect first
+  int port = 29500;                   ///< the port there, from 1 to 65535
+  /// Whether the launcher listens at this address, as torchrun may; otherwise
+  /// rank 0 listens.
   bool launcher_listens = false;
-  int attempt = 0;  ///< how often the launcher has started all anew
+  /// How many times the launcher has started all processes again.
+  int attempt = 0;
 
-  /// What `torchrun` or `./dev ranks` says: RANK, WORLD_SIZE, LOCAL_RANK,
-  /// MASTER_ADDR and MASTER_PORT. Without RANK and WORLD_SIZE, one process
-  /// alone. LOCAL_RANK is RANK where it is not set.
-  /// Throws: `c10::ValueError` for RANK without WORLD_SIZE or the reverse, for
-  /// what is not a number or out of range, and for several processes without
-  /// MASTER_ADDR and MASTER_PORT.
+  /// The world that `torchrun` or `./dev ranks` describes in the environment:
+  /// RANK, WORLD_SIZE, LOCAL_RANK (RANK where it is not set), MASTER_ADDR and
+  /// MASTER_PORT. Without RANK and WORLD_SIZE it is one process.
+  ///
+  /// Throws: `c10::ValueError` where only one of RANK and WORLD_SIZE is set,
+  /// where several processes have no MASTER_ADDR or MASTER_PORT, and for a
+  /// variable that is not a number in its range.
   static World from_environment() {
     const auto is_set = [](const char* name) {
       return std::getenv(name) != nullptr;

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+// What the hook writes down during a forward pass. `Trace` fills in these
+// types, `provenance.hpp` and `finder.hpp` read them. They hold data only.
+
 #include <cyborg/cam/detail/graph.hpp>
 
 #include <string>
@@ -11,60 +14,82 @@
 
 namespace cyborg::detail {
 
-/// What is known of one operator's output.
+/// What is known about one output of one operator.
+///
+/// Each mark is made from the marks of the outputs that the operator read, so
+/// it summarises the whole way from the pictures to here. A mark is written
+/// once and not changed afterwards. Which members are used depends on `kind`;
+/// the comments say for which kinds.
 struct Mark {
   enum class Kind : uint8_t {
     kOther,      // not derived from a convolution
     kParameter,  // derived from parameters alone (weight norm, casts)
     kSpatial,    // a map: an activation with positions
-    kLeft        // derived from a map, and no longer one
+    kLeft        // made of maps, but not a map any more: it "left space"
   };
   Kind kind = Kind::kOther;
-  NodePtr node;         // held, so that its address stays its own
-  torch::Tensor value;  // kParameter; of kLeft the mean, [B, C]
-  // kSpatial
-  WeakImpl map{c10::intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>()};
-  int64_t channel = 1;              // -1: unclear
-  bool swapped = false;             // its parent with other axes
-  std::vector<NodeOutput> parents;  // the maps it was made of
-  // kSpatial and kLeft
-  int64_t rank = 0;  // dimensions of the map
-  // kLeft
-  int64_t dims = 0;          // dimensions of what is left
-  std::string op;            // the operators that took the positions
-  std::vector<int> sources;  // indices into Trace::sources
-  bool open = false;         // several positions are still there
-  bool tokens = false;       // parameters worked on open positions
-  bool linear = false;       // nothing but means, views, dropout, casts
-  bool averaged = false;     // a mean was among them
-  std::string hidden;        // a custom function whose map was read
-  // One of the parameters it was made with; of kParameter, made of.
-  const c10::TensorImpl* parameter = nullptr;
-  // kParameter
-  bool of_layer = false;   // of the layer that was named
-  bool of_others = false;  // of another one
+  // Held so that no later node can get the same address (see NodeOutput).
+  NodePtr node;
+  // kParameter: the value. kLeft: the mean [B, C] where there is one.
+  torch::Tensor value;
 
+  // kSpatial only.
+  // Weak, because a trace of strong references would keep every activation of
+  // the network in memory.
+  WeakImpl map{c10::intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>()};
+  int64_t channel = 1;              // the channels' dimension; -1: unclear
+  bool swapped = false;             // its parent, with axes in another order
+  std::vector<NodeOutput> parents;  // the maps that it was made of
+
+  // kSpatial and kLeft: the number of dimensions of the map.
+  int64_t rank = 0;
+
+  // kLeft only.
+  int64_t dims = 0;          // the number of dimensions of this output
+  std::string op;            // the operators that took the positions away
+  std::vector<int> sources;  // indices into Trace::sources: from which maps
+  bool open = false;         // it still has several positions ([B, C, L])
+  bool tokens = false;       // parameters were applied to open positions
+  bool linear = false;       // only means, views, dropout and casts so far
+  bool averaged = false;     // `linear`, with a mean among them
+  std::string hidden;        // the custom function that made the map, if any
+
+  // kParameter: one of the parameters that it is derived from. Other kinds: one
+  // of the parameters that the operator read, or null.
+  const c10::TensorImpl* parameter = nullptr;
+
+  // kParameter only.
+  bool of_layer = false;   // derived from a parameter of the named layer
+  bool of_others = false;  // derived from a parameter of another layer
+
+  /// The map itself, or an undefined tensor when it has been freed.
   torch::Tensor tensor() const {
     auto impl = map.lock();
     return impl.defined() ? torch::Tensor(std::move(impl)) : torch::Tensor();
   }
 };
 
-/// A map that lost its positions, and the operator it lost them to.
+/// A map that an operator collapsed, and what collapsed it. These are the
+/// candidates for "the features that the logits come from".
+///
+/// It holds the tensor, and with it the map's memory. A network has few of
+/// these, usually one.
 struct Source {
-  torch::Tensor tensor;  // undefined: freed before it could be held
-  NodeOutput key;
-  std::string op;
-  int64_t channel = 1;
-  int64_t version = 0;
+  torch::Tensor tensor;  // undefined when it was freed before it could be held
+  NodeOutput key;        // the identity of the map when it was collapsed
+  std::string op;        // the operator that collapsed it
+  int64_t channel = 1;   // the channels' dimension; -1: unclear
+  int64_t version = 0;   // the tensor's version counter at that time
 
-  /// An in-place operator gives a tensor another node and version.
+  /// Whether an in-place operator changed the tensor since. It gives the tensor
+  /// another node (when applied to the whole) or another version (to a slice).
   bool overwritten() const {
     return !(node_output(tensor) == key) ||
            static_cast<int64_t>(tensor._version()) != version;
   }
 };
 
+/// `tensor` may be undefined; its version is then 0.
 inline Source make_source(
     const torch::Tensor& tensor, const NodeOutput& key, std::string_view op,
     int64_t channel) {
@@ -78,11 +103,12 @@ inline Source make_source(
   return source;
 }
 
-/// What a guided head made of a map.
+/// The class activation maps that a `GuidedHead` made during the forward pass.
+/// An `Observation` takes them over, so that they are not computed twice.
 struct HeadMaps {
-  NodeOutput features;
-  torch::Tensor weight;  // [K, C]
-  torch::Tensor maps;    // [B, K, *S]
+  NodeOutput features;   // the map that the head read
+  torch::Tensor weight;  // [K, C], the head's own tensor
+  torch::Tensor maps;    // [B, K, *S], of all classes
 };
 
 /// The layer that `CamHookOptions::layer` names, and what it returned.
@@ -93,17 +119,19 @@ struct HeadMaps {
 /// at the same size: the residual sum and the ReLU that end a block, plus
 /// as many pooling steps as the layer registers behind its parameters.
 struct NamedLayer {
-  bool wanted = false;
-  bool leaf = false;  // no submodules: exactly the operator's output
-  int trailing_pools = 0;
-  std::unordered_set<const c10::TensorImpl*> parameters;
-  // State of the run.
-  bool ran = false;
-  bool closed = false;
-  int pools_left = 0;
-  Source output;
-  std::vector<NodeOutput> inputs;
-  std::unordered_set<NodeOutput, NodeOutputHash> inside;
+  // What `Finder` knows before the run.
+  bool wanted = false;     // false: no layer was named, the rest is unused
+  bool leaf = false;       // no submodules: exactly the operator's output
+  int trailing_pools = 0;  // poolings registered behind its last parameters
+  std::unordered_set<const c10::TensorImpl*> parameters;  // also of submodules
+
+  // What `Trace::follow_layer` finds out during the run.
+  bool ran = false;     // an operator used one of the parameters
+  bool closed = false;  // something outside read the output: the layer is over
+  int pools_left = 0;   // trailing poolings that have not run yet
+  Source output;        // the layer's output as far as it is known
+  std::vector<NodeOutput> inputs;  // the maps from outside that the layer read
+  std::unordered_set<NodeOutput, NodeOutputHash> inside;  // outputs so far
 };
 
 }  // namespace cyborg::detail

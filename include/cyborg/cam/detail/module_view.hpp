@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <ATen/core/Tensor.h>
+// What the hook needs to know about a module, behind one type for every kind
+// of module. The hook itself therefore includes no TorchScript header, and its
+// code is compiled once instead of once for each network.
+
 #include <c10/util/Exception.h>
+#include <cyborg/detail/torch/tensor.hpp>
 
 #include <functional>
 #include <memory>
@@ -17,20 +21,28 @@ struct Module;
 
 namespace cyborg::detail {
 
-/// What a hook asks of a module, native or TorchScript. Asked anew at each
-/// forward: modules move, and parameters are replaced.
+/// Access to a module, native or TorchScript.
+///
+/// The members are functions because the answers change: between two forwards a
+/// module may move to another device and its parameters may be replaced. A view
+/// of a reference does not keep the module alive; a view of a `shared_ptr` or a
+/// holder does.
 struct ModuleView {
+  /// Name ("layer4.0.conv1.weight") and tensor of each parameter.
   using Parameters = std::vector<std::pair<std::string, torch::Tensor>>;
   /// Path and type name of each submodule, parents first.
   using Submodules = std::vector<std::pair<std::string, std::string>>;
 
   std::function<Parameters()> parameters;
   std::function<Submodules()> submodules;
-  /// What must hold while the module runs under observation; may be empty.
+  /// Sets what must hold while the module runs under observation. The returned
+  /// object undoes it when it is destroyed. The function may be empty: only
+  /// TorchScript needs it.
   std::function<std::shared_ptr<void>()> enter;
 };
 
-/// `named_modules()` throws for modules on the stack; children do not.
+/// Appends the submodules below `module` to `list`, each path behind `prefix`.
+/// `named_modules()` would do this, but throws for modules on the stack.
 template <class Module>
 void list_submodules(
     const Module& module, const std::string& prefix,
@@ -42,6 +54,7 @@ void list_submodules(
   }
 }
 
+/// The view of a `torch::nn::Module`. `module` returns it, and owns it or not.
 template <class Module>
 ModuleView native_view(std::function<Module*()> module) {
   ModuleView view;
@@ -60,6 +73,8 @@ ModuleView native_view(std::function<Module*()> module) {
   return view;
 }
 
+/// Whether M is a `torch::nn::Module`: whether it has a module's functions.
+/// Asking for the base class would need a header of torch::nn here.
 template <class M, class = void>
 struct is_native_module : std::false_type {};
 template <class M>
@@ -69,18 +84,21 @@ struct is_native_module<
            decltype(std::declval<M&>().named_parameters())>> : std::true_type {
 };
 
+/// Whether M is a module holder, as TORCH_MODULE makes them.
 template <class M, class = void>
 struct is_holder : std::false_type {};
 template <class M>
 struct is_holder<M, std::void_t<decltype(std::declval<const M&>().ptr())>>
     : std::true_type {};
 
+/// Whether M is a `std::shared_ptr`.
 template <class M>
 struct is_shared_ptr : std::false_type {};
 template <class M>
 struct is_shared_ptr<std::shared_ptr<M>> : std::true_type {};
 
-/// Makes the view; `<cyborg/jit.hpp>` specialises it for TorchScript.
+/// Makes the view of what was given to a hook's constructor.
+/// `<cyborg/jit.hpp>` specialises this for TorchScript.
 template <class M>
 struct ModuleAccess {
   static ModuleView view(M& module) {
@@ -88,6 +106,8 @@ struct ModuleAccess {
         !std::is_same_v<M, torch::jit::Module>,
         "cyborg::CamHook: for a torch::jit::Module include "
         "<cyborg/jit.hpp>");
+    // A reference is kept as an address: the module must outlive the hook. A
+    // shared_ptr or a holder is copied, and keeps the module alive.
     if constexpr (std::is_same_v<M, torch::jit::Module>) {
       return {};
     } else if constexpr (is_native_module<M>::value) {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+// How operators report themselves: the only file that adds a callback to
+// `at::RecordFunction`. `trace.hpp` decides what is done with the reports.
+
 #include <cyborg/cam/detail/trace.hpp>
 
 #include <ATen/record_function.h>
@@ -10,13 +13,23 @@
 
 namespace cyborg::detail {
 
-/// One armed observation; several nest on a thread.
+/// While it lives, the operators of this thread are written into a trace.
 ///
-/// The only place that touches `at::RecordFunction`, whose API is
-/// semi-internal. Its callbacks swallow exceptions (so they are stashed),
-/// run for operators called inside callbacks (so those are ignored), and
-/// run on threads that inherit this thread's state (which find nothing
-/// armed there).
+/// Observers nest, because a callable may run another hook. They form a list
+/// for each thread, innermost first, and each of them gets every report.
+/// LibTorch has one callback only, which the outermost observer adds and
+/// removes.
+/// Invariant: observers are destroyed in the reverse order of their
+/// construction, on the thread that constructed them. The hook keeps them on
+/// the stack, which guarantees this.
+///
+/// `at::RecordFunction` has three properties that shape this class:
+/// * It swallows exceptions of callbacks. So the first exception is kept, and
+///   `rethrow` throws it after the callable has returned.
+/// * It also reports the operators that a callback itself calls. So reports are
+///   ignored while a callback runs (`busy`).
+/// * Its callbacks are inherited by the threads that LibTorch starts. These
+///   find no observer in their own list, so nothing happens there.
 class Observer {
  public:
   explicit Observer(Trace& trace) : trace_(trace), outer_(innermost()) {
@@ -52,7 +65,7 @@ class Observer {
     }
   }
 
-  /// Throws what a callback could not.
+  /// Throws the first exception of a callback, if there was one.
   void rethrow() const {
     if (error_) {
       std::rethrow_exception(error_);
@@ -60,16 +73,20 @@ class Observer {
   }
 
  private:
+  /// The innermost observer of this thread; null when nothing is observed.
   static Observer*& innermost() {
     static thread_local Observer* observer = nullptr;
     return observer;
   }
 
+  /// Whether this thread runs `end` at the moment.
   static bool& busy() {
     static thread_local bool inside_callback = false;
     return inside_callback;
   }
 
+  /// Called before each operator. Operators call operators; `depth_` counts how
+  /// many are open, so that only the outermost, top-level ones are recorded.
   static std::unique_ptr<at::ObserverContext> begin(
       const at::RecordFunction& /*event*/) {
     if (!busy()) {
@@ -80,6 +97,7 @@ class Observer {
     return nullptr;
   }
 
+  /// Called after each operator; records it if it is a top-level one.
   static void end(
       const at::RecordFunction& event, at::ObserverContext* /*context*/) {
     if (busy()) {
@@ -87,6 +105,7 @@ class Observer {
     }
     busy() = true;
     for (auto* o = innermost(); o != nullptr; o = o->outer_) {
+      // An exception must not leave the callback: LibTorch would drop it.
       if (--o->depth_ == 0 && !o->error_) {
         try {
           o->take(event);
@@ -98,6 +117,7 @@ class Observer {
     busy() = false;
   }
 
+  /// Records the outputs of one top-level operator.
   void take(const at::RecordFunction& event) {
     ++trace_.operators;
     for (const c10::IValue& output : event.outputs()) {
@@ -111,11 +131,11 @@ class Observer {
     }
   }
 
-  Trace& trace_;
-  Observer* outer_;
-  at::CallbackHandle handle_ = 0;
-  int depth_ = 0;
-  std::exception_ptr error_;
+  Trace& trace_;                   // written to; must outlive the observer
+  Observer* outer_;                // the next one of the list, or null
+  at::CallbackHandle handle_ = 0;  // of the outermost observer only
+  int depth_ = 0;                  // operators that have begun and not ended
+  std::exception_ptr error_;       // after it, nothing more is recorded
 };
 
 }  // namespace cyborg::detail

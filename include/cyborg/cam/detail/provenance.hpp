@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+// Reads a finished trace backwards, from the logits: which maps they come from,
+// which linear head made them, and whether the class activation map is exact.
+// `finder.hpp` puts the answers together and words the errors.
+
 #include <cyborg/cam/detail/trace.hpp>
 
 #include <algorithm>
@@ -12,21 +16,22 @@
 
 namespace cyborg::detail {
 
-/// The linear operator between the collapsed features and the logits.
+/// The linear operator that made the logits. All members are empty where the
+/// logits were made by something else.
 struct Head {
-  torch::Tensor weight;  // [K, C]
-  torch::Tensor bias;    // [K]
-  const Mark* input = nullptr;
+  torch::Tensor weight;         // [K, C], undefined without a head
+  torch::Tensor bias;           // [K], undefined where there is none
+  const Mark* input = nullptr;  // what the head read; null: unknown
 };
 
-/// Whether a mean was over all positions and nothing else, by size of the
-/// map: looked at once, since it needs the values.
+/// The last answer of `is_mean`, for maps of `sizes`. The check reads values
+/// and is therefore not repeated in every forward pass of a training run.
 struct MeanCheck {
   std::vector<int64_t> sizes;
   bool holds = false;
 };
 
-/// Nodes that only look at, or cast, what they are given.
+/// Nodes that pass on their input as it is, in another shape or type.
 inline bool is_view(std::string_view node_name) {
   static constexpr std::array<std::string_view, 9> kNames = {
       "View",  "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze",
@@ -36,6 +41,7 @@ inline bool is_view(std::string_view node_name) {
   });
 }
 
+/// The first value at or below `key` that no view made.
 inline NodeOutput skip_views(NodeOutput key) {
   while (key.node != nullptr && is_view(key.node->name()) &&
          !key.node->next_edges().empty()) {
@@ -44,7 +50,9 @@ inline NodeOutput skip_views(NodeOutput key) {
   return key;
 }
 
-/// The parameter (or what was derived from parameters) on an edge.
+/// The value of a parameter, or of what was derived from parameters alone;
+/// undefined when `key` is something else. Views and a transpose in between are
+/// followed, since a linear layer multiplies by its weight transposed.
 inline torch::Tensor parameter_on(const Trace& trace, const NodeOutput& key) {
   if (key.node == nullptr) {
     return {};
@@ -52,6 +60,8 @@ inline torch::Tensor parameter_on(const Trace& trace, const NodeOutput& key) {
   if (const Mark* mark = trace.find(key)) {
     return mark->kind == Mark::Kind::kParameter ? mark->value : torch::Tensor();
   }
+  // No mark: a leaf, which no operator returned, or a view inside an operator
+  // (`linear` transposes its weight itself).
   if (const auto* leaf = as_leaf(key.node)) {
     return leaf->variable;
   }
@@ -66,7 +76,8 @@ inline torch::Tensor parameter_on(const Trace& trace, const NodeOutput& key) {
   return turned && inner.defined() && inner.dim() == 2 ? inner.t() : inner;
 }
 
-/// The nearest mark below a node, through views and casts.
+/// The nearest mark at or below `key`, through views and casts; null when
+/// something else is in between.
 inline const Mark* mark_below(const Trace& trace, NodeOutput key) {
   while (key.node != nullptr) {
     if (const Mark* mark = trace.find(key)) {
@@ -80,6 +91,9 @@ inline const Mark* mark_below(const Trace& trace, NodeOutput key) {
   return nullptr;
 }
 
+/// The head of `logits`: x W^T + b as LibTorch's nodes write it (Addmm, Mm and
+/// Add, Linear), or a convolution with a window of one position. Weight and
+/// bias must be parameters; a product of two activations is not a head.
 inline Head head_of(const Trace& trace, const torch::Tensor& logits) {
   Head head;
   NodeOutput key = skip_views(node_output(logits));
@@ -87,11 +101,13 @@ inline Head head_of(const Trace& trace, const torch::Tensor& logits) {
     return head;
   }
   std::string name = key.node->name();
+  // The value that the node reads as its input number i.
   const auto input = [&](size_t i) {
     const auto& edges = key.node->next_edges();
     return i < edges.size() ? edge_output(edges[i]) : NodeOutput();
   };
   if (starts_with(name, "AddBackward")) {  // x W^T + b, written out
+    // The bias may be on either side. The product is the other side.
     for (size_t i = 0; i < 2; ++i) {
       const auto bias = parameter_on(trace, input(i));
       if (bias.defined() && bias.dim() == 1) {
@@ -105,6 +121,8 @@ inline Head head_of(const Trace& trace, const torch::Tensor& logits) {
     }
     name = key.node->name();
   }
+  // Where weight and data are among a node's inputs is part of its signature.
+  // Addmm and Mm read the weight as [C, K], Linear and convolutions as [K, C].
   NodeOutput data;
   if (starts_with(name, "Addmm")) {
     head.bias = parameter_on(trace, input(0));
@@ -140,13 +158,16 @@ inline Head head_of(const Trace& trace, const torch::Tensor& logits) {
 
 /// What the logits come from.
 struct Origin {
-  std::vector<int> sources;
-  bool tokens = false;
-  bool map = false;    // the logits themselves have positions
-  std::string hidden;  // a custom function that made the map
-  std::string op;      // the operators that took them
+  std::vector<int> sources;  // indices into Trace::sources, sorted, each once
+  bool tokens = false;       // parameters were applied to open positions
+  bool map = false;          // the logits themselves have positions
+  std::string hidden;        // the custom function that made the map, if any
+  std::string op;            // the operators that took the positions away
 };
 
+/// Walks from the logits down the graph to the marks of kind kLeft and
+/// kSpatial. It does not pass them: a mark of kind kLeft knows its sources
+/// already.
 inline Origin origin_of(Trace& trace, const torch::Tensor& logits) {
   Origin origin;
   std::vector<NodeOutput> stack{node_output(logits)};
@@ -164,11 +185,13 @@ inline Origin origin_of(Trace& trace, const torch::Tensor& logits) {
         origin.hidden = mark->hidden;
       }
     } else if (mark != nullptr && mark->kind == Mark::Kind::kSpatial) {
-      // Read by something that is no operator: a custom function.
+      // The map was read by something that reports nothing: a custom function.
       origin.map = key == node_output(logits);
       origin.op = logits.grad_fn()->name();
       origin.sources.push_back(trace.source_of(key, origin.op));
     } else if (mark == nullptr || mark->kind == Mark::Kind::kOther) {
+      // Not made of maps, as far as is known: the walk goes on below it. Marks
+      // of parameters end the walk.
       if (seen.insert(key.node).second) {
         const std::string name = key.node->name();
         if (makes_hidden_map(key.node, name)) {
@@ -188,12 +211,14 @@ inline Origin origin_of(Trace& trace, const torch::Tensor& logits) {
   return origin;
 }
 
+/// The source's tensor must be defined and its channel dimension known.
 inline int64_t channels_of(const Source& source) {
   return source.tensor.size(source.channel);
 }
 
-/// A map of one channel beside maps of several is a gate: the weights of
-/// an attention pooling, not what is pooled.
+/// Removes the maps of one channel from `ids` if there are also maps of
+/// several. Such a map is a gate: it holds the weights of an attention pooling
+/// and is not what is pooled.
 inline void drop_gates(const Trace& trace, std::vector<int>& ids) {
   const auto gate = [&](int id) {
     const Source& source = trace.sources[static_cast<size_t>(id)];
@@ -205,11 +230,16 @@ inline void drop_gates(const Trace& trace, std::vector<int>& ids) {
   }
 }
 
-/// Whether what was averaged is the mean over positions: operators do not
-/// report their dimensions, nor a pooling its window.
+/// Whether `mark.value` is the mean of the map over all positions. This can
+/// only be seen in the values: operators do not report over which dimensions
+/// they average, and pooling does not report its window.
+///
+/// The tolerances allow for rounding in the network's type. A part relative to
+/// the spread of the map separates the mean of all positions from that of most;
+/// a part relative to the largest value covers the rounding of a large offset.
 inline bool is_mean(const Mark& mark, const Source& source, MeanCheck& check) {
   const auto sizes = source.tensor.sizes().vec();
-  if (check.sizes == sizes) {
+  if (check.sizes == sizes) {  // known from an earlier forward pass
     return check.holds;
   }
   const at::NoGradGuard no_graph;
@@ -227,14 +257,15 @@ inline bool is_mean(const Mark& mark, const Source& source, MeanCheck& check) {
       spread * (coarse ? 2e-2 : 1e-4) +
       map.abs().max().item<double>() * (coarse ? 1e-2 : 1e-6);
   const bool holds = (found - mean).abs().max().item<double>() <= tolerance;
-  if (spread > 0) {  // a constant map tells nothing for the next ones
+  if (spread > 0) {  // any average of a constant map equals its mean
     check.sizes = sizes;
     check.holds = holds;
   }
   return holds;
 }
 
-/// Why CAM is not exact for these logits; empty where it is.
+/// Why CAM is not exact for these logits; empty where it is exact. `collapsed`
+/// is what the head read (or, without a head, the logits' own mark).
 inline std::string inexact(
     const Head& head, const Mark* collapsed, const Source& source,
     int64_t logit_count, MeanCheck& check) {
@@ -242,9 +273,10 @@ inline std::string inexact(
     return "no single linear operator reads the collapsed features";
   }
   if (!collapsed->linear || !collapsed->averaged) {
-    return "more than a mean stands between the map and the head (" +
+    return "there is more than a mean between the map and the head (" +
            collapsed->op + ", ...)";
   }
+  // Without a head the logits are the means themselves, one for each channel.
   const int64_t channels = channels_of(source);
   const int64_t read =
       head.weight.defined() ? head.weight.size(1) : logit_count;
@@ -257,10 +289,11 @@ inline std::string inexact(
   return "";
 }
 
-/// The parameters between the logits and a map.
+/// The parameters between the logits and a map. The walk stops after
+/// `kFarEnough` nodes, because only the name of a layer depends on it.
 inline std::unordered_set<const c10::TensorImpl*> parameters_above(
     const torch::Tensor& logits, const NodeOutput& map) {
-  constexpr size_t kFarEnough = 4000;  // names are for reading only
+  constexpr size_t kFarEnough = 4000;
   std::unordered_set<const c10::TensorImpl*> found;
   std::unordered_set<Node*> seen;
   std::vector<NodeOutput> stack{node_output(logits)};
@@ -282,8 +315,9 @@ inline std::unordered_set<const c10::TensorImpl*> parameters_above(
   return found;
 }
 
-/// A parameter of the last layer that made a map of a map on the way here;
-/// gates, which are no maps, do not count.
+/// A parameter of the last layer with parameters on the way to `map`; null when
+/// there is none. Only maps are followed, so the layers inside a gate do not
+/// count: the vector of a squeeze-and-excitation block is not a map.
 inline const c10::TensorImpl* parameter_below(
     const Trace& trace, const NodeOutput& map) {
   const Mark* last = nullptr;
@@ -296,7 +330,7 @@ inline const c10::TensorImpl* parameter_below(
     if (mark == nullptr || !seen.insert(key).second) {
       continue;
     }
-    if (mark->parameter == nullptr) {
+    if (mark->parameter == nullptr) {  // a ReLU, a sum: ask what it was made of
       stack.insert(stack.end(), mark->parents.begin(), mark->parents.end());
     } else if (
         last == nullptr ||

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+// Makes a frozen network leave an autograd graph while it is observed.
+
 #include <cyborg/cam/detail/module_view.hpp>
 
 #include <mutex>
@@ -9,13 +11,20 @@
 
 namespace cyborg::detail {
 
-/// Lets frozen parameters leave a graph to follow while it lives. Only where
-/// the result is detached anyway, so that no gradient reaches them.
+/// While it lives, the frozen parameters of a module require gradients.
 ///
-/// Threads may observe one network at a time: a parameter is frozen again
-/// when the last of them is done.
+/// The hook follows data along the autograd graph, and an operator whose inputs
+/// require no gradient leaves no node. The guard is used only when the caller
+/// has gradients off: the result is then detached, so no gradient can reach the
+/// parameters. With gradients on, freezing is the caller's wish, and the hook
+/// must not change what is trained.
+///
+/// Several threads may observe the same network at once, each with a guard.
+/// Guards are counted per parameter, for the whole process, and a parameter is
+/// frozen again when its last guard goes.
 class RequiresGradGuard {
  public:
+  /// `wanted` false makes a guard that does nothing.
   RequiresGradGuard(const ModuleView& view, bool wanted) {
     if (!wanted) {
       return;
@@ -23,6 +32,8 @@ class RequiresGradGuard {
     const std::lock_guard<std::mutex> lock(mutex());
     for (auto& item : view.parameters()) {
       torch::Tensor& parameter = item.second;
+      // A parameter that another thread has unfrozen does not look frozen, but
+      // it must stay unfrozen for this guard too, so it is counted as well.
       const auto user = users().find(parameter.unsafeGetTensorImpl());
       const bool frozen = parameter.is_leaf() &&
                           parameter.is_floating_point() &&
@@ -53,18 +64,20 @@ class RequiresGradGuard {
   RequiresGradGuard& operator=(const RequiresGradGuard&) = delete;
 
  private:
+  /// Guards `users()` and the flags of the parameters counted there.
   static std::mutex& mutex() {
     static std::mutex mutex;
     return mutex;
   }
 
-  /// How many observe with each parameter unfrozen.
+  /// The number of guards of each unfrozen parameter. An address stays valid
+  /// as a key, because each guard holds its parameters.
   static std::unordered_map<const c10::TensorImpl*, int>& users() {
     static std::unordered_map<const c10::TensorImpl*, int> counts;
     return counts;
   }
 
-  std::vector<torch::Tensor> parameters_;
+  std::vector<torch::Tensor> parameters_;  // those that this guard counted
 };
 
 }  // namespace cyborg::detail

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+// What a hook does with the result of the callable: it finds the logits in it,
+// and detaches it for callers that have gradients off.
+
 #include <cyborg/detail/torch/tensor.hpp>
 
 #include <ATen/core/ivalue.h>
@@ -13,9 +16,16 @@
 
 namespace cyborg::detail {
 
-/// What the result types of a forward are made of.
-enum class ResultKind { kTensor, kIValue, kSequence, kTuple, kOther };
+/// The kinds of result types that the hook can take apart.
+enum class ResultKind {
+  kTensor,    // torch::Tensor
+  kIValue,    // what a TorchScript module returns
+  kSequence,  // std::vector of a kind
+  kTuple,     // std::pair or std::tuple of kinds
+  kOther      // anything else: needs a `logits_of`
+};
 
+/// The kind of T, known when the program is compiled.
 template <class T>
 struct result_kind {
   static constexpr ResultKind value =
@@ -36,6 +46,9 @@ struct result_kind<std::tuple<T...>> {
   static constexpr ResultKind value = ResultKind::kTuple;
 };
 
+/// The logits in what a TorchScript module returned: the tensor, the first
+/// tensor of a list or tuple, or an entry of a dictionary; undefined when there
+/// is none. Of a dictionary no entry is the first one, so its names decide.
 inline torch::Tensor first_in(const c10::IValue& value) {
   if (value.isTensor()) {
     return value.toTensor();
@@ -52,7 +65,7 @@ inline torch::Tensor first_in(const c10::IValue& value) {
     }
   }
   if (value.isGenericDict()) {
-    // torchvision's segmentation models call it "out".
+    // torchvision's segmentation models use the name "out".
     const auto dict = value.toGenericDict();
     for (const char* name : {"logits", "out"}) {
       if (dict.contains(std::string(name))) {
@@ -64,7 +77,8 @@ inline torch::Tensor first_in(const c10::IValue& value) {
 }
 
 /// The logits in what a forward returned: the tensor itself, or the first
-/// tensor in it ({logits, auxiliary logits} and the like).
+/// tensor in it, since networks return {logits, auxiliary logits}. Other types
+/// do not compile, with a message that says what to do.
 template <class T>
 torch::Tensor first_tensor(const T& result) {
   constexpr auto kKind = result_kind<T>::value;
@@ -83,6 +97,8 @@ torch::Tensor first_tensor(const T& result) {
   }
 }
 
+/// `value` with every tensor in it detached. Tensor lists and tuples are made
+/// anew; the entries of a dictionary are replaced in place.
 inline c10::IValue detached(const c10::IValue& value) {
   if (value.isTensor()) {
     return value.toTensor().detach();
@@ -110,8 +126,9 @@ inline c10::IValue detached(const c10::IValue& value) {
   return value;
 }
 
-/// Takes the graph off the tensors of a result, for callers with gradients
-/// off; types it does not know stay as they are.
+/// Detaches the tensors of a result, for callers that have gradients off: they
+/// expect no graph, and would keep the memory of one alive. Types of kind
+/// `kOther` stay as they are.
 template <class T>
 void detach(T& result) {
   constexpr auto kKind = result_kind<T>::value;

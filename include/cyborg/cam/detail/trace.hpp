@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+// Decides what each operator's output is (a map, made of maps, made of
+// parameters, anything else) and where the output of a named layer ends.
+
 #include <cyborg/cam/detail/marks.hpp>
 
 #include <algorithm>
@@ -14,22 +17,25 @@
 
 namespace cyborg::detail {
 
-/// Follows the data of one forward pass: where on the autograd graph the
-/// values of each operator's output come from.
+/// Follows the data of one forward pass along the autograd graph.
 ///
-/// Only outputs and the graph are read. Operator inputs would be simpler
-/// and are a trap: `RecordFunction::inputs()` asserts in builds without
+/// Every output gets a `Mark`, in the order in which operators run, so the
+/// marks of what an operator read are there before its own.
+/// Only outputs and the graph are read. The operators' inputs would be simpler,
+/// but cannot be used: `RecordFunction::inputs()` asserts in builds without
 /// NDEBUG, and is gone at the operator's end.
 class Trace {
  public:
-  NamedLayer layer;
-  std::vector<Source> sources;
-  std::vector<HeadMaps> heads;
-  int64_t operators = 0;            // top-level operators seen
-  bool convolution = false;         // one on the graph
-  bool frozen_convolution = false;  // one that left no graph
-  bool single_position = false;     // one whose output has one position
-  bool elsewhere = false;           // one on the graph that was not seen
+  NamedLayer layer;             // the named layer, if one is wanted
+  std::vector<Source> sources;  // the maps that were collapsed, each once
+  std::vector<HeadMaps> heads;  // what guided heads reported
+
+  // These explain an error when no features are found (`why_nothing`).
+  int64_t operators = 0;            // the number of top-level operators
+  bool convolution = false;         // a convolution is on the graph
+  bool frozen_convolution = false;  // a convolution left no graph
+  bool single_position = false;     // a convolution's output has one position
+  bool elsewhere = false;  // a convolution is on the graph and did not report
 
   /// Takes one output of one top-level operator.
   void record(std::string_view op, const torch::Tensor& out) {
@@ -66,7 +72,8 @@ class Trace {
     marks_.emplace(key, std::move(mark));
   }
 
-  /// Takes the mean that a guided head made of features, and its maps.
+  /// Takes what a guided head made of `features`: the mean `pooled` and, where
+  /// `maps` is defined, the maps of all classes.
   void record_head(
       const torch::Tensor& features, const torch::Tensor& pooled,
       const torch::Tensor& weight, const torch::Tensor& maps) {
@@ -77,13 +84,15 @@ class Trace {
     }
   }
 
+  /// The mark of a value, or null. It is valid as long as the trace.
   const Mark* find(const NodeOutput& key) const {
     const auto at = marks_.find(key);
     return at == marks_.end() ? nullptr : &at->second;
   }
 
-  /// The index of a map in `sources`, added at its first collapse. A view
-  /// with other axes stands for the map that it shows.
+  /// The index in `sources` of the map `key`, which `op` collapses; it is added
+  /// at its first collapse. A view with its axes in another order stands for
+  /// the map that it shows.
   int source_of(NodeOutput key, std::string_view op) {
     const Mark* seen = &marks_.at(key);
     while (seen->swapped && seen->parents.size() == 1 &&
@@ -101,22 +110,22 @@ class Trace {
   }
 
  private:
-  /// What an output comes from: the nearest marked outputs, and the
-  /// parameters on the way to them.
+  /// The nearest marked outputs below a node, and what is on the way to them.
   struct Parents {
-    std::vector<NodeOutput> maps;
-    std::vector<const Mark*> left;
-    bool convolution = false;
-    bool of_layer = false;
-    bool of_others = false;
-    bool other = false;
-    bool custom = false;  // a custom function stands between
-    std::string hidden;   // ... that made a map
-    const c10::TensorImpl* parameter = nullptr;
+    std::vector<NodeOutput> maps;   // marks of kind kSpatial, each once
+    std::vector<const Mark*> left;  // marks of kind kLeft, each once
+    bool convolution = false;       // a convolution lies on the way
+    bool of_layer = false;          // a parameter of the named layer does
+    bool of_others = false;         // a parameter of another layer does
+    bool other = false;             // it also comes from something else
+    bool custom = false;            // a custom function lies on the way
+    std::string hidden;             // the custom function that made a map
+    const c10::TensorImpl* parameter = nullptr;  // one of the parameters
 
     bool parameters() const { return parameter != nullptr; }
   };
 
+  /// Walks down from a node; an operator may have left several nodes.
   Parents parents_of(Node* start) const {
     Parents from;
     std::vector<Node*> stack{start};
@@ -156,12 +165,14 @@ class Trace {
     return from;
   }
 
-  /// Whether what a convolution reads is no map but a leaf, or made of one.
+  /// Whether a convolution reads the network's input: a leaf, or made of
+  /// leaves.
   static bool is_input(const NodeOutput& key, const Mark* mark) {
     return mark != nullptr ? mark->kind == Mark::Kind::kParameter
                            : as_leaf(key.node) != nullptr;
   }
 
+  /// Adds one marked output to the parents.
   static void take(Parents& from, const NodeOutput& key, const Mark& mark) {
     const auto add = [](auto& list, const auto& item) {
       if (std::find(list.begin(), list.end(), item) == list.end()) {
@@ -186,6 +197,7 @@ class Trace {
     }
   }
 
+  /// The mark of an output; the caller adds what identifies it.
   Mark derive(
       std::string_view op, const torch::Tensor& out, const Parents& from) {
     Mark mark;
@@ -209,7 +221,8 @@ class Trace {
     return mark;
   }
 
-  /// A map goes in, a map of the same rank comes out.
+  /// Whether a map goes in and a map of the same rank comes out (norms, ReLUs,
+  /// sums, pooling with a window). Then `mark` says where the channels are.
   bool stays_map(
       std::string_view op, const torch::Tensor& out, const Parents& from,
       Mark& mark) const {
@@ -222,7 +235,7 @@ class Trace {
       if (before.defined() && reduces(op)) {
         for (int64_t d = 1; d < out.dim(); ++d) {
           if (d != parent.channel && out.size(d) == 1 && before.size(d) > 1) {
-            return false;  // mean(3, keepdim): on its way out
+            return false;  // mean(3, keepdim): the first step of a collapse
           }
         }
       }
@@ -234,7 +247,7 @@ class Trace {
     return false;
   }
 
-  /// Views that lead back: a channel shuffle, tokens laid out as a map.
+  /// Whether a view makes a map again: a channel shuffle, tokens laid out.
   static bool returns_to_map(
       std::string_view op, const torch::Tensor& out, const Parents& from) {
     if (!from.maps.empty() || from.left.size() != 1 || !rearranges(op)) {
@@ -245,7 +258,8 @@ class Trace {
            parent.rank == out.dim() && positions(out, 1) > 1;
   }
 
-  /// A map goes in, something else comes out (or went in already).
+  /// Fills in a mark of kind kLeft. Also decides whether the output is still
+  /// linear in the map (`linear`, `averaged`, `value`), which `exact` needs.
   void leave(
       std::string_view op, const torch::Tensor& out, const Parents& from,
       Mark& mark) {
@@ -295,13 +309,15 @@ class Trace {
     }
   }
 
-  /// Whether other axes put a pooled vector's values in another order.
+  /// Whether a swap of axes mixes the samples and channels of a pooled [B, C].
   static bool mixes(const Mark& left, const torch::Tensor& out) {
     return left.value.defined() &&
            (left.open || out.size(0) != left.value.size(0) ||
             out.stride(0) != left.value.stride(0));
   }
 
+  /// Moves the output of the named layer on, as `NamedLayer` explains: to what
+  /// operators make of the layer's outputs and inputs alone.
   void follow_layer(
       std::string_view op, const torch::Tensor& out, const NodeOutput& key,
       const Mark& mark, const Parents& from) {
@@ -348,7 +364,8 @@ class Trace {
     }
   }
 
-  /// Whether a map is an input of the named layer, or was made into one.
+  /// Whether `map` is an input of the named layer or one was made of it: the
+  /// shortcut of a residual block.
   bool leads_to_layer(const NodeOutput& map) const {
     std::vector<NodeOutput> stack = layer.inputs;
     std::unordered_set<NodeOutput, NodeOutputHash> seen;
@@ -368,15 +385,16 @@ class Trace {
     return false;
   }
 
-  /// TorchScript's interpreter drops an operator's inputs before its end
-  /// is reported: the last few maps are held.
+  /// Holds the last few maps: TorchScript's interpreter frees an operator's
+  /// inputs before it reports the operator's end, and `make_source` needs them.
   void keep_alive(const torch::Tensor& map) {
     recent_[next_++ % recent_.size()] = map;
   }
 
+  // Its elements do not move when it grows, which `find` and `Parents` rely on.
   std::unordered_map<NodeOutput, Mark, NodeOutputHash> marks_;
-  std::array<torch::Tensor, 8> recent_;
-  size_t next_ = 0;
+  std::array<torch::Tensor, 8> recent_;  // a ring of maps, see keep_alive
+  size_t next_ = 0;                      // the entry that is written next
 };
 
 }  // namespace cyborg::detail

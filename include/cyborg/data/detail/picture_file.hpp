@@ -1,42 +1,51 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <array>
+#include <cyborg/io/checksum.hpp>
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
 
-// What a picture file is and whether it is whole, read from its bytes. stb
-// decodes a JPEG or BMP that was cut off and leaves the rest grey or black,
-// takes CMYK for RGB where it can, and ignores PNG checksums; a training set
-// must not hold such pictures unnoticed.
+// The format of a picture file and whether it is complete, from its bytes. stb
+// decodes a truncated JPEG or BMP and leaves the rest grey or black, reads some
+// CMYK files as RGB, and ignores the checksums of PNG. Such pictures must not
+// get into a training unnoticed, so the file is checked before stb reads it.
 namespace cyborg::data::detail {
 
+/// The formats that are read. `kNone`: another one, or not a picture.
 enum class PictureFormat { kNone, kPng, kJpeg, kBmp };
 
+/// Byte `i`, or 0 after the end. So it is safe to read any position of a
+/// truncated file.
 inline uint32_t byte_at(std::string_view bytes, size_t i) {
   return i < bytes.size() ? static_cast<unsigned char>(bytes[i]) : 0U;
 }
 
+/// The four bytes from `i` as a number, the highest first (PNG, JPEG).
 inline uint32_t big_endian_32(std::string_view bytes, size_t i) {
   return byte_at(bytes, i) << 24 | byte_at(bytes, i + 1) << 16 |
          byte_at(bytes, i + 2) << 8 | byte_at(bytes, i + 3);
 }
 
+/// The four bytes from `i` as a number, the lowest first (BMP).
 inline uint32_t little_endian_32(std::string_view bytes, size_t i) {
   return byte_at(bytes, i + 3) << 24 | byte_at(bytes, i + 2) << 16 |
          byte_at(bytes, i + 1) << 8 | byte_at(bytes, i);
 }
 
+/// Whether `bytes` has `text` at position `at`.
 inline bool holds(std::string_view bytes, size_t at, std::string_view text) {
   return bytes.size() >= at + text.size() &&
          bytes.compare(at, text.size(), text) == 0;
 }
 
+/// The first bytes of every PNG.
 inline constexpr std::string_view kPngSignature{"\x89PNG\r\n\x1a\n", 8};
 
+/// The format of a file by its first bytes, whatever its name is.
 inline PictureFormat picture_format(std::string_view bytes) {
   if (holds(bytes, 0, kPngSignature)) {
     return PictureFormat::kPng;
@@ -45,6 +54,8 @@ inline PictureFormat picture_format(std::string_view bytes) {
     return PictureFormat::kJpeg;
   }
   if (holds(bytes, 0, "BM") && bytes.size() >= 26) {
+    // "BM" alone could begin a text. The size of the second header, which
+    // follows, has only these values: 12 in OS/2, 40 to 124 in Windows.
     const auto header = little_endian_32(bytes, 14);
     if (header == 12 || (header >= 40 && header <= 124)) {
       return PictureFormat::kBmp;
@@ -53,6 +64,7 @@ inline PictureFormat picture_format(std::string_view bytes) {
   return PictureFormat::kNone;
 }
 
+/// The name of a format for error messages.
 inline const char* format_name(PictureFormat format) {
   switch (format) {
     case PictureFormat::kPng:
@@ -67,7 +79,8 @@ inline const char* format_name(PictureFormat format) {
   return "unknown";
 }
 
-/// The format that a file name promises; `kNone` for any other extension.
+/// The format that the extension of a file name says; `kNone` for an extension
+/// of no such format.
 inline PictureFormat promised_format(std::string extension) {
   for (auto& c : extension) {
     c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
@@ -85,7 +98,8 @@ inline PictureFormat promised_format(std::string extension) {
   return PictureFormat::kNone;
 }
 
-/// What a file that is no PNG, JPEG or BMP looks like; "" where unknown.
+/// The probable format of a file that is not a PNG, JPEG or BMP, for the error
+/// message; "" if it is not known.
 inline std::string foreign_format(std::string_view bytes) {
   if (holds(bytes, 0, "GIF8")) {
     return "GIF";
@@ -105,6 +119,7 @@ inline std::string foreign_format(std::string_view bytes) {
   if (holds(bytes, 0, "%PDF")) {
     return "PDF";
   }
+  // Without control characters in its first bytes, it is probably a text.
   for (size_t i = 0; i < bytes.size() && i < 256; ++i) {
     const auto c = byte_at(bytes, i);
     if (c < 32 && c != '\t' && c != '\n' && c != '\r') {
@@ -114,27 +129,21 @@ inline std::string foreign_format(std::string_view bytes) {
   return "text";
 }
 
-/// What the bytes of a picture say before they are decoded.
+/// What is known of a picture before it is decoded.
 struct Inspection {
-  int64_t width = 0;
-  int64_t height = 0;
-  std::string problem;  ///< "" or why the file cannot be trusted
+  int64_t width = 0;    ///< 0 if it was not found
+  int64_t height = 0;   ///< 0 if it was not found
+  std::string problem;  ///< why the file must not be decoded; "" if it may be
 };
 
-/// A PNG: its chunks must be whole, their checksums right, and the last one
-/// IEND.
+/// Checks a PNG: its chunks must be complete and have the right checksums, and
+/// the last one must be IEND.
+///
+/// After the signature (8 bytes) come chunks: the length of the data (4 bytes),
+/// the name (4), the data, and a CRC-32 of name and data (4). The first chunk
+/// is IHDR, whose data begin with width and height. Bytes after IEND are
+/// ignored.
 inline Inspection inspect_png(std::string_view bytes) {
-  static const auto table = [] {
-    std::array<uint32_t, 256> t{};
-    for (uint32_t n = 0; n < 256; ++n) {
-      uint32_t c = n;
-      for (int k = 0; k < 8; ++k) {
-        c = (c & 1U) != 0 ? 0xEDB88320U ^ (c >> 1) : c >> 1;
-      }
-      t[n] = c;
-    }
-    return t;
-  }();
   Inspection found;
   if (bytes.size() >= 24 && !holds(bytes, 12, "IHDR")) {
     found.problem = "is damaged: the PNG does not begin with its header";
@@ -142,7 +151,7 @@ inline Inspection inspect_png(std::string_view bytes) {
   }
   found.width = big_endian_32(bytes, 16);
   found.height = big_endian_32(bytes, 20);
-  size_t at = kPngSignature.size();
+  size_t at = kPngSignature.size();  // where a chunk begins
   while (true) {
     if (bytes.size() < at + 12) {
       found.problem = "is truncated: it ends before the PNG's last chunk";
@@ -153,11 +162,8 @@ inline Inspection inspect_png(std::string_view bytes) {
       found.problem = "is truncated: it ends inside a PNG chunk";
       return found;
     }
-    uint32_t crc = 0xFFFFFFFFU;
-    for (const char c : bytes.substr(at + 4, 4 + length)) {
-      crc = table[(crc ^ static_cast<unsigned char>(c)) & 0xFFU] ^ (crc >> 8);
-    }
-    if ((crc ^ 0xFFFFFFFFU) != big_endian_32(bytes, at + 8 + length)) {
+    if (io::crc32(bytes.substr(at + 4, 4 + length)) !=
+        big_endian_32(bytes, at + 8 + length)) {
       found.problem = "is damaged: a PNG chunk has a wrong checksum";
       return found;
     }
@@ -168,11 +174,13 @@ inline Inspection inspect_png(std::string_view bytes) {
   }
 }
 
-/// Whether a JPEG segment of Huffman tables, its length at `at`, is whole and
-/// holds at most 256 codes a table. stb before 2.28 writes past its table
-/// otherwise.
+/// Whether a JPEG segment of Huffman tables is complete and has at most 256
+/// codes in each table. `at` is the position of the segment's length. With more
+/// codes, stb before 2.28 writes past the end of its own table.
 inline bool huffman_tables_fit(
     std::string_view bytes, size_t at, size_t length) {
+  // A table is its number (1 byte), how many codes there are of each length
+  // from 1 to 16 bits (16 bytes), and one byte for each code.
   const size_t end = at + length;
   at += 2;
   while (at < end) {
@@ -188,8 +196,14 @@ inline bool huffman_tables_fit(
   return true;
 }
 
-/// A JPEG: its markers must lead to the end-of-image marker, its one frame must
-/// be 8-bit, grey or of three components, and its Huffman tables must fit.
+/// Checks a JPEG: its markers must lead to the end-of-image marker, it must
+/// have one frame of 8 bits and one or three components, and its Huffman tables
+/// must fit into their segments.
+///
+/// A marker is 0xFF and one byte that is neither 0 nor 0xFF. Most markers begin
+/// a segment: a length (2 bytes, these included) and data. A frame segment
+/// gives size, bits and components. A scan segment (0xDA) is followed by
+/// compressed data, in which 0xFF 0x00 is a byte of data and not a marker.
 inline Inspection inspect_jpeg(std::string_view bytes) {
   Inspection found;
   const auto fail = [&](std::string problem) {
@@ -199,8 +213,8 @@ inline Inspection inspect_jpeg(std::string_view bytes) {
   const auto cut = [&] {
     return fail("is truncated: the JPEG's end-of-image marker is missing");
   };
-  size_t at = 2;
-  bool in_scan = false;
+  size_t at = 2;         // after the start-of-image marker
+  bool in_scan = false;  // compressed data may come here
   bool has_frame = false;
   while (at + 1 < bytes.size()) {
     if (byte_at(bytes, at) != 0xFF) {
@@ -231,6 +245,7 @@ inline Inspection inspect_jpeg(std::string_view bytes) {
       if (length < 2 || bytes.size() - at - 2 < length) {
         return cut();
       }
+      // 0xC4 has Huffman tables, 0xCC arithmetic tables, and 0xC8 is reserved.
       const bool frame = marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 &&
                          marker != 0xC8 && marker != 0xCC;
       if (frame) {
@@ -255,6 +270,7 @@ inline Inspection inspect_jpeg(std::string_view bytes) {
               "is a JPEG of " + std::to_string(bits) +
               " bits, which cannot be decoded; expected 8");
         }
+        // 0xC0 and 0xC1 are sequential, 0xC2 is progressive.
         if (marker > 0xC2) {
           return fail(
               "is a lossless, hierarchical or arithmetic JPEG, which cannot "
@@ -272,7 +288,12 @@ inline Inspection inspect_jpeg(std::string_view bytes) {
   return cut();
 }
 
-/// A BMP: its rows must be whole and not run-length coded.
+/// Checks a BMP: its rows must be complete and not run-length coded.
+///
+/// A file header of 14 bytes ends with the position of the pixels (byte 10).
+/// The second header begins with its own size (byte 14): 12 in the old format
+/// of OS/2, which has 16-bit fields, and more in those of Windows, which have
+/// 32-bit ones. Each row is padded to a multiple of 4 bytes.
 inline Inspection inspect_bmp(std::string_view bytes) {
   const bool old = little_endian_32(bytes, 14) == 12;
   const auto low = [&](size_t i) {
@@ -295,7 +316,7 @@ inline Inspection inspect_bmp(std::string_view bytes) {
     return found;
   }
   const uint64_t stride = (width * bits + 31) / 32 * 4;
-  // The padding of the last row is often left out, and needed by nobody.
+  // Many files leave out the padding of the last row, which is not needed.
   const uint64_t expected = little_endian_32(bytes, 10) +
                             (height > 0 ? stride * (height - 1) : 0) +
                             (width * bits + 7) / 8;
@@ -306,6 +327,7 @@ inline Inspection inspect_bmp(std::string_view bytes) {
   return found;
 }
 
+/// Checks a file of this format.
 inline Inspection inspect(std::string_view bytes, PictureFormat format) {
   switch (format) {
     case PictureFormat::kPng:

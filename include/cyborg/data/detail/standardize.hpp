@@ -9,18 +9,23 @@
 
 namespace cyborg::data::detail {
 
-/// What is taken off a picture's channels, and what they are divided by.
+/// What is subtracted from the channels of a picture, and by what these are
+/// then divided. Each is [C, 1, 1] or [1, 1, 1], or undefined: that step is
+/// left out.
 struct Standard {
-  torch::Tensor mean, stddev;  // [C, 1, 1] or [1, 1, 1]; undefined: left alone
+  torch::Tensor mean, stddev;
 };
 
+/// Throws a `c10::ValueError` of the function or class `name`, unless all
+/// numbers are above 0.
 inline void check_stddev(const char* name, const std::vector<double>& stddev) {
   for (const double value : stddev) {
     TORCH_CHECK_VALUE(value > 0, name, ": expected stddev > 0, got ", value);
   }
 }
 
-/// One number a channel or one for all, or none. Throws in words of `name`.
+/// The `Standard` of options that have one number for each channel, one for all
+/// channels, or none. Throws a `c10::ValueError` of `name` for other counts.
 inline Standard standard(
     const char* name, int64_t channels, const std::vector<double>& mean,
     const std::vector<double>& stddev, at::ScalarType type = at::kFloat) {
@@ -38,7 +43,8 @@ inline Standard standard(
   return {per_channel("mean", mean), per_channel("stddev", stddev)};
 }
 
-/// (image - mean) / stddev.
+/// (image - mean) / stddev, out of place: the tensor of the caller is not
+/// changed.
 inline torch::Tensor standardized(torch::Tensor image, const Standard& by) {
   if (by.mean.defined()) {
     image = image - by.mean;

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-// stb_image and stb_image_write, wrapped so that this library stays
-// header-only and leaves no trace in a user's program:
-//  - their functions live in `cyborg::data::detail::stb` with internal
-//    linkage, so any number of translation units may include this file, and a
-//    program may have its own stb, with its own settings (flipping, ...);
-//  - every macro that decides how stb is compiled, and `stbi__err`, which is a
-//    function's name as well, is put back afterwards, so a program may include
-//    its own stb in the same file, before or after.
-// stb's own includes come first, because inside the namespace they would
-// declare the C library again.
+// stb_image and stb_image_write for a header-only library, without effects on
+// the user's program:
+//  - Their functions are in `cyborg::data::detail::stb` and have internal
+//    linkage. So any number of translation units may include this file, and a
+//    program may have its own stb with its own settings (flipping, ...).
+//  - Each macro that decides how stb is compiled has its old value again at the
+//    end of this file; so has `stbi__err`, which is a macro and a function. So
+//    a program may include its own stb in the same file, before or after this
+//    one.
+// The headers that stb includes are included first. Inside the namespace they
+// would declare the C library a second time.
 
 #include <assert.h>
 #include <limits.h>
@@ -97,7 +98,7 @@
 #undef STBI_WRITE_NO_STDIO
 
 #define STB_IMAGE_IMPLEMENTATION
-#define STBI_NO_STDIO  // files are read by cyborg, which says what is wrong
+#define STBI_NO_STDIO  // cyborg reads the files, for better error messages
 #define STBI_FAILURE_USERMSG
 #define STBI_NO_PSD
 #define STBI_NO_TGA
@@ -110,9 +111,10 @@
 #define STB_IMAGE_WRITE_STATIC
 #define STBI_WRITE_NO_STDIO
 
-// The declarations of stb_image.h stand in an extern "C" block, so that two of
-// the same name in one file would be one symbol even in two namespaces. They
-// are left out; the implementation alone needs these few names of them.
+// The declarations of stb_image.h are in an extern "C" block. There, two names
+// that are equal are one symbol, even in two namespaces, so they would clash
+// with a user's stb. They are left out: the implementation needs only the few
+// names that are declared here.
 #define STBI_INCLUDE_STB_IMAGE_H
 #define STBIDEF static
 

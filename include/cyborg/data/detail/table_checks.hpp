@@ -14,10 +14,11 @@
 #include <unordered_map>
 #include <vector>
 
-// What a table needs after its rows are read, from a CSV or from folders: the
-// order of its classes, maps found by name, and what a person should know.
+// The last steps of reading a table, from a CSV or from folders: labels for the
+// classes, maps that are found by file name, and warnings.
 namespace cyborg::data::detail {
 
+/// The text with ASCII letters in lower case, in every locale.
 inline std::string lower_case(std::string text) {
   for (auto& c : text) {
     c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
@@ -25,11 +26,14 @@ inline std::string lower_case(std::string text) {
   return text;
 }
 
+/// Whether `name` is one of the three splits.
 inline bool is_split(const std::string& name) {
   return name == "train" || name == "val" || name == "test";
 }
 
-/// The classes in the order of their labels; `fail(reason)` throws.
+/// The classes in the order of their labels. `found` are the classes of the
+/// rows. The order is never guessed: of two classes that are not a published
+/// pair, the user has to name the positive one. `fail(reason)` throws.
 template <class Fail>
 std::vector<std::string> order_classes(
     const std::set<std::string>& found, const TableOptions& options,
@@ -37,6 +41,8 @@ std::vector<std::string> order_classes(
   if (!options.classes().empty()) {
     return options.classes();
   }
+  // From the lower-case name to the name in the table. "real" and "Real" are
+  // probably a mistake, so two spellings of one name are an error.
   std::map<std::string, std::string> spellings;
   for (const auto& name : found) {
     const auto at = spellings.emplace(lower_case(name), name);
@@ -60,6 +66,7 @@ std::vector<std::string> order_classes(
     const auto& negative = names[names[0] == options.positive() ? 1 : 0];
     return {negative, options.positive()};
   }
+  // The pairs of classes in published tables; the second class is positive.
   static const std::array<std::array<const char*, 2>, 3> kPublished{
       {{"Real", "Synthetic"}, {"Live", "Spoof"}, {"normal", "abnormal"}}};
   for (const auto& pair : kPublished) {
@@ -77,17 +84,20 @@ std::vector<std::string> order_classes(
   if (names.size() == 1) {
     fail(
         "expected two or more classes, got only \"" + names[0] +
-        "\"; TableOptions::classes says all of them");
+        "\"; name all classes in TableOptions::classes");
   }
   if (names.size() == 2) {
     fail(
-        "which of \"" + names[0] + "\" and \"" + names[1] +
-        "\" is positive must be said (TableOptions::positive)");
+        "expected to know which of \"" + names[0] + "\" and \"" + names[1] +
+        "\" is the positive class; name it in TableOptions::positive");
   }
   return names;
 }
 
-/// Finds maps by file name in the folder of `options`, where a row has none.
+/// Gives each row that names no map the map of its name in the folder of
+/// `options`, if there is one. The folder that says most comes first:
+/// split/class, then class, then the folder itself. Two pictures must not get
+/// the same map, except if both rows name the same picture.
 inline void find_maps(
     Table& table, const TableOptions& options, const char* function) {
   namespace fs = std::filesystem;
@@ -98,6 +108,9 @@ inline void find_maps(
   if (!fs::is_directory(folder)) {
     throw io::FileError(function, folder, "is not a folder of human maps");
   }
+  // From a map to the picture that has it. `annotated` counts the rows with a
+  // map, also those that name their own: if it stays 0, the folder is probably
+  // wrong.
   std::unordered_map<std::string, std::string> picture_of;
   size_t annotated = 0;
   for (auto& row : table.rows) {
@@ -120,8 +133,9 @@ inline void find_maps(
       if (known.first->second != row.path) {
         throw io::FileError(
             function, map,
-            "is the map of two pictures of that name, " + known.first->second +
-                " and " + row.path + "; sort the maps into split/class");
+            "is the map of two pictures of the same name, " +
+                known.first->second + " and " + row.path +
+                "; put the maps into folders split/class");
       }
       row.saliency.assign(1, map.string());
       ++annotated;
@@ -130,11 +144,12 @@ inline void find_maps(
   }
   if (annotated == 0) {
     table.warnings.push_back(
-        folder.string() + " holds no map of any picture of " + table.name);
+        folder.string() + " holds no map for a picture of " + table.name);
   }
 }
 
-/// Gives labels and warnings to the rows read; `fail(line, reason)` throws.
+/// Completes a table whose rows were read: classes, labels, maps and warnings.
+/// `fail(line, reason)` throws; line 0 means the whole file.
 template <class Fail>
 void finish_table(
     Table& table, const TableOptions& options, const char* function,
@@ -142,6 +157,8 @@ void finish_table(
   if (table.rows.empty()) {
     fail(0, "holds no rows");
   }
+  // The labels come from all splits, so that a class has the same label in
+  // each.
   std::set<std::string> found;
   for (const auto& row : table.rows) {
     found.insert(row.cls);
@@ -157,13 +174,17 @@ void finish_table(
     row.label = at - classes.begin();
   }
   find_maps(table, options, function);
+  // Without train rows the table is only measured, and needs no validation.
   if (table.has("train") && !table.has("val")) {
     table.warnings.push_back(
         table.has("test")
-            ? table.name + ": no val rows: the test rows validate, as published"
-            : table.name + ": neither val nor test rows: nothing validates");
+            ? table.name +
+                  ": no val rows: the test rows are used for "
+                  "validation, as in the published code"
+            : table.name + ": neither val nor test rows: no validation");
   }
-  // The same subject or picture in two splits: scores would be too good.
+  // If a subject or a picture is in two splits, the scores are too good.
+  // The warning gives the first one by name, to look for.
   const auto warn_shared = [&](const char* what, auto field) {
     std::unordered_map<std::string, std::string> split_of;
     std::set<std::string> shared;

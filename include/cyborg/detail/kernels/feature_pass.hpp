@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+// Means and class activation maps of features, as tensors on the autograd
+// graph: by one pass of the kernels over the features where the kernels can
+// read them, else by ATen's operators, which give the same values.
+
 #include <cyborg/detail/kernels/head_pass.hpp>
 #include <cyborg/detail/torch/autograd.hpp>
 #include <cyborg/detail/torch/double_backward.hpp>
@@ -14,6 +18,7 @@
 #include <ATen/ops/zeros_like.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -23,13 +28,13 @@
 
 namespace cyborg::detail {
 
-/// With up to so many classes their maps are made in one pass; with more a
-/// matrix product is faster.
+/// Up to this many classes, the maps of all classes are made in one pass over
+/// the features; with more classes a matrix product is faster.
 constexpr int64_t kFewRows = 8;
 
-/// Whether a kernel may read it: memory of this machine, rows one after the
-/// other, float32 or float64, without a derivative in forward mode, which the
-/// operators carry on.
+/// Whether a kernel may read this tensor: it is in memory of the CPU,
+/// contiguous, float32 or float64, and has no forward-mode derivative
+/// (operators carry that along, kernels do not).
 inline bool kernel_reads(const torch::Tensor& tensor) {
   return tensor.defined() && tensor.device().is_cpu() &&
          tensor.layout() == at::kStrided && tensor.has_storage() &&
@@ -39,12 +44,15 @@ inline bool kernel_reads(const torch::Tensor& tensor) {
          !tensor._is_zerotensor() && !tensor._fw_grad(/*level=*/0).defined();
 }
 
-/// A model's maps [B, *S], or the features and the head that they are made of.
+/// The model's maps, in one of two forms: maps [B, *S] that somebody computed,
+/// or the features and the rows of the head from which they are to be computed.
+/// The second form lets a kernel compute and compare the maps in one pass.
 struct ModelMap {
   torch::Tensor values;  // [B, *S]; with a weight, features [B, C, *S]
   torch::Tensor weight;  // [K, C], or undefined
   torch::Tensor index;   // [B], the row of the weight for each sample
 
+  /// The sizes of the maps, [B, *S], in both forms.
   std::vector<int64_t> sizes() const {
     std::vector<int64_t> all = values.sizes().vec();
     if (weight.defined()) {
@@ -52,6 +60,7 @@ struct ModelMap {
     }
     return all;
   }
+  /// Whether a gradient of the maps would reach anything.
   bool requires_grad() const {
     return values.requires_grad() ||
            (weight.defined() && weight.requires_grad());
@@ -66,16 +75,17 @@ struct ModelMap {
   }
 };
 
-/// What is made of features [B, C, *S] and the rows of a weight [K, C].
+/// What a pass computes from features [B, C, *S] and a weight [K, C]. What was
+/// not wanted is undefined.
 struct FeatureSums {
   torch::Tensor pooled;  // [B, C], means over positions
   torch::Tensor maps;    // [B, P] of the rows that an index names, or [B, K, P]
 };
 
-/// Which of those.
+/// Which outputs of the pass are wanted.
 enum class HeadOutputs { kMaps, kMeans, kBoth };
 
-/// The same by ATen's operators.
+/// The outputs, computed by ATen's operators: the reference for the kernels.
 inline FeatureSums feature_sums_by_operators(
     const torch::Tensor& features, const torch::Tensor& weight,
     const torch::Tensor& index, HeadOutputs wanted) {
@@ -95,8 +105,8 @@ inline FeatureSums feature_sums_by_operators(
 
 #if CYBORG_KERNELS
 
-/// Adds the shares [B, maps, C] of the samples to the rows of the weight that
-/// they are shares of.
+/// The weight's gradient [K, C] from the samples' shares [B, maps, C]: each
+/// share is added to the row of the weight that made that sample's map.
 template <class T>
 torch::Tensor weight_gradient(
     const torch::Tensor& weight, const torch::Tensor& index,
@@ -123,6 +133,7 @@ torch::Tensor weight_gradient(
   return out;
 }
 
+/// The description of a pass over these tensors, without its results.
 template <class T>
 HeadPass<T> head_pass(
     const torch::Tensor& features, const torch::Tensor& weight,
@@ -143,7 +154,7 @@ HeadPass<T> head_pass(
   return pass;
 }
 
-/// Maps and means in one pass over the features.
+/// Maps and means in one pass over the features, not recorded on the graph.
 template <class T>
 FeatureSums sum_features(
     const torch::Tensor& features, const torch::Tensor& weight,
@@ -166,8 +177,9 @@ FeatureSums sum_features(
   return sums;
 }
 
-/// The gradients of features and weight, as far as they are needed, from those
-/// of maps and means (undefined: zero), in memory.
+/// The gradients {of the features, of the weight} from those of the maps and
+/// the means. An undefined gradient means zero; the gradients that arrive must
+/// be readable by a kernel. A result that is not asked for is undefined.
 template <class T>
 std::vector<torch::Tensor> feature_gradients(
     const torch::Tensor& features, const torch::Tensor& weight,
@@ -202,8 +214,8 @@ std::vector<torch::Tensor> feature_gradients(
                             : torch::Tensor()};
 }
 
-/// Those of `sums` that were made.
-inline std::vector<torch::Tensor> listed(const FeatureSums& sums) {
+/// The outputs that were computed, the means first.
+inline std::vector<torch::Tensor> computed_outputs(const FeatureSums& sums) {
   std::vector<torch::Tensor> list;
   for (const torch::Tensor& sum : {sums.pooled, sums.maps}) {
     if (sum.defined()) {
@@ -213,10 +225,18 @@ inline std::vector<torch::Tensor> listed(const FeatureSums& sums) {
   return list;
 }
 
-/// The derivative of `sum_features` with maps, one write of the features'
-/// gradient.
+/// What the derivative of a pass with maps needs.
+struct FeaturePassSaved {
+  torch::Tensor features, weight, index;
+  std::array<torch::Tensor*, 3> all() { return {&features, &weight, &index}; }
+};
+
+/// The node of `sum_features` with maps on the autograd graph. Its derivative
+/// writes the features' gradient once, whether it comes from the maps, the
+/// means or both. Its inputs are features and weight, its outputs those of
+/// `computed_outputs`.
 template <class T>
-class FeaturePass : public KernelNode {
+class FeaturePass : public KernelNode<FeaturePassSaved> {
  public:
   explicit FeaturePass(HeadOutputs wanted) : wanted_(wanted) {}
 
@@ -224,15 +244,15 @@ class FeaturePass : public KernelNode {
 
  private:
   std::vector<torch::Tensor> gradients(
-      const std::vector<torch::Tensor>& saved,
+      const FeaturePassSaved& saved,
       const std::vector<torch::Tensor>& grads) final {
-    const torch::Tensor &features = saved[0], &weight = saved[1],
-                        &index = saved[2];
+    const auto& [features, weight, index] = saved;
     if (at::GradMode::is_enabled()) {
-      // A derivative of this derivative is wanted.
+      // This derivative is itself to be differentiated.
       const auto own = as_leaves({features, weight});
       return grad_with_graph(
-          listed(feature_sums_by_operators(own[0], own[1], index, wanted_)),
+          computed_outputs(
+              feature_sums_by_operators(own[0], own[1], index, wanted_)),
           own, grads);
     }
     return feature_gradients<T>(
@@ -244,9 +264,9 @@ class FeaturePass : public KernelNode {
   HeadOutputs wanted_;
 };
 
-/// The derivative of means alone, which the features have no part in: they are
-/// not kept.
-class MeansOfRows : public KernelNode {
+/// The node of the means alone on the autograd graph. Their derivative does not
+/// depend on the features, so these are not kept.
+class MeansOfRows : public KernelNode<NothingSaved> {
  public:
   explicit MeansOfRows(at::IntArrayRef sizes)
       : sizes_(sizes.begin(), sizes.end()) {}
@@ -255,7 +275,7 @@ class MeansOfRows : public KernelNode {
 
  private:
   std::vector<torch::Tensor> gradients(
-      const std::vector<torch::Tensor>& /*saved*/,
+      const NothingSaved& /*saved*/,
       const std::vector<torch::Tensor>& grads) final {
     if (!grads[0].defined()) {
       return {torch::Tensor()};
@@ -265,14 +285,15 @@ class MeansOfRows : public KernelNode {
     for (size_t d = 2; d < sizes_.size(); ++d) {
       positions *= std::exchange(rows[d], 1);
     }
-    // Expanded and then divided: a gradient of its own memory, as pooling's is.
+    // The division writes the gradient to new memory, as that of a pooling
+    // does.
     return {grads[0].view(rows).expand(sizes_) / positions};
   }
 
   std::vector<int64_t> sizes_;
 };
 
-/// Pooling and maps in one pass over the features, on the graph.
+/// Maps and means in one pass over the features, recorded on the graph.
 template <class T>
 FeatureSums feature_pass(const ModelMap& model, HeadOutputs wanted) {
   FeatureSums sums;
@@ -284,22 +305,24 @@ FeatureSums feature_pass(const ModelMap& model, HeadOutputs wanted) {
     if (is_recorded({model.values})) {
       record(
           std::make_unique<MeansOfRows>(model.values.sizes()), {model.values},
-          {sums.pooled}, {});
+          {sums.pooled}, NothingSaved{});
     }
     return sums;
   }
   const std::vector<torch::Tensor> inputs{model.values, model.weight};
   if (is_recorded(inputs)) {
     record(
-        std::make_unique<FeaturePass<T>>(wanted), inputs, listed(sums),
-        {model.values, model.weight, model.index});
+        std::make_unique<FeaturePass<T>>(wanted), inputs,
+        computed_outputs(sums),
+        FeaturePassSaved{model.values, model.weight, model.index});
   }
   return sums;
 }
 
 #endif  // CYBORG_KERNELS
 
-/// Maps and means, by the kernels where they can.
+/// Maps and means of `model`, which must have a weight: by the kernels where
+/// these can read the tensors, otherwise by the operators.
 inline FeatureSums feature_sums(const ModelMap& model, HeadOutputs wanted) {
 #if CYBORG_KERNELS
   if (model.kernels_read() &&
@@ -314,7 +337,7 @@ inline FeatureSums feature_sums(const ModelMap& model, HeadOutputs wanted) {
       model.values, model.weight, model.index, wanted);
 }
 
-/// The maps [B, P] themselves.
+/// The model's maps as a tensor [B, P], computed now if they are not yet.
 inline torch::Tensor flat_maps(const ModelMap& model) {
   return model.weight.defined() ? feature_sums(model, HeadOutputs::kMaps).maps
                                 : model.values.flatten(1);

@@ -2,7 +2,8 @@
 #pragma once
 
 // Pooling and class activation maps in one pass over the features, and their
-// gradients in another: which rows, on which thread, with which vectors.
+// gradients in another. This file decides which rows are read in which order,
+// on which thread and with which vectors; rows.hpp has the loops.
 
 #include <cyborg/detail/kernels/rows.hpp>
 #include <cyborg/detail/kernels/vectors.hpp>
@@ -14,10 +15,12 @@
 
 namespace cyborg::detail {
 
-/// One pass over contiguous features [B, C, P]. Each sample has `maps` maps,
-/// made with the first `maps` rows of the weights or, where `index` [B] is
-/// given, one map made with the row that it names. Without maps there are
-/// means alone.
+/// The arguments of one pass over contiguous features [B, C, P]; all pointers
+/// are to memory of the caller.
+///
+/// Each sample has `maps` maps, made with the first `maps` rows of the weight.
+/// Where `index` [B] is given, each sample has one map, made with the row that
+/// its entry names. With `maps` 0 a pass computes means only.
 template <class T>
 struct HeadPass {
   int64_t batch = 0, channels = 0, positions = 0, maps = 1;
@@ -27,24 +30,28 @@ struct HeadPass {
   // Forward writes:
   T* cam = nullptr;     // [B, maps, P], zeros before
   T* pooled = nullptr;  // [B, C], means over positions; may be null
-  // Backward reads the gradients of those, and writes one or both of the
-  // others; without features the weight's is left alone.
-  const T* cam_grad = nullptr;
-  const T* pooled_grad = nullptr;  // may be null
+  // Backward reads the first two of these and writes one or both of the last
+  // two. Without features it writes no gradient of the weight. That gradient is
+  // one share for each sample and must be zeros before.
+  const T* cam_grad = nullptr;     // [B, maps, P]
+  const T* pooled_grad = nullptr;  // [B, C]; may be null
   T* features_grad = nullptr;      // [B, C, P]; may be null
-  T* weight_grad = nullptr;        // [B, maps, C], a sample's share, zeros
+  T* weight_grad = nullptr;        // [B, maps, C]; may be null
   bool streams = false;            // whether features_grad goes past the caches
 
+  /// What turns a sum over positions into a mean.
   T scale() const { return T(1) / static_cast<T>(positions); }
 
-  /// Sets where the features' gradient goes: past the caches, where these do
-  /// not hold the features, it, and what the next layer's backward makes of it.
+  /// Sets where the features' gradient is written. It goes past the caches when
+  /// they are too small for three arrays of this size: the features, their
+  /// gradient, and what the backward of the layer before makes of it.
   void write_to(T* gradient) {
     features_grad = gradient;
     streams = batch * channels * positions * static_cast<int64_t>(sizeof(T)) >=
               cache_bytes() / 3;
   }
 
+  /// The row of the weight that makes this map of this sample.
   const T* row(int64_t sample, int64_t map) const {
     return weight + (index != nullptr ? index[sample] : map) * channels;
   }
@@ -52,7 +59,8 @@ struct HeadPass {
 
 #if CYBORG_KERNELS
 
-/// Rows that stay in the nearest cache, whole vectors of them.
+/// How many rows stay in the nearest cache (about 4096 numbers), as a multiple
+/// of the lanes, since `summed_rows` works on that many rows at once.
 template <class L>
 constexpr int64_t rows_in_cache(int64_t positions) {
   return std::max<int64_t>(
@@ -60,14 +68,15 @@ constexpr int64_t rows_in_cache(int64_t positions) {
       4096 / std::max<int64_t>(positions, 1) / L::kWidth * L::kWidth);
 }
 
-/// Channels [begin, end) of one sample; the maps are added to `cam`.
+/// Forward of channels [begin, end) of one sample. Adds their part of the maps
+/// to `cam` [maps, P] and writes their means to `pass.pooled`.
 template <class L>
 CYBORG_INLINE void forward_slice(
     const HeadPass<typename L::Scalar>& pass, int64_t sample, int64_t begin,
     int64_t end, typename L::Scalar* cam) {
   const int64_t positions = pass.positions;
   std::vector<typename L::Scalar> unwanted;
-  if (pass.maps == 0) {  // means by the same sums as beside a map
+  if (pass.maps == 0) {  // the same loop, so that means are equal to the bit
     unwanted.resize(static_cast<size_t>(positions));
     forward_rows<L, true>(
         pass.features + (sample * pass.channels + begin) * positions,
@@ -75,7 +84,7 @@ CYBORG_INLINE void forward_slice(
         pass.scale(), pass.pooled + sample * pass.channels + begin);
     return;
   }
-  // Several maps read the same rows: few enough to stay in the cache.
+  // Several maps read the same rows, so only as many as the cache holds.
   const int64_t rows =
       pass.maps == 1 ? end - begin : rows_in_cache<L>(positions);
   for (int64_t c = begin; c < end; c += rows) {
@@ -97,7 +106,9 @@ CYBORG_INLINE void forward_slice(
   }
 }
 
-/// Channels [begin, end) of one sample.
+/// Backward of channels [begin, end) of one sample. kDot: whether to write the
+/// weight's gradient. kHow: how to write that of the features. With several
+/// maps the first one writes, the others add.
 template <class L, bool kDot, Write kHow>
 CYBORG_INLINE void backward_channels(
     const HeadPass<typename L::Scalar>& pass, int64_t sample, int64_t begin,
@@ -118,7 +129,7 @@ CYBORG_INLINE void backward_channels(
     const auto* weight = pass.row(sample, m) + begin;
     auto* share =
         kDot ? pass.weight_grad + number * pass.channels + begin : nullptr;
-    // Classes that nobody asked for, and samples that are not guided.
+    // Maps of other classes, and of samples that are not guided, add nothing.
     if (std::all_of(cam_grad, cam_grad + positions, [](Scalar value) {
           return value == 0;
         })) {
@@ -151,6 +162,8 @@ CYBORG_INLINE void backward_channels(
   }
 }
 
+/// Backward of channels [begin, end) of one sample, by the loop for the
+/// gradients that `pass` asks for.
 template <class L>
 CYBORG_INLINE void backward_slice(
     const HeadPass<typename L::Scalar>& pass, int64_t sample, int64_t begin,
@@ -162,7 +175,7 @@ CYBORG_INLINE void backward_slice(
       backward_channels<L, false, Write::kStore>(pass, sample, begin, end);
     }
   } else if (pass.features_grad == nullptr) {
-    // Last rows first: forward left those in the cache.
+    // The last rows first, since forward has left those in the cache.
     const int64_t rows = 4 * rows_in_cache<L>(pass.positions);
     for (int64_t last = end; last > begin;) {
       const int64_t first = begin + (last - begin - 1) / rows * rows;
@@ -175,6 +188,9 @@ CYBORG_INLINE void backward_slice(
     backward_channels<L, true, Write::kStore>(pass, sample, begin, end);
   }
 }
+
+// One function for each instruction set. Everything below them is inlined, so
+// that their attributes hold for it.
 
 template <class T>
 void portable_forward(
@@ -202,33 +218,37 @@ CYBORG_TARGET_AVX2 void avx2_backward(
 }
 #endif
 
+/// The two kernels of a pass: `HeadPass` says what they read and write.
 template <class T>
-auto forward_kernel(InstructionSet kernels) {
+struct HeadKernels {
+  /// Adds the maps of channels [begin, end) of `sample` to `cam`, and writes
+  /// the means of these channels.
+  void (*forward)(
+      const HeadPass<T>& pass, int64_t sample, int64_t begin, int64_t end,
+      T* cam);
+  /// Writes the gradients of channels [begin, end) of `sample`.
+  void (*backward)(
+      const HeadPass<T>& pass, int64_t sample, int64_t begin, int64_t end);
+};
+
+/// The kernels for the instruction set that this thread uses now.
+template <class T>
+HeadKernels<T> head_kernels() {
 #if CYBORG_AVX
-  if (kernels == InstructionSet::kAvx2) {
-    return &avx2_forward<T>;
-  }
+  return {
+      select_kernel(&portable_forward<T>, &avx2_forward<T>),
+      select_kernel(&portable_backward<T>, &avx2_backward<T>)};
+#else
+  return {&portable_forward<T>, &portable_backward<T>};
 #endif
-  (void)kernels;
-  return &portable_forward<T>;
 }
 
-template <class T>
-auto backward_kernel(InstructionSet kernels) {
-#if CYBORG_AVX
-  if (kernels == InstructionSet::kAvx2) {
-    return &avx2_backward<T>;
-  }
-#endif
-  (void)kernels;
-  return &portable_backward<T>;
-}
-
-/// Pooling and maps, threads over samples and, where those are too few, over
-/// channels as well, whose maps are then added up in a fixed order.
+/// Means and maps of all samples. Threads share the samples and, where these
+/// are fewer than the threads, also the channels. The parts of a map are then
+/// added up in a fixed order, so that equal numbers of threads give equal maps.
 template <class T>
 void head_forward(const HeadPass<T>& pass) {
-  const auto kernel = forward_kernel<T>(active_instruction_set());
+  const auto kernel = head_kernels<T>().forward;
   const Slices slices(pass.batch, pass.channels, pass.positions);
   const int64_t size = pass.maps * pass.positions;
   std::vector<T> parts;
@@ -246,12 +266,13 @@ void head_forward(const HeadPass<T>& pass) {
   }
 }
 
+/// The gradients of all samples, on several threads in the same way.
 template <class T>
 void head_backward(const HeadPass<T>& pass) {
-  const auto kernel = backward_kernel<T>(active_instruction_set());
+  const auto kernel = head_kernels<T>().backward;
   const Slices slices(pass.batch, pass.channels, pass.positions);
-  // Last samples first: forward left those in the cache, and what reads the
-  // gradient begins with the first.
+  // The last samples first. Forward has left their features in the cache, and
+  // the next reader of the gradient begins with the first samples.
   slices.run([&](int64_t, int64_t sample, int64_t begin, int64_t end) {
     kernel(pass, pass.batch - 1 - sample, begin, end);
   });

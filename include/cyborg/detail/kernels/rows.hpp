@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-// The loops that read features row by row: a row is one channel of one sample,
-// its positions one after the other. Written once on vectors of any width.
+// The loops that read features row by row. A row is one channel of one sample:
+// its positions, one after the other. Each loop is a template on its vectors.
 
 #include <cyborg/detail/kernels/vectors.hpp>
 
@@ -15,27 +15,28 @@
 
 namespace cyborg::detail {
 
+/// The function below, with the lanes 0, 1, ... as a pack of constants.
 template <class L, int... kLane>
 CYBORG_INLINE void first_lanes(
     typename L::Mask& mask, int64_t count,
     std::integer_sequence<int, kLane...> /*lanes*/) {
   mask = typename L::Mask{kLane...} < static_cast<typename L::Bits>(count);
 }
-/// The first `count` lanes.
+/// Sets the first `count` lanes of the mask, and clears the others.
 template <class L>
 CYBORG_INLINE void first_lanes(typename L::Mask& mask, int64_t count) {
   first_lanes<L>(mask, count, std::make_integer_sequence<int, L::kWidth>());
 }
 
-/// Lanes of the last vector of a row that no other vector covers: rows end in
-/// a vector that overlaps the one before.
+/// The lanes of a row's last vector that no other vector covers. A row ends in
+/// a vector that overlaps the one before, so its first lanes come twice.
 template <class L>
 CYBORG_INLINE void tail_mask(typename L::Mask& mask, int64_t positions) {
   first_lanes<L>(mask, (L::kWidth - positions % L::kWidth) % L::kWidth);
   mask = ~mask;
 }
 
-/// Takes the lanes of `mask` from `from`.
+/// Replaces the lanes of `x` that are set in `mask` by those of `from`.
 template <class L>
 CYBORG_INLINE void select(
     typename L::Vector& x, const typename L::Mask& mask,
@@ -47,6 +48,7 @@ CYBORG_INLINE void select(
   __builtin_memcpy(&x, &bits, sizeof(x));
 }
 
+/// Sets the lanes of `x` to zero that `mask` does not have, also NaN.
 template <class L>
 CYBORG_INLINE void apply_mask(
     typename L::Vector& x, const typename L::Mask& mask) {
@@ -56,8 +58,8 @@ CYBORG_INLINE void apply_mask(
   __builtin_memcpy(&x, &bits, sizeof(x));
 }
 
-/// Scaled sums of one vector a row, as many rows at once as it has lanes:
-/// `row(r, sum)` fills the vector.
+/// sums[r] = scale times the sum of the vector that `row(r, sum)` fills in. As
+/// many rows are added up at once as a vector has lanes.
 template <class L, class F>
 CYBORG_INLINE void summed_rows(
     int64_t count, typename L::Scalar scale, typename L::Scalar* sums,
@@ -80,14 +82,14 @@ CYBORG_INLINE void summed_rows(
   }
 }
 
-/// Where vector i of kVectors begins: the last one ends with the row.
+/// Where in a row vector i of kVectors begins; the last one ends with the row.
 template <class L, int kVectors>
 constexpr int64_t vector_begin(int i, int64_t positions) {
   return i == kVectors - 1 ? positions - L::kWidth : int64_t{i} * L::kWidth;
 }
 
-/// cam += sum over rows of weight[r] row[r], and pooled[r] = scale times the
-/// sum of row[r], for rows of kVectors vectors, the map in registers.
+/// cam += sum over rows of weight[r] row[r]; kPool: pooled[r] = scale times the
+/// sum of row[r]. For rows of kVectors vectors; the map stays in registers.
 template <class L, int kVectors, bool kPool>
 CYBORG_INLINE void short_forward(
     const typename L::Scalar* rows, const typename L::Scalar* weight,
@@ -130,8 +132,8 @@ CYBORG_INLINE void short_forward(
                          CYBORG_INLINE_LAMBDA { store(cam + at(i), map[i]); });
 }
 
-/// Calls `f(p, x, sum)` as `each` does, with one of a few sums in turn, so that
-/// none waits for the one before; returns their total.
+/// Calls `f(p, x, sum)` as `each` does and returns the total. Four sums take
+/// turns, so that no addition has to wait for the one before it.
 template <class L, class F>
 CYBORG_INLINE typename L::Scalar each_summed(int64_t n, const F& f) {
   constexpr int kSums = 4;
@@ -152,9 +154,9 @@ CYBORG_INLINE typename L::Scalar each_summed(int64_t n, const F& f) {
   return sums[0].total();
 }
 
-/// As `short_forward`, for one row of any length, the map in memory. (Several
-/// rows at once read the map less often, and the features slower: the processor
-/// fetches one stream ahead best.)
+/// As `short_forward`, for one row of any length; the map is in memory. Several
+/// rows at once would read the map less often, but the features more slowly: a
+/// processor fetches a single stream ahead best.
 template <class L, bool kPool>
 CYBORG_INLINE void long_forward(
     const typename L::Scalar* row, typename L::Scalar weight, int64_t positions,
@@ -176,6 +178,7 @@ CYBORG_INLINE void long_forward(
   }
 }
 
+/// The same for `count` rows of any length, by the loop that fits the length.
 template <class L, bool kPool, int kVectors = L::kRegisters>
 CYBORG_INLINE void forward_rows(
     const typename L::Scalar* rows, const typename L::Scalar* weight,
@@ -198,8 +201,8 @@ CYBORG_INLINE void forward_rows(
   }
 }
 
-/// kWrite: grad[r] = weight[r] cam_grad + scale pooled_grad[r]; kDot:
-/// weight_grad[r] = <row[r], cam_grad>. For rows of kVectors vectors.
+/// kWrite: grad[r] = weight[r] cam_grad + scale pooled_grad[r];
+/// kDot: weight_grad[r] = <row[r], cam_grad>. For rows of kVectors vectors.
 template <class L, int kVectors, bool kDot, bool kWrite>
 CYBORG_INLINE void short_backward(
     const typename L::Scalar* rows, const typename L::Scalar* weight,
@@ -268,11 +271,11 @@ enum class Write { kNot, kStore, kStream, kAdd };
 /// grad[r] = weight[r] cam_grad + scale pooled_grad[r]; with kAdd, grad[r] +=
 /// weight[r] cam_grad.
 ///
-/// Rows of at least a vector are written as one array, in vectors at their own
-/// alignment, so that none crosses a line of the cache; one that holds the end
-/// of a row and the start of the next takes the factors of both, and finds the
-/// start of the map after its end: `cam_grad` goes on with its first kWidth
-/// numbers. Shorter rows are written number by number, whatever kHow.
+/// Rows of at least one vector are written as one array of aligned vectors, so
+/// that none crosses a line of the cache. A vector may hold the end of a row
+/// and the start of the next; it takes the factors of both. Its part of the map
+/// is read past the end: `cam_grad` must be followed by its first kWidth
+/// numbers. Shorter rows are written number by number, whatever kHow is.
 template <class L, Write kHow>
 CYBORG_INLINE void write_rows(
     const typename L::Scalar* weight, int64_t count, int64_t positions,
@@ -345,8 +348,8 @@ CYBORG_INLINE void write_rows(
   }
 }
 
-/// kDot: weight_grad[r] = <row[r], cam_grad>; and the gradient, written as
-/// kHow says. `cam_grad` as for `write_rows`.
+/// kDot: weight_grad[r] = <row[r], cam_grad>. Also writes the gradient as kHow
+/// says; then `cam_grad` must be as for `write_rows`.
 template <class L, bool kDot, Write kHow, int kVectors = L::kRegisters>
 CYBORG_INLINE void backward_rows(
     const typename L::Scalar* rows, const typename L::Scalar* weight,
@@ -370,8 +373,8 @@ CYBORG_INLINE void backward_rows(
           weight, count, positions, cam_grad, scale, pooled_grad, grad);
     }
   } else {
-    // Few rows at a time, so that reading and writing overlap; what does not
-    // stay in the caches is faster written by itself.
+    // Few rows at a time, so that reading and writing overlap. A gradient that
+    // goes past the caches is written faster when nothing is read between.
     const int64_t turn =
         kDot && kHow != Write::kNot && kHow != Write::kStream ? 16 : count;
     for (int64_t r = 0; r < count; r += turn) {

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+// A derivative of a derivative, for functions that a kernel computes. When a
+// backward pass is itself to be differentiated, it computes the function again
+// by ATen's operators and asks autograd for the derivative of those.
+
 #include <cyborg/detail/torch/autograd.hpp>  // grad
 
 #include <ATen/ops/alias.h>
@@ -10,8 +14,10 @@
 
 namespace cyborg::detail {
 
-/// The same values as variables of their own: where one input was computed from
-/// another, a derivative to that one must not go through this one as well.
+/// Aliases of the inputs: the same values, each with its own node. One input
+/// may have been computed from another; the derivative with respect to each
+/// must treat the other as a constant, so no derivative may run from one input
+/// into another.
 inline std::vector<torch::Tensor> as_leaves(
     const std::vector<torch::Tensor>& inputs) {
   std::vector<torch::Tensor> own;
@@ -22,8 +28,10 @@ inline std::vector<torch::Tensor> as_leaves(
   return own;
 }
 
-/// The derivatives of `outputs`, weighted by `grads` (undefined: zero), to the
-/// inputs that require one, with a graph of their own.
+/// The derivatives of `outputs`, weighted by `grads`, with respect to `inputs`,
+/// with a graph of their own: what a kernel's backward returns when it is
+/// itself to be differentiated. An undefined gradient means zero. The result is
+/// undefined for inputs that require no gradient or have no derivative.
 inline std::vector<torch::Tensor> grad_with_graph(
     const std::vector<torch::Tensor>& outputs,
     const std::vector<torch::Tensor>& inputs,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+// Loops on LibTorch's threads, and how work on features is cut for them.
+
 #include <cyborg/detail/torch/tensor.hpp>
 
 #include <ATen/Parallel.h>
@@ -23,10 +25,12 @@
 
 namespace cyborg::detail {
 
-/// Tells the thread sanitizer, which cannot see how LibTorch's threads wait for
-/// each other, that what came before `handed_over` in one thread comes before
-/// what follows `taken_over` in another. One place for all calls: which one, a
-/// thread could learn only from memory that it has not yet taken over.
+/// Says to the thread sanitizer that what is before `handed_over` in one thread
+/// happens before what is after `taken_over` in another. The sanitizer cannot
+/// see how LibTorch's threads wait for each other. All calls share one object:
+/// an object for each call would have to be passed to the thread in memory, and
+/// that memory is what must be handed over first. In other builds it does
+/// nothing.
 struct TsanHappensBefore {
   void handed_over() {
 #ifdef CYBORG_TSAN
@@ -41,13 +45,17 @@ struct TsanHappensBefore {
 };
 inline TsanHappensBefore parallel_begun, parallel_done;
 
-/// Numbers to work on from which threads are worth it, as in ATen's operators.
+/// How many numbers a loop must work on for threads to be worth their cost. The
+/// value is that of ATen's operators.
 constexpr int64_t kWorthThreads = 1 << 15;
 
 /// Calls `f(begin, end)` for parts of [0, count), on LibTorch's threads.
 ///
-/// `at::parallel_for` is a template that a user without -fopenmp compiles to
-/// a plain loop; TensorIterator's is compiled into LibTorch.
+/// Each number of [0, count) is in one part. The threads are those of a
+/// TensorIterator, whose code is compiled into LibTorch: `at::parallel_for` is
+/// a template that becomes a plain loop in a program without -fopenmp. The
+/// iterator works on `count` bytes that nobody reads or writes; the address of
+/// a part says where it begins.
 template <class F>
 void parallel(int64_t count, const F& f) {
   if (count <= 1 || at::get_num_threads() == 1 || at::in_parallel_region()) {
@@ -72,11 +80,15 @@ void parallel(int64_t count, const F& f) {
   parallel_done.taken_over();
 }
 
-/// How work on [B, C, P] is cut: by sample, and by channel as well where
-/// there are fewer samples than threads.
+/// How work on [B, C, P] is cut into slices: by sample, and also by channel
+/// where there are fewer samples than threads.
+///
+/// The slices depend on the number of threads, so a sum over slices does too,
+/// by its rounding. Each slice is run once, by one thread.
 struct Slices {
+  // per_sample: slices a sample; with 1, no sample is shared by threads.
   int64_t batch, channels, per_sample;
-  bool threads;
+  bool threads;  // whether `run` uses other threads too
 
   Slices(int64_t batch_, int64_t channels_, int64_t positions)
       : batch(batch_), channels(channels_), per_sample(1) {

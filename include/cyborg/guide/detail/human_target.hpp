@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+// Brings people's maps to the size of the model's map, and decides which
+// samples they can guide.
+
+#include <cyborg/detail/torch/checks.hpp>
 #include <cyborg/maps/normalize.hpp>
 #include <cyborg/maps/resize.hpp>
 
@@ -9,26 +13,17 @@
 namespace cyborg {
 namespace detail {
 
-/// Throws unless `values` is one number a sample, [batch], where `like` is.
-inline void check_per_sample(
-    const char* function, const char* name, const torch::Tensor& values,
-    const torch::Tensor& like) {
-  TORCH_CHECK_VALUE(
-      values.dim() == 1 && values.size(0) == like.size(0), function,
-      ": expected ", name, " [", like.size(0), "], got ", values.sizes());
-  TORCH_CHECK_VALUE(
-      values.device() == like.device(), function, ": expected ", name, " on ",
-      like.device(), ", got ", values.device());
-}
-
-/// People's maps as [B, *S'], whether they came so or as [B, 1, *S'].
+/// People's maps as [B, *S'], whether they were given so or as [B, 1, *S'].
+/// `model` holds the sizes [B, *S] of the model's map.
+/// Throws: on behalf of `function`, when shape, device or type does not fit, or
+/// when a map is smaller than the model's: maps are only ever made smaller.
 inline torch::Tensor human_batch(
     const char* function, const torch::Tensor& maps, at::IntArrayRef model,
     const at::Device& device) {
   TORCH_CHECK_VALUE(
       maps.defined(), function,
-      ": expected maps of people, got none (a batch that nobody "
-      "annotated: maps of NaN, or annotated all false)");
+      ": expected maps of people, got none (for a batch that nobody "
+      "annotated, give maps of NaN, or annotated with every entry false)");
   const auto dims = static_cast<int64_t>(model.size());
   const bool channel = maps.dim() == dims + 1 && maps.size(1) == 1;
   TORCH_CHECK_VALUE(
@@ -52,19 +47,22 @@ inline torch::Tensor human_batch(
   return batch;
 }
 
-/// People's maps at the model's size, before normalisation.
+/// People's maps at the model's size, before normalisation. `normalized_target`
+/// turns them into what a distance compares.
 struct HumanMaps {
   torch::Tensor maps;  // [B, P], contiguous, in the type of the model's map
   torch::Tensor annotated;  // [B] bool: which may guide; undefined: all
 };
 
-/// Takes people's maps to the model's size. They are targets: no gradient goes
-/// to them. Maps that cannot guide are zeros from before a resize on, which
-/// would otherwise spread a NaN.
+/// Brings people's maps to the model's size. They are targets: no gradient goes
+/// to them. Maps that cannot guide are set to zeros before a resize, because a
+/// resize would carry one NaN to its neighbours.
 ///
 /// Shapes: `maps` [B, *S'] or [B, 1, *S'], `annotated` [B] or undefined;
-/// `model` the sizes [B, *S] of the model's map, `like` a tensor of its batch,
-/// type and device.
+/// `model` the sizes [B, *S] of the model's map, `like` a tensor with its
+/// batch, type and device.
+/// Throws: on behalf of `function`, as `human_batch` does, and when `annotated`
+/// does not fit.
 inline HumanMaps human_maps(
     const char* function, const torch::Tensor& maps, at::IntArrayRef model,
     const torch::Tensor& like, const torch::Tensor& annotated,
@@ -99,9 +97,10 @@ inline HumanMaps human_maps(
   return human;
 }
 
-/// The maps normalised, and which of them guide: those that are annotated,
-/// finite and (unless `normalizer` is kNone) not constant, at the model's size
-/// too, where detail can have averaged out. The rest are zeros.
+/// The normalised maps, and which of them guide: those that are annotated,
+/// finite and (unless `normalizer` is kNone) not constant. They must not be
+/// constant at the model's size either, where detail may have averaged out. The
+/// other maps are zeros.
 inline NormalizedMaps normalized_target(
     const HumanMaps& human, Normalizer normalizer) {
   const at::NoGradGuard no_grad;

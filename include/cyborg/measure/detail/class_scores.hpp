@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <torch/types.h>
+#include <cyborg/detail/torch/tensor.hpp>
 
+#include <ATen/ops/isnan.h>
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -18,7 +19,10 @@ struct LabelledScores {
   std::vector<int64_t> label;
 };
 
-/// Checks and copies to the CPU; `name` is what an error begins with.
+/// Checks scores and labels, and copies them to the CPU. `name` is the public
+/// function, with which an error begins.
+/// Throws: on other shapes or types, a NaN score, a label other than 0 and 1,
+/// and when a class has no sample.
 inline LabelledScores labelled_scores(
     const char* name, const torch::Tensor& scores,
     const torch::Tensor& labels) {
@@ -30,9 +34,8 @@ inline LabelledScores labelled_scores(
   TORCH_CHECK_VALUE(
       !labels.is_floating_point() && !labels.is_complex(), name,
       ": expected integral labels, got ", labels.scalar_type());
-  const auto value =
-      scores.detach().to(torch::kCPU, torch::kDouble).contiguous();
-  const auto label = labels.detach().to(torch::kCPU, torch::kLong).contiguous();
+  const auto value = scores.detach().to(at::kCPU, at::kDouble).contiguous();
+  const auto label = labels.detach().to(at::kCPU, at::kLong).contiguous();
   TORCH_CHECK_VALUE(
       !at::isnan(value).any().item<bool>(), name,
       ": expected finite or infinite scores, got NaN");
@@ -52,12 +55,14 @@ inline LabelledScores labelled_scores(
   return out;
 }
 
-/// The scores of each class, ascending; neither is empty.
+/// The scores of each class. Invariants: both are ascending, neither is empty
+/// and neither holds NaN.
 struct ClassScores {
-  std::vector<double> positive;
-  std::vector<double> negative;
+  std::vector<double> positive;  // of label 1
+  std::vector<double> negative;  // of label 0
 };
 
+/// The checked scores, separated by class and sorted.
 inline ClassScores class_scores(
     const char* name, const torch::Tensor& scores,
     const torch::Tensor& labels) {
@@ -71,7 +76,7 @@ inline ClassScores class_scores(
   return out;
 }
 
-/// Share of ascending `scores` that lie below `threshold`.
+/// Share of ascending `scores` that are below `threshold`.
 inline double share_below(const std::vector<double>& scores, double threshold) {
   const auto end = std::lower_bound(scores.begin(), scores.end(), threshold);
   return static_cast<double>(end - scores.begin()) /

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-// Maps as lists of numbers, sample by sample: what the measures of maps share.
+// Maps as lists of numbers, sample by sample, and the arithmetic that several
+// measures of maps need. Everything is double and on the CPU: measures are read
+// by people, once for each experiment, so clarity comes before speed.
 
-#include <torch/types.h>
+#include <cyborg/detail/torch/tensor.hpp>
 
+#include <ATen/ops/empty.h>
+#include <ATen/ops/isinf.h>
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -18,27 +22,33 @@ namespace cyborg::measure {
 
 namespace detail {
 
+/// The values of one map, row by row. Functions below need at least one value
+/// and no NaN, unless they say otherwise.
 using Pixels = std::vector<double>;
 
+/// The result of a measure that is not defined for a map.
 constexpr double kNoNumber = std::numeric_limits<double>::quiet_NaN();
 /// The epsilon of the published MATLAB code.
 constexpr double kMapEps = std::numeric_limits<double>::epsilon();
 
+/// The sum of all values.
 inline double sum_of(const Pixels& map) {
   return std::accumulate(map.begin(), map.end(), 0.0);
 }
 
+/// Whether all values are equal.
 inline bool is_constant(const Pixels& map) {
   const auto ends = std::minmax_element(map.begin(), map.end());
   return *ends.first == *ends.second;
 }
 
-/// Mean and sum of the squared deviations from it.
+/// The mean of a map, and the sum of the squared deviations from it.
 struct Moments {
   double mean;
   double squares;
 };
 
+/// Computed in two passes, so that a large mean costs no digits.
 inline Moments moments(const Pixels& map) {
   Moments out{sum_of(map) / static_cast<double>(map.size()), 0};
   for (const double value : map) {
@@ -47,7 +57,8 @@ inline Moments moments(const Pixels& map) {
   return out;
 }
 
-/// Pearson's correlation; 0 where a map is constant.
+/// Pearson's correlation of two maps of one size; 0 where a map is constant,
+/// for which it is not defined.
 inline double pearson(const Pixels& a, const Pixels& b) {
   if (is_constant(a) || is_constant(b)) {
     return 0;
@@ -61,7 +72,7 @@ inline double pearson(const Pixels& a, const Pixels& b) {
   return product / (std::sqrt(of_a.squares) * std::sqrt(of_b.squares));
 }
 
-/// Ranks from 1; equal values share their mean rank.
+/// The ranks of the values, from 1; equal values get the mean of their ranks.
 inline Pixels ranks(const Pixels& map) {
   std::vector<size_t> order(map.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -82,7 +93,8 @@ inline Pixels ranks(const Pixels& map) {
   return rank;
 }
 
-/// Between 0 and 1, with the sum 1; a constant map becomes zeros.
+/// The map stretched to [0, 1] and then divided by its sum. A constant map
+/// becomes zeros.
 inline Pixels stretched_density(Pixels map) {
   const auto ends = std::minmax_element(map.begin(), map.end());
   const double low = *ends.first;
@@ -97,12 +109,15 @@ inline Pixels stretched_density(Pixels map) {
   return map;
 }
 
+/// Throws when a value is negative. `name` is the public function.
 inline void check_not_negative(const char* name, const Pixels& map) {
   const double low = *std::min_element(map.begin(), map.end());
   TORCH_CHECK_VALUE(
       low >= 0, name, ": expected maps without negative values, got ", low);
 }
 
+/// Throws when a value is neither 0 nor 1. It is always the second map that has
+/// to be binary, the one of people.
 inline void check_binary(const char* name, const Pixels& map) {
   for (const double value : map) {
     TORCH_CHECK_VALUE(
@@ -111,15 +126,17 @@ inline void check_binary(const char* name, const Pixels& map) {
   }
 }
 
-/// One number a sample from one or two maps: checks, and NaN where one is.
+/// A measure of one map, and of a pair of maps.
 using OneMap = std::function<double(const Pixels&)>;
 using TwoMaps = std::function<double(const Pixels&, const Pixels&)>;
 
+/// The maps in double on the CPU.
+/// Throws: on other shapes than [B, H, W] and [H, W], and on infinite values.
 inline torch::Tensor double_maps(const char* name, const torch::Tensor& maps) {
   TORCH_CHECK_VALUE(
       (maps.dim() == 2 || maps.dim() == 3) && maps.numel() > 0, name,
       ": expected maps [B, H, W] or [H, W], got ", maps.sizes());
-  const auto out = maps.detach().to(torch::kCPU, torch::kDouble).contiguous();
+  const auto out = maps.detach().to(at::kCPU, at::kDouble).contiguous();
   TORCH_CHECK_VALUE(
       !at::isinf(out).any().item<bool>(), name,
       ": expected finite maps, or NaN for what is not annotated, got an "
@@ -127,17 +144,22 @@ inline torch::Tensor double_maps(const char* name, const torch::Tensor& maps) {
   return out;
 }
 
+/// One map of a tensor that `double_maps` returned.
 inline Pixels pixels_of(const torch::Tensor& maps, int64_t sample) {
   const int64_t count = maps.size(-1) * maps.size(-2);
   const double* first = maps.data_ptr<double>() + sample * count;
   return {first, first + count};
 }
 
+/// Whether a value is NaN, which means that nobody annotated the picture.
 inline bool has_nan(const Pixels& map) {
   return std::any_of(
       map.begin(), map.end(), [](double value) { return std::isnan(value); });
 }
 
+/// The measure of each pair of maps: [B] for [B, H, W], a scalar for [H, W]. It
+/// is NaN, and `measure` is not called, where one of the maps has a NaN.
+/// Throws: on behalf of `name`, for maps of two shapes and as `double_maps`.
 inline torch::Tensor each_pair(
     const char* name, const torch::Tensor& first, const torch::Tensor& second,
     const TwoMaps& measure) {
@@ -147,9 +169,9 @@ inline torch::Tensor each_pair(
       second.sizes());
   const auto a = double_maps(name, first);
   const auto b = double_maps(name, second);
-  const auto out = torch::empty(
+  const auto out = at::empty(
       a.dim() == 3 ? std::vector<int64_t>{a.size(0)} : std::vector<int64_t>{},
-      torch::kDouble);
+      at::kDouble);
   double* value = out.data_ptr<double>();
   for (int64_t i = 0; i < out.numel(); ++i) {
     const auto of_a = pixels_of(a, i);
@@ -159,6 +181,7 @@ inline torch::Tensor each_pair(
   return out;
 }
 
+/// The measure of each map, in the same way.
 inline torch::Tensor each_map(
     const char* name, const torch::Tensor& maps, const OneMap& measure) {
   return each_pair(name, maps, maps, [&](const Pixels& map, const Pixels&) {

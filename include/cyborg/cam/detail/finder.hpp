@@ -1,35 +1,87 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-// How a CamHook turns what it traced into an observation; included by
-// <cyborg/cam/hook.hpp>.
+// Decides which map an observation shows, by what layer name, and whether CAM
+// is exact for it; and words every error of a forward pass under observation.
 
-#include <cyborg/cam/hook.hpp>
+#include <cyborg/cam/detail/module_view.hpp>
+#include <cyborg/cam/detail/provenance.hpp>
+#include <cyborg/cam/observation.hpp>
 
 #include <algorithm>
 #include <set>
 #include <sstream>
+#include <string>
+#include <unordered_map>
+#include <utility>
 
-namespace cyborg {
+namespace cyborg::detail {
 
-namespace detail {
+/// The part of a `CamHook` that turns a trace into an observation.
+///
+/// It keeps what does not change from one forward to the next: the module, the
+/// wanted layer, the names of the parameters (read again when an unknown
+/// parameter appears) and which poolings are known to be a mean.
+class Finder {
+ public:
+  Finder() = default;
+  /// `layer`: the name of the wanted submodule, or empty for the map that the
+  /// logits come from.
+  /// Throws: when `layer` names no submodule that has parameters.
+  Finder(ModuleView view, std::string layer, CamMethod method)
+      : view_(std::move(view)), wanted_(std::move(layer)), method_(method) {
+    if (!wanted_.empty()) {
+      find_layer();
+    }
+  }
 
+  const ModuleView& view() const { return view_; }
+
+  /// The wanted layer with its parameters as they are now.
+  NamedLayer layer_at_run() const;
+
+  /// The observation of one forward pass that returned `logits`.
+  /// Throws: with an explanation, when the features cannot be found.
+  Observation observe(Trace& trace, const torch::Tensor& logits);
+
+ private:
+  void find_layer();
+  Observation of_layer(Trace& trace, const torch::Tensor& logits);
+  Source pick(Trace& trace, const torch::Tensor& logits, Origin& origin);
+  std::string layer_name(
+      const Trace& trace, const torch::Tensor& logits, const NodeOutput& map);
+  void read_head(
+      const Trace& trace, const torch::Tensor& logits, const Source& source,
+      bool read_by_head, Observation& seen);
+
+  ModuleView view_;
+  std::string wanted_;                   // the wanted layer; empty: none
+  CamMethod method_ = CamMethod::kAuto;  // handed on to each observation
+  NamedLayer layer_;      // without parameters, which `layer_at_run` adds
+  MeanCheck mean_check_;  // the last answer of `is_mean`
+  // For messages only: an address may be used again by another parameter.
+  std::unordered_map<const c10::TensorImpl*, std::string> names_;
+};
+
+/// The module that owns a parameter: its name without the last part.
 inline std::string owner_of(const std::string& parameter) {
   const auto dot = parameter.rfind('.');
   return dot == std::string::npos ? std::string() : parameter.substr(0, dot);
 }
 
+/// Whether the module or parameter `path` is `module` or lies below it.
 inline bool lies_in(const std::string& path, const std::string& module) {
   return path == module || starts_with(path, module + ".");
 }
 
-/// What stands in the way when no features were found.
+/// Why no features were found, and what the user can do. The likeliest reason
+/// comes first: each test is right only when those before it did not apply.
 inline std::string why_nothing(
     const Trace& trace, const torch::Tensor& logits) {
   if (trace.operators == 0) {
     return "no operator ran on this thread. Does the network run in another "
-           "thread (std::thread, data_parallel)? Then give that thread a "
-           "hook of its own, or use capture(features, weight)";
+           "thread (std::thread, data_parallel)? Then give that thread its "
+           "own hook, or use capture(features, weight)";
   }
   if (!trace.convolution && !trace.frozen_convolution &&
       !trace.single_position) {
@@ -46,7 +98,7 @@ inline std::string why_nothing(
   if (trace.elsewhere) {
     return "the convolutions that the logits come from were not observed: "
            "they ran in another thread (std::thread, data_parallel) or "
-           "inside a checkpoint. Give that thread a hook of its own, or use "
+           "inside a checkpoint. Give that thread its own hook, or use "
            "capture(features, weight)";
   }
   if (trace.single_position) {
@@ -57,19 +109,18 @@ inline std::string why_nothing(
          "thread";
 }
 
-}  // namespace detail
-
-/// Checks the name once and learns the layer's make-up.
-inline void CamHook::find_layer() {
-  const auto& name = options_.layer();
+/// Checks the wanted name. Finds out whether the layer is a single module, and
+/// how many poolings it registers behind its last parameters.
+inline void Finder::find_layer() {
+  const auto& name = wanted_;
   const auto submodules = view_.submodules();
   std::set<std::string> owners;
   for (const auto& item : view_.parameters()) {
-    owners.insert(detail::owner_of(item.first));
+    owners.insert(owner_of(item.first));
   }
   const auto has_parameters = [&](const std::string& module) {
     return std::any_of(owners.begin(), owners.end(), [&](const auto& owner) {
-      return detail::lies_in(owner, module);
+      return lies_in(owner, module);
     });
   };
   std::string names;
@@ -83,11 +134,11 @@ inline void CamHook::find_layer() {
     if (!exists && owners.count(path)) {
       before = path;
     }
-    if (path != name && detail::lies_in(path, name)) {
+    if (path != name && lies_in(path, name)) {
       layer_.leaf = false;
       if (owners.count(path)) {
         layer_.trailing_pools = 0;
-      } else if (detail::contains(type, "Pool")) {
+      } else if (contains(type, "Pool")) {
         ++layer_.trailing_pools;
       }
     }
@@ -103,12 +154,12 @@ inline void CamHook::find_layer() {
       before.empty() ? std::string() : " ('" + before + "')");
 }
 
-/// The named layer's parameters as they are now.
-inline detail::NamedLayer CamHook::layer_at_run() const {
-  detail::NamedLayer layer = layer_;
+/// Parameters are read at each run, since they may have been replaced.
+inline NamedLayer Finder::layer_at_run() const {
+  NamedLayer layer = layer_;
   if (layer.wanted) {
     for (const auto& item : view_.parameters()) {
-      if (detail::lies_in(detail::owner_of(item.first), options_.layer())) {
+      if (lies_in(owner_of(item.first), wanted_)) {
         layer.parameters.insert(item.second.unsafeGetTensorImpl());
       }
     }
@@ -116,13 +167,12 @@ inline detail::NamedLayer CamHook::layer_at_run() const {
   return layer;
 }
 
-/// The shortest module name that ends in a map: it holds the parameters
-/// nearest below, and none of those between the map and the logits.
-inline std::string CamHook::layer_name(
-    const detail::Trace& trace, const torch::Tensor& logits,
-    const detail::NodeOutput& map) {
-  const auto* nearest = detail::parameter_below(trace, map);
-  const auto above = detail::parameters_above(logits, map);
+/// The shortest name of a module that returns the map: it holds the nearest
+/// parameters below the map, and none of those between the map and the logits.
+inline std::string Finder::layer_name(
+    const Trace& trace, const torch::Tensor& logits, const NodeOutput& map) {
+  const auto* nearest = parameter_below(trace, map);
+  const auto above = parameters_above(logits, map);
   const auto known = [&](const c10::TensorImpl* impl) {
     return impl == nullptr || names_.count(impl) > 0;
   };
@@ -136,13 +186,13 @@ inline std::string CamHook::layer_name(
   if (found == names_.end()) {
     return "";
   }
-  const std::string owner = detail::owner_of(found->second);
+  const std::string owner = owner_of(found->second);
   for (auto dot = owner.find('.'); dot != std::string::npos;
        dot = owner.find('.', dot + 1)) {
     const std::string prefix = owner.substr(0, dot);
     if (std::none_of(above.begin(), above.end(), [&](const auto* impl) {
           const auto name = names_.find(impl);
-          return name != names_.end() && detail::lies_in(name->second, prefix);
+          return name != names_.end() && lies_in(name->second, prefix);
         })) {
       return prefix;
     }
@@ -150,14 +200,14 @@ inline std::string CamHook::layer_name(
   return owner;
 }
 
-/// The one map the logits come from, or an error that says why not.
-inline detail::Source CamHook::pick(
-    detail::Trace& trace, const torch::Tensor& logits, detail::Origin& origin) {
+/// The one map that the logits come from; throws when there is none or several.
+inline Source Finder::pick(
+    Trace& trace, const torch::Tensor& logits, Origin& origin) {
   constexpr const char* kFunction = "cyborg::CamHook::forward: ";
   if (logits.requires_grad() && logits.grad_fn()) {
-    origin = detail::origin_of(trace, logits);
+    origin = origin_of(trace, logits);
   }
-  detail::drop_gates(trace, origin.sources);
+  drop_gates(trace, origin.sources);
   TORCH_CHECK_VALUE(
       !origin.map, kFunction, "the result ", logits.sizes(),
       " is a map itself, not logits [B, K]; give the loss "
@@ -171,10 +221,10 @@ inline detail::Source CamHook::pick(
   TORCH_CHECK_VALUE(
       origin.hidden.empty(), kFunction, "the map that ", origin.op,
       " read was made by the custom autograd function ", origin.hidden,
-      ", which no observer sees into; use capture(features, weight), or name "
-      "a layer before it with CamHookOptions().layer(name)");
+      ", which the hook cannot see into; use capture(features, weight), or "
+      "name a layer before it with CamHookOptions().layer(name)");
   TORCH_CHECK_VALUE(
-      !origin.sources.empty(), kFunction, detail::why_nothing(trace, logits));
+      !origin.sources.empty(), kFunction, why_nothing(trace, logits));
   if (origin.sources.size() > 1) {
     std::ostringstream list;
     std::set<std::string> names;
@@ -201,16 +251,16 @@ inline detail::Source CamHook::pick(
   return trace.sources[static_cast<size_t>(origin.sources.front())];
 }
 
-/// Head, `exact` and `reason`.
-inline void CamHook::read_head(
-    const detail::Trace& trace, const torch::Tensor& logits,
-    const detail::Source& source, bool read_by_head, Observation& seen) {
-  const int64_t classes = detail::logit_count(logits);
-  detail::Head head = detail::head_of(trace, logits);
-  const detail::Mark* collapsed =
-      head.weight.defined()
-          ? head.input
-          : detail::mark_below(trace, detail::node_output(logits));
+/// Sets head, `exact`, `reason` and, from a guided head, `maps` of `seen`.
+/// `read_by_head`: whether the logits come from `source` itself.
+inline void Finder::read_head(
+    const Trace& trace, const torch::Tensor& logits, const Source& source,
+    bool read_by_head, Observation& seen) {
+  const int64_t classes = logit_count(logits);
+  Head head = head_of(trace, logits);
+  const Mark* collapsed = head.weight.defined()
+                              ? head.input
+                              : mark_below(trace, node_output(logits));
   if (head.weight.defined() && head.weight.size(1) == seen.features.size(1)) {
     seen.weight = head.weight;
     seen.bias = head.bias;
@@ -220,7 +270,7 @@ inline void CamHook::read_head(
     return;
   }
   const std::string why =
-      detail::inexact(head, collapsed, source, classes, mean_check_);
+      inexact(head, collapsed, source, classes, mean_check_);
   seen.exact = why.empty();
   for (const auto& made : trace.heads) {
     if (seen.exact && made.features == source.key && seen.weight.defined() &&
@@ -234,11 +284,11 @@ inline void CamHook::read_head(
                     : "the logits are the mean over positions";
 }
 
-/// What the named layer returned.
-inline Observation CamHook::of_layer(
-    detail::Trace& trace, const torch::Tensor& logits) {
+/// The observation of the named layer's output, which need not be what the head
+/// reads; then CAM is not exact.
+inline Observation Finder::of_layer(Trace& trace, const torch::Tensor& logits) {
   constexpr const char* kFunction = "cyborg::CamHook::forward: layer '";
-  const auto& name = options_.layer();
+  const auto& name = wanted_;
   const auto& output = trace.layer.output;
   TORCH_CHECK_VALUE(
       trace.layer.ran, kFunction, name,
@@ -250,17 +300,17 @@ inline Observation CamHook::of_layer(
   TORCH_CHECK_VALUE(
       !output.overwritten(), kFunction, name,
       "' returned a map that an in-place operator overwrote; "
-      "make that operator (a ReLU, mostly) out of place, or "
+      "make that operator (usually a ReLU) out of place, or "
       "name the module that holds both");
   TORCH_CHECK_VALUE(
-      logits.requires_grad() && detail::reaches(logits, output.key), kFunction,
-      name, "' is not what the logits come from");
+      logits.requires_grad() && reaches(logits, output.key), kFunction, name,
+      "' is not what the logits come from");
   Observation seen;
   seen.layer = name;
   seen.source = output.tensor;
   seen.channel_dim = output.channel;
-  detail::Origin origin = detail::origin_of(trace, logits);
-  detail::drop_gates(trace, origin.sources);
+  Origin origin = origin_of(trace, logits);
+  drop_gates(trace, origin.sources);
   const bool same =
       !origin.tokens && origin.sources.size() == 1 &&
       trace.sources[static_cast<size_t>(origin.sources[0])].key == output.key;
@@ -268,7 +318,7 @@ inline Observation CamHook::of_layer(
   seen.features = seen.source;
   TORCH_CHECK_VALUE(
       output.channel > 0, kFunction, name,
-      "' returns a map whose channels cannot be told; use "
+      "' returns a map whose channel dimension is unclear; use "
       "capture(features)");
   if (output.channel != 1) {
     seen.features = seen.source.movedim(output.channel, 1);
@@ -277,8 +327,7 @@ inline Observation CamHook::of_layer(
   return seen;
 }
 
-inline Observation CamHook::observe(
-    detail::Trace& trace, const torch::Tensor& logits) {
+inline Observation Finder::observe(Trace& trace, const torch::Tensor& logits) {
   constexpr const char* kFunction = "cyborg::CamHook::forward: ";
   TORCH_CHECK_VALUE(
       logits.defined(), kFunction, "the callable returned no tensor");
@@ -291,15 +340,14 @@ inline Observation CamHook::observe(
       "expected logits [B, K] of floating point and "
       "at least one sample, got ",
       logits.sizes(), " of ", logits.scalar_type());
-  TORCH_CHECK_VALUE(
-      trace.operators > 0, kFunction, detail::why_nothing(trace, logits));
+  TORCH_CHECK_VALUE(trace.operators > 0, kFunction, why_nothing(trace, logits));
   const at::AutoGradMode graph_on(true);  // views of features keep theirs
   Observation seen;
   if (trace.layer.wanted) {
     seen = of_layer(trace, logits);
   } else {
-    detail::Origin origin;
-    const detail::Source source = pick(trace, logits, origin);
+    Origin origin;
+    const Source source = pick(trace, logits, origin);
     TORCH_CHECK_VALUE(
         source.tensor.defined(), kFunction, "the map that ", source.op,
         " collapsed was freed before it could be held; name "
@@ -332,7 +380,7 @@ inline Observation CamHook::observe(
       " samples, the logits ", logits.sizes(), " ", logits.size(0),
       ". Did part of the batch run on another thread (data_parallel), or does "
       "the network fold frames or crops into its batch?");
-  seen.method = options_.method();
+  seen.method = method_;
   TORCH_CHECK_VALUE(
       seen.method != CamMethod::kCam || seen.weight.defined() || seen.exact,
       kFunction, "CamMethod::kCam needs a linear head that reads ",
@@ -341,4 +389,4 @@ inline Observation CamHook::observe(
   return seen;
 }
 
-}  // namespace cyborg
+}  // namespace cyborg::detail

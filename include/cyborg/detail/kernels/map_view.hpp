@@ -1,25 +1,21 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-// Normalisers and distances of one pair of maps, with their derivatives, for
-// the fused loss. Maps are small beside the features that they are made of, so
-// these are plain loops. What each formula is, and where a map is flat, stands
-// in <cyborg/maps/normalize.hpp> and <cyborg/guide/distances.hpp>, whose
-// operators give the same values.
+// The normalisers for one map, with their derivatives, for the fused loss. For
+// whole batches and every device, <cyborg/maps/normalize.hpp> has the same by
+// ATen's operators.
 
-#include <cyborg/guide/distances.hpp>
 #include <cyborg/maps/normalize.hpp>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <limits>
 
 namespace cyborg::detail {
 
-/// Whether a number is neither infinite nor NaN, told by its bits: a user's
-/// -ffast-math lets a compiler drop every other way of asking.
+/// Whether a number is neither infinite nor NaN, read from its bits: under a
+/// user's -ffast-math a compiler may remove every other test.
 inline bool is_finite(float x) {
   uint32_t bits = 0;
   std::memcpy(&bits, &x, sizeof(x));
@@ -31,16 +27,25 @@ inline bool is_finite(double x) {
   return (bits & 0x7ff0000000000000U) != 0x7ff0000000000000U;
 }
 
-/// One map [P] and what its normaliser has to know of it.
+/// One map [P] with its minimum, maximum and normaliser.
+///
+/// `usable`, `normalize` and `backward` give the values and the derivative of
+/// `usable_maps` and `normalize_usable` in <cyborg/maps/normalize.hpp>, where
+/// the formulas are. Maps are small compared with the features that they are
+/// made of, so these are plain loops.
+///
+/// Order of calls: `normalize` only if `usable`, `backward` only after
+/// `normalize`, which sets the divisor.
 template <class T>
 struct MapView {
-  const T* values;
-  int64_t size;
-  Normalizer normalizer;
-  T low = 0, high = 0;
-  bool finite = true;
-  double divisor = 1;  // what normalize() divided by
+  const T* values;        // [P], not owned
+  int64_t size;           // P, at least 1
+  Normalizer normalizer;  // how to normalise this map
+  T low = 0, high = 0;    // minimum and maximum; meaningless with a NaN
+  bool finite = true;     // whether every value is finite
+  double divisor = 1;     // set by normalize(): what it divided by
 
+  /// Reads the map once, for its minimum and maximum.
   MapView(const T* values_, int64_t size_, Normalizer normalizer_)
       : values(values_), size(size_), normalizer(normalizer_) {
     low = high = values[0];
@@ -51,7 +56,7 @@ struct MapView {
     }
   }
 
-  /// As `usable_maps`.
+  /// Whether the map can be normalised, by the rule of `usable_maps`.
   bool usable(double floor) const {
     const T range = high - low;
     if (!finite || !is_finite(range)) {
@@ -67,7 +72,7 @@ struct MapView {
            threshold;
   }
 
-  /// Writes the normalised map [P]; it has to be usable.
+  /// Writes the normalised map [P]. The map must be usable.
   void normalize(T* out) {
     const T shift = normalizer == Normalizer::kMinMax    ? low
                     : normalizer == Normalizer::kSum     ? std::min(low, T(0))
@@ -90,8 +95,18 @@ struct MapView {
     }
   }
 
-  /// Turns the derivative to what `normalize` wrote into that to the values,
-  /// shared evenly among the positions that are the minimum or the maximum.
+  /// Turns `grad`, the derivative with respect to the normalised map n, into
+  /// the derivative with respect to the map's values x. With g the incoming
+  /// derivative, d the divisor and <g, n> the sum of g n over the positions:
+  ///
+  ///     kMinMax   (g + [x = min] (<g, n> - sum g) / #min
+  ///                  - [x = max] <g, n> / #max) / d
+  ///     kMax      (g - [x = max] <g, n> / #max) / d
+  ///     kSum      (g - <g, n> + [x = min, min <= 0] (P <g, n> - sum g) / #min)
+  ///                 / d
+  ///     kSoftmax  (g - <g, n>) n
+  ///
+  /// Positions that tie for the minimum or the maximum share its part evenly.
   void backward(const T* normalized, T* grad) const {
     if (normalizer == Normalizer::kNone) {
       return;
@@ -135,85 +150,6 @@ struct MapView {
                       (values[i] == high ? to_high : T(0));
       grad[i] = (grad[i] + shift + share) / by;
     }
-  }
-};
-
-/// The distance of normalised maps [P] and, in `grad`, its derivative to the
-/// values of the model's map before normalisation. `kOwn`: it has one.
-template <class Distance>
-struct DistanceKernel {
-  static constexpr bool kOwn = false;
-};
-
-template <>
-struct DistanceKernel<L1> {
-  static constexpr bool kOwn = true;
-
-  template <class T>
-  static double compare(
-      const MapView<T>& model, const T* m, const T* h, T* grad) {
-    const T one = T(1) / static_cast<T>(model.size);
-    double sum = 0;
-    for (int64_t i = 0; i < model.size; ++i) {
-      const T difference = m[i] - h[i];
-      sum += static_cast<double>(std::abs(difference));
-      grad[i] = difference > 0 ? one : difference < 0 ? -one : T(0);
-    }
-    model.backward(m, grad);
-    return sum / static_cast<double>(model.size);
-  }
-};
-
-template <>
-struct DistanceKernel<L2> {
-  static constexpr bool kOwn = true;
-
-  template <class T>
-  static double compare(
-      const MapView<T>& model, const T* m, const T* h, T* grad) {
-    const T two = T(2) / static_cast<T>(model.size);
-    double sum = 0;
-    for (int64_t i = 0; i < model.size; ++i) {
-      const T difference = m[i] - h[i];
-      sum += static_cast<double>(difference * difference);
-      grad[i] = two * difference;
-    }
-    model.backward(m, grad);
-    return sum / static_cast<double>(model.size);
-  }
-};
-
-template <>
-struct DistanceKernel<KL> {
-  static constexpr bool kOwn = true;
-
-  template <class T>
-  static double compare(
-      const MapView<T>& model, const T* m, const T* h, T* grad) {
-    // Of a softmax the logarithm is taken before it could underflow.
-    const bool scores = model.normalizer == Normalizer::kSoftmax;
-    const double log_sum =
-        scores ? static_cast<double>(model.high) + std::log(model.divisor) : 0;
-    const T smallest = std::numeric_limits<T>::min();
-    double sum = 0, total = 0;
-    for (int64_t i = 0; i < model.size; ++i) {
-      const T floored = std::max(m[i], smallest);
-      const double log_m = scores
-                               ? static_cast<double>(model.values[i]) - log_sum
-                               : std::log(static_cast<double>(floored));
-      const auto share = static_cast<double>(h[i]);
-      sum += share == 0 ? 0 : share * (std::log(share) - log_m);
-      total += share;
-      grad[i] = scores ? -h[i] : m[i] < smallest ? T(0) : -h[i] / floored;
-    }
-    if (!scores) {
-      model.backward(m, grad);
-      return sum;
-    }
-    for (int64_t i = 0; i < model.size; ++i) {
-      grad[i] += static_cast<T>(total) * m[i];
-    }
-    return sum;
   }
 };
 
