@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Lesson 1: human saliency in the loss of a network that exists already.
+// Lesson 1: human saliency in the loss of an existing network.
 //
-// You learn to observe a network that nobody edited, and to read the terms of
-// a guided loss. A picture is noise with a square, dark in class 0 and bright
-// in class 1; a person has marked the square. At step 20 the network looks
-// where the person looked, and then learns the task from there.
+// You learn how to observe a network without changing it, and what the terms of
+// a guided loss are. A picture is noise with a square, which is dark in class 0
+// and bright in class 1. A person has marked the square. At step 20 the network
+// looks where the person looked; then it learns the task.
 //
 // Run: build/dev/bin/01_first_loss
 //
@@ -15,7 +15,7 @@
 //     40   0.02       0.02       0.02
 //     60   0.01       0.00       0.02
 #include <torch/torch.h>
-#include <cyborg/loss.hpp>  // all that guidance needs
+#include <cyborg/loss.hpp>  // the only header that guidance needs
 
 #include <cstdio>
 
@@ -23,7 +23,7 @@ int main() {
   torch::manual_seed(1);
   const auto labels = torch::randint(0, 2, {64}, torch::kLong);
   auto images = 0.1 * torch::randn({64, 1, 16, 16});
-  auto maps = torch::zeros({64, 16, 16});  // where a person looks
+  auto maps = torch::zeros({64, 16, 16});  // where the person looked
   for (int64_t i = 0; i < 64; ++i) {
     const int64_t x = i % 12, y = i / 12;
     maps[i].narrow(0, y, 4).narrow(1, x, 4).fill_(1);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Lesson 2: guidance in a training loop that exists already.
+// Lesson 2: guidance in an existing training loop.
 //
-// You learn which lines of an ordinary LibTorch loop change. `train` is that
-// loop; the lines that guidance adds or changes are marked with //+. Maps come
-// from `data::WithMaps`, which puts them beside any torch::data set.
+// You learn which lines of an ordinary LibTorch loop change. `train` is such a
+// loop; the lines that guidance adds or changes are marked with //+.
+// `data::WithMaps` adds the maps to the samples of any torch::data set.
 //
-// The pictures are noise with a square whose brightness is the class, and
-// with a dot in a corner that happens to give the class away, in training
-// only. The plain network takes the dot; a network shown the square does not.
+// The pictures are noise with a square, whose brightness depends on the class.
+// In the training set, a dot in a corner shows the class as well. The plain
+// network learns the dot. A network that is shown the square does not.
 //
 // Run: build/dev/bin/02_training_loop
 //
@@ -22,7 +22,7 @@
 
 namespace nn = torch::nn;
 
-/// Somebody's data set: it knows nothing of maps.
+/// An ordinary data set, without maps.
 struct Squares : torch::data::datasets::Dataset<Squares> {
   Squares(int64_t count, bool dot, uint64_t seed) {
     torch::manual_seed(seed);
@@ -94,7 +94,7 @@ int main() {
   const Squares training(200, /*dot=*/true, 0);
   const Squares with_dot(400, /*dot=*/true, 1);
   const Squares without_dot(400, /*dot=*/false, 2);
-  for (const double alpha : {1.0, 0.5}) {  // 1: cross entropy alone
+  for (const double alpha : {1.0, 0.5}) {  // 1: only cross entropy
     auto net = network();
     train(net, training, alpha);
     std::printf(

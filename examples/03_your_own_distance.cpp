@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Lesson 3: a distance of one's own, and what guidance is good for.
+// Lesson 3: your own distance, and what guidance is good for.
 //
-// You learn to compare maps in your own way, in ten lines, and to see whether
-// it helped. In every picture a small patch of stripes tells the class. While
-// training, so does a bright corner: a shortcut, which is gone when it counts.
-// A network that follows the labels alone takes the shortcut; one that is told
-// where people look does not.
+// You learn how to compare maps in your own way, in ten lines, and how to see
+// whether it helped. In every picture a small patch of stripes shows the class.
+// In training a bright corner shows it, too. This is a shortcut, because the
+// test pictures do not have it. A network that learns from labels alone uses
+// the shortcut. A network that also learns where people look does not.
 //
 // Run: build/dev/bin/03_your_own_distance
 //
@@ -20,14 +20,14 @@
 
 #include <cstdio>
 
-// How far the model's map, as a vector, points away from people's: one minus
-// the cosine of the angle between them.
+// The distance of two maps as vectors: one minus the cosine of the angle
+// between them.
 struct Angle {
-  // Both arrive scaled to [0, 1].
+  // Both maps are scaled to [0, 1] before they are compared.
   static constexpr auto map_normalizer = cyborg::Normalizer::kMinMax;
   static constexpr auto human_normalizer = cyborg::Normalizer::kMinMax;
 
-  // Both [B, P], one row a sample; back comes one number a sample, [B].
+  // Both are [B, P], one row for each sample. Returns one number for each, [B].
   torch::Tensor operator()(
       const torch::Tensor& model, const torch::Tensor& human) const {
     return 1 - at::cosine_similarity(model, human, /*dim=*/1);
@@ -38,8 +38,8 @@ struct Pictures {
   torch::Tensor images, labels, maps;
 };
 
-// Noise with a patch of stripes, lying in class 0 and standing in class 1. The
-// corner shines in class 1, or, where the shortcut is broken, by chance.
+// Noise with a patch of stripes, horizontal in class 0 and vertical in class 1.
+// With the shortcut, the corner is bright in class 1; without, by chance.
 Pictures draw(int64_t count, bool shortcut) {
   Pictures p{
       0.3 * torch::randn({count, 1, 16, 16}),
@@ -60,7 +60,7 @@ Pictures draw(int64_t count, bool shortcut) {
   return p;
 }
 
-// Trains a network and tells how it does where the shortcut is broken.
+// Trains a network and prints how good it is without the shortcut.
 template <class Criterion>
 void run(const char* name, const Criterion& criterion) {
   torch::manual_seed(2);
@@ -85,7 +85,7 @@ void run(const char* name, const Criterion& criterion) {
   const torch::NoGradGuard no_grad;
   const torch::Tensor logits =
       hook.forward([&] { return net->forward(test.images); });
-  // A criterion is a ruler too: alpha = 0 is the distance alone.
+  // A criterion can also measure: with alpha = 0 it is the distance alone.
   const cyborg::SaliencyGuidedLoss<Angle> angle(
       cyborg::SaliencyGuidedLossOptions().alpha(0));
   const cyborg::LossTerms terms = angle(logits, test.labels, hook, test.maps);

@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // Lesson 4: guidance for a network that was exported from Python.
 //
-// You learn to hook a TorchScript file. Only the include differs: with
-// <cyborg/jit.hpp> a CamHook takes a torch::jit::Module. The hook finds the
-// map that the exported code pools, prints what it found and why its class
-// activation map is exact, and the gradient of the guided loss reaches the
-// first layer.
+// You learn how to use a CamHook with a TorchScript file. Only the include is
+// different: with <cyborg/jit.hpp> a CamHook takes a torch::jit::Module. The
+// hook finds the map that the exported code pools, and prints what it found and
+// why the class activation map is exact. The gradient of the guided loss
+// reaches the first layer.
 //
-// This lesson writes its own file, so that it needs no Python; give it yours:
+// This lesson writes its own file, so it needs no Python. You can give it
+// yours:
 //
 // Run: build/dev/bin/04_torchscript [network.pt]
 //
 // Output:
-//   cyborg::CamHook: cyborg::Observation(layer=conv2, features=[4, 16, 32, 32], reduction=aten::adaptive_avg_pool2d, exact=yes, method=CAM: a linear head reads the mean over positions)
-//   total ... = 0.5 * task ... + 0.5 * saliency ...
-//   conv1.weight has a gradient: yes
+//   cyborg::CamHook: cyborg::Observation(layer=conv2, features=[4, 16, 32, 32],
+//   reduction=aten::adaptive_avg_pool2d, exact=yes, method=CAM: a linear head
+//   reads the mean over positions) total ... = 0.5 * task ... + 0.5 * saliency
+//   ... conv1.weight has a gradient: yes
 #include <torch/script.h>
 #include <cyborg/jit.hpp>
 #include <cyborg/loss.hpp>
@@ -24,7 +26,7 @@
 #include <iostream>
 #include <string>
 
-/// A small network, saved as torch.jit.script(net).save(path) would.
+/// Saves a small network, in the format of torch.jit.script(net).save(path).
 void write_network(const std::string& path) {
   const auto layer = [](torch::Tensor weight) {
     torch::jit::Module module("Layer");

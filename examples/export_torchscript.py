@@ -6,11 +6,11 @@
     export_torchscript.py timm:tf_efficientnet_b0 b0.pt        # timm
     export_torchscript.py mymodels:build net.pt --classes 2    # your function
 
-It is scripted, or traced where it cannot be scripted: then batch norm and
-dropout layers act as they should in training and in evaluation, and whatever
-else differs between the two is as in evaluation. With --classes N the
-constructor is asked for N classes; without it, `train` replaces the last layer
-where the number differs.
+The network is scripted or, if that is not possible, traced. In a traced network
+batch norm and dropout layers still differ between training and evaluation; what
+else differs between the two is always as in evaluation. With --classes N the
+constructor gets the number of classes. Without it, `train` replaces the last
+layer if its number of classes is another one.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def build(name, classes, pretrained):
 
     if pretrained and classes is not None:
         raise SystemExit(
-            "--pretrained has ImageNet's 1000 classes: leave --classes out, "
+            "--pretrained has the 1000 classes of ImageNet: leave out --classes; "
             "`train` replaces the last layer"
         )
     return torchvision.models.get_model(
@@ -43,8 +43,8 @@ def build(name, classes, pretrained):
 
 
 def script_layers(model):
-    """Scripts the layers that act differently in training: a trace of theirs
-    would stay in the mode in which it was made."""
+    """Scripts the layers that act differently in training, because a trace of them
+    would keep the mode in which it was made."""
     import torch
 
     kinds = (torch.nn.modules.batchnorm._NormBase, torch.nn.modules.dropout._DropoutNd)
@@ -56,6 +56,7 @@ def script_layers(model):
 
 
 def trace(model, picture):
+    """The network as a trace, in training mode."""
     import torch
 
     script_layers(model.eval())
@@ -72,13 +73,17 @@ def main():
     parser.add_argument(
         "--pretrained", action="store_true", help="with the weights of torchvision or timm"
     )
-    parser.add_argument("--size", type=int, default=224, help="side of a traced picture (224)")
-    parser.add_argument("--channels", type=int, default=3, help="of a traced picture (3)")
-    parser.add_argument("--trace", action="store_true", help="trace at once")
+    parser.add_argument(
+        "--size", type=int, default=224, help="side of the picture for tracing (default 224)"
+    )
+    parser.add_argument(
+        "--channels", type=int, default=3, help="channels of that picture (default 3)"
+    )
+    parser.add_argument("--trace", action="store_true", help="trace without trying to script")
     arguments = parser.parse_args()
     import torch
 
-    # What is said of TorchScript: it is what LibTorch reads.
+    # Python's torch warns that TorchScript is old; but LibTorch reads it.
     warnings.filterwarnings("ignore", message=".*torch.jit", category=FutureWarning)
     model = build(arguments.name, arguments.classes, arguments.pretrained)
     script = None
@@ -87,7 +92,7 @@ def main():
             script = torch.jit.script(model)
         except Exception as error:
             reason = str(error).strip().splitlines()
-            print(f"traced, since it cannot be scripted: {reason[0] if reason else error}",
+            print(f"traced, because it cannot be scripted: {reason[0] if reason else error}",
                   file=sys.stderr)
     if script is None:
         picture = torch.rand(2, arguments.channels, arguments.size, arguments.size)

@@ -5,9 +5,9 @@
     export_weights.py final_model.pth weights.pt       # a checkpoint of yours
     export_weights.py --torchvision resnet50 resnet50.pt    # ImageNet's
 
-The output is a plain dictionary of tensors by name, in torch.save's format.
-Needs Python's torch, and torchvision for --torchvision (which fetches the
-weights where they are not in its cache).
+The output is a dictionary of tensors by name, in the format of torch.save. The
+script needs Python's torch, and for --torchvision also torchvision, which
+downloads weights that are not in its cache.
 """
 
 import argparse
@@ -37,7 +37,7 @@ def main():
     )
     arguments = parser.parse_args()
     if bool(arguments.source) == bool(arguments.torchvision):
-        parser.error("name a file, or a network with --torchvision")
+        parser.error("expected a file, or a network with --torchvision")
     import torch
 
     if arguments.torchvision:
@@ -50,8 +50,8 @@ def main():
             loaded = torch.load(arguments.source, map_location="cpu", weights_only=True)
         except Exception as error:
             print(
-                f"{arguments.source}: not a file of tensors alone ({type(error).__name__}): "
-                "reading it as a pickle, which can run code. Stop here if you do not trust it.",
+                f"{arguments.source}: not only tensors ({type(error).__name__}). Reading it as a "
+                "pickle, which can run code: press Ctrl-C if you do not trust the file.",
                 file=sys.stderr,
             )
             sys.path.insert(0, ".")  # where the classes of a pickled model may be
@@ -70,7 +70,7 @@ def main():
         if isinstance(value, torch.Tensor)
     }
     if not tensors:
-        raise SystemExit(f"{arguments.source}: holds no tensors by name")
+        raise SystemExit(f"{arguments.source}: contains no tensors with names")
     torch.save(tensors, arguments.output)
     print(f"{arguments.output}: {len(tensors)} tensors")
 

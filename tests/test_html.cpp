@@ -3,18 +3,21 @@
 #include "pictures.hpp"
 #include "support.hpp"
 
+#include <common/report/html.hpp>
+
+#include <cyborg/io/csv.hpp>
 #include <cyborg/io/file.hpp>
-#include <cyborg/report/html.hpp>
 
 #include <clocale>
 #include <cmath>
 #include <string>
+#include <vector>
 
 using cyborg::io::base64;
 using cyborg::io::escape;
 using cyborg::io::number;
-using cyborg::report::HtmlPage;
-using cyborg::report::NoteKind;
+using programs::report::HtmlPage;
+using programs::report::NoteKind;
 using support::contains;
 using support::error_of;
 
@@ -51,6 +54,24 @@ TEST_CASE("Base64 meets the examples of RFC 4648", "[report]") {
   CHECK(base64("fooba") == "Zm9vYmE=");
   CHECK(base64("foobar") == "Zm9vYmFy");
   CHECK(base64("\xff\xfe\xfd") == "//79");
+}
+
+TEST_CASE("A CSV field has quotes where it needs them", "[report]") {
+  using cyborg::io::csv_field;
+  CHECK(csv_field("") == "");
+  CHECK(csv_field("a b") == "a b");
+  CHECK(csv_field("a,b") == "\"a,b\"");
+  CHECK(csv_field("say \"a\"") == "\"say \"\"a\"\"\"");
+  CHECK(csv_field("a\nb") == "\"a\nb\"");
+  CHECK(csv_field("a\rb") == "\"a\rb\"");
+  // What was quoted is read as it was.
+  for (const std::string text : {"a,b", "\"", "\"\"", "a\r\nb", "plain"}) {
+    const auto records = cyborg::io::parse_csv(
+        csv_field(text) + ",end\n",
+        [](size_t, const std::string& reason) { FAIL(reason); });
+    REQUIRE(records.size() == 1);
+    CHECK(records[0].fields == std::vector<std::string>{text, "end"});
+  }
 }
 
 TEST_CASE("A page holds what was added, escaped, in order", "[report]") {
@@ -100,10 +121,10 @@ TEST_CASE(
 TEST_CASE("A page refuses rows that do not fit their head", "[report]") {
   CHECK(
       error_of([] { HtmlPage("t").table({"", {"a", "b"}, {{"1"}}}); }) ==
-      "cyborg::report::HtmlPage::table: expected 2 cells in row 0, got 1");
+      "programs::report::HtmlPage::table: expected 2 cells in row 0, got 1");
   CHECK(
       error_of([] { HtmlPage("t").pictures({"", {"a"}, {{"r", {}}}}); }) ==
-      "cyborg::report::HtmlPage::pictures: expected 1 pictures in row 'r', "
+      "programs::report::HtmlPage::pictures: expected 1 pictures in row 'r', "
       "got 0");
 }
 
@@ -114,5 +135,5 @@ TEST_CASE("A page is written whole, or an error names the file", "[report]") {
   CHECK(cyborg::io::read_file(folder / "page.html") == page.str());
   CHECK(contains(
       error_of([&] { page.write(folder / "no/page.html"); }),
-      "cyborg::report::HtmlPage::write: "));
+      "programs::report::HtmlPage::write: "));
 }

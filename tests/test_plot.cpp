@@ -2,14 +2,14 @@
 #include "catch.hpp"
 #include "support.hpp"
 
-#include <cyborg/report/plot.hpp>
+#include <common/report/plot.hpp>
 
 #include <cmath>
 #include <string>
 
-using cyborg::report::dot_plot;
-using cyborg::report::line_chart;
-using cyborg::report::PlotOptions;
+using programs::report::dot_plot;
+using programs::report::line_chart;
+using programs::report::PlotOptions;
 using support::contains;
 using support::error_of;
 
@@ -41,7 +41,7 @@ const double kNan = std::nan("");
 }  // namespace
 
 TEST_CASE("Ticks are round and stay in the range", "[report]") {
-  using cyborg::report::detail::ticks;
+  using programs::report::detail::ticks;
   CHECK(ticks(0, 1, 4) == std::vector<double>({0, .5, 1}));
   CHECK(ticks(0, 250, 5) == std::vector<double>({0, 50, 100, 150, 200, 250}));
   CHECK(ticks(-3, 3, 3) == std::vector<double>({-2, 0, 2}));
@@ -49,8 +49,8 @@ TEST_CASE("Ticks are round and stay in the range", "[report]") {
   REQUIRE(fine.size() == 4);
   CHECK(fine.front() == Approx(.92));
   CHECK(fine.back() == Approx(.98));
-  CHECK(cyborg::report::detail::tick_text(.92, .02) == "0.92");
-  CHECK(cyborg::report::detail::tick_text(150, 50) == "150");
+  CHECK(programs::report::detail::tick_text(.92, .02) == "0.92");
+  CHECK(programs::report::detail::tick_text(150, 50) == "150");
 }
 
 TEST_CASE("A line goes through its points", "[report]") {
@@ -144,18 +144,21 @@ TEST_CASE("Series keep the colour that they ask for", "[report]") {
 TEST_CASE("Charts refuse series that do not fit", "[report]") {
   CHECK(
       error_of([] { line_chart({{"a", {1, 2}, {1}}}); }) ==
-      "cyborg::report::line_chart: expected x and y of one length in 'a', got "
+      "programs::report::line_chart: expected x and y of one length in 'a', "
+      "got "
       "2 and 1");
   CHECK(
       error_of([] { dot_plot({"x", "y"}, {{"a", {1}, {}}}); }) ==
-      "cyborg::report::dot_plot: expected 2 values and as many errors or none "
+      "programs::report::dot_plot: expected 2 values and as many errors or "
+      "none "
       "in 'a', got 1 and 0");
   CHECK(
       error_of([] { dot_plot({"x"}, {{"a", {1}, {1, 2}}}); }) ==
-      "cyborg::report::dot_plot: expected 1 values and as many errors or none "
+      "programs::report::dot_plot: expected 1 values and as many errors or "
+      "none "
       "in 'a', got 1 and 2");
   CHECK(
       error_of([] { line_chart({}, PlotOptions().width(10)); }) ==
-      "cyborg::report::line_chart: expected a width of 200 or more and a "
+      "programs::report::line_chart: expected a width of 200 or more and a "
       "height of 50 or more, got 10 and 280");
 }

@@ -1,84 +1,36 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "network.hpp"
 
-#include "../demo/network.hpp"
-#include "../demo/synthesize.hpp"
+#include "random.hpp"
+#include "script_head.hpp"
+
 #include "../models/densenet.hpp"
+#include "../models/detector.hpp"
 #include "../models/layers.hpp"
 #include "../models/resnet.hpp"
 
 #include <cyborg/io/file.hpp>
 
 #include <ATen/Context.h>
-#include <torch/csrc/autograd/functions/accumulate_grad.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstdint>
 #include <exception>
 #include <sstream>
 #include <stdexcept>
-#include <unordered_set>
 
 namespace programs {
 
 namespace {
 
-/// Sets an attribute of a submodule by its dotted name.
-void set_parameter(
-    torch::jit::Module module, const std::string& name,
-    const torch::Tensor& value) {
-  size_t begin = 0;
-  for (size_t dot = name.find('.'); dot != std::string::npos;
-       dot = name.find('.', begin)) {
-    module = module.attr(name.substr(begin, dot - begin)).toModule();
-    begin = dot + 1;
-  }
-  module.setattr(name.substr(begin), value);
-}
-
-torch::Tensor fresh(std::vector<int64_t> sizes, int64_t inputs) {
-  const double bound = 1 / std::sqrt(static_cast<double>(inputs));
-  return torch::empty(sizes).uniform_(-bound, bound).requires_grad_();
-}
-
-/// The weight [K, ...] that is nearest to logits [B, K] on their graph, which
-/// is the last layer's; undefined where there is none.
-torch::Tensor last_weight(const torch::Tensor& logits) {
-  using torch::autograd::Node;
-  std::vector<Node*> found = {logits.grad_fn().get()};
-  std::unordered_set<Node*> seen = {nullptr};
-  for (size_t i = 0; i < found.size(); ++i) {  // the nearest first
-    if (!seen.insert(found[i]).second) {
-      continue;
-    }
-    if (auto* leaf = dynamic_cast<torch::autograd::AccumulateGrad*>(found[i])) {
-      if (leaf->variable.dim() >= 2 &&
-          leaf->variable.size(0) == logits.size(1)) {
-        return leaf->variable;
-      }
-    }
-    for (const auto& edge : found[i]->next_edges()) {
-      found.push_back(edge.function.get());
-    }
-  }
-  return {};
-}
-
-/// The first line of what LibTorch said.
+/// The first line of LibTorch's error; the others are a backtrace.
 std::string first_line(const std::exception& error) {
   const std::string text = error.what();
   return text.substr(0, text.find('\n'));
 }
 
 }  // namespace
-
-const std::vector<std::string>& network_names() {
-  static const std::vector<std::string> names = {
-      "resnet18", "resnet50", "densenet121", "demo"};
-  return names;
-}
 
 torch::Device device_named(const std::string& name) {
   torch::Device device = torch::kCPU;
@@ -140,34 +92,42 @@ torch::Tensor Network::script() const {
 }
 
 void Network::make_native(const Settings& settings, int64_t classes) {
-  if (settings.network == "resnet18") {
-    native_ = torch::nn::AnyModule(models::resnet18(classes));
-  } else if (settings.network == "resnet50") {
-    native_ = torch::nn::AnyModule(models::resnet50(classes));
-  } else if (settings.network == "densenet121") {
-    native_ = torch::nn::AnyModule(models::densenet121(classes));
-  } else {
+  const auto architecture = settings.network;
+  if (architecture == Architecture::kDemo) {
     TORCH_CHECK_VALUE(
-        settings.network == "demo" && classes == 2 && settings.channels == 1,
-        settings.network == "demo"
-            ? "the demo's network tells two classes of grey pictures apart"
-            : "unknown network \"" + settings.network + "\"");
-    demo::Detector net;
-    auto random = demo::random_generator(settings.seed, demo::kWeights);
+        classes == 2 && settings.channels == 1,
+        "--network demo: expected two classes of pictures of 1 channel, got ",
+        classes, " classes of ", settings.channels, " channels (--channels 1)");
+    models::Detector net;
+    auto random = random_generator(settings.seed, kInitialWeights);
     net->initialize(random);
     native_ = torch::nn::AnyModule(net);
+    return;
   }
   TORCH_CHECK_VALUE(
-      settings.network == "demo" || settings.channels == 3, settings.network,
+      settings.channels == 3, name_of(architecture),
       " reads pictures of 3 channels, got ", settings.channels,
       " (--channels)");
+  switch (architecture) {
+    case Architecture::kResNet18:
+      native_ = torch::nn::AnyModule(models::resnet18(classes));
+      break;
+    case Architecture::kResNet50:
+      native_ = torch::nn::AnyModule(models::resnet50(classes));
+      break;
+    case Architecture::kDenseNet121:
+      native_ = torch::nn::AnyModule(models::densenet121(classes));
+      break;
+    case Architecture::kDemo:
+      break;  // above
+  }
 }
 
 void Network::load_script(const Settings& settings) {
   const auto fail = [&](const std::string& reason) {
     throw cyborg::io::FileError("--model", settings.model, reason);
   };
-  // Reading it says better what is wrong with a file that is not there.
+  // For a file that does not exist, this error says more than LibTorch's.
   cyborg::io::read_file(settings.model, UINT64_MAX, "--model");
   try {
     script_ = std::make_unique<torch::jit::Module>(
@@ -184,13 +144,14 @@ void Network::load_script(const Settings& settings) {
   }
 }
 
-/// A new last layer, where the file's has another number of classes.
+/// Replaces the last layer where the file's has another number of classes.
 void Network::fit_head(int64_t classes, const torch::Tensor& picture) {
   train(false);
   const auto logits_of = [&] {
     const torch::AutoGradMode graph_on(true);
-    // Optimised, several layers may be one node of the graph.
-    const torch::jit::GraphOptimizerEnabledGuard plain(false);
+    // The optimizer of TorchScript may join several layers to one node of the
+    // graph; replace_head looks for the last layer alone.
+    const torch::jit::GraphOptimizerEnabledGuard no_optimizer(false);
     return forward(picture.unsqueeze(0));
   };
   const auto logits = logits_of();
@@ -202,40 +163,15 @@ void Network::fit_head(int64_t classes, const torch::Tensor& picture) {
   }
   bool replaced = false;
   try {
-    replaced = replace_head(logits, classes) && fits(logits_of());
+    replaced = replace_head(*script_, logits, classes) && fits(logits_of());
   } catch (const std::exception&) {
-    // The network counts on the number of classes that it has.
+    // The network does not run with another number of classes.
   }
   TORCH_CHECK_VALUE(
       replaced, "the network of --model gives ", logits.sizes(),
       " for one picture, expected [1, ", classes,
       "], and its last layer could not be replaced; export it with --classes ",
       classes);
-}
-
-/// Gives the layer that made `logits` fresh weights for so many classes;
-/// whether it was found.
-bool Network::replace_head(const torch::Tensor& logits, int64_t classes) {
-  const auto weight = logits.dim() == 2 ? last_weight(logits) : torch::Tensor();
-  const auto parameters = script_->named_parameters();
-  for (const auto& parameter : parameters) {
-    if (!weight.is_same(parameter.value)) {
-      continue;
-    }
-    auto sizes = weight.sizes().vec();
-    const int64_t inputs = weight[0].numel();
-    sizes[0] = classes;
-    set_parameter(*script_, parameter.name, fresh(sizes, inputs));
-    const auto place = parameter.name.rfind("weight");
-    for (const auto& other : parameters) {
-      if (place != std::string::npos &&
-          other.name == parameter.name.substr(0, place) + "bias") {
-        set_parameter(*script_, other.name, fresh({classes}, inputs));
-      }
-    }
-    return true;
-  }
-  return false;
 }
 
 torch::Tensor Network::forward(const torch::Tensor& images) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// The networks that the programs train: three native ones, the demo's, and any
-// TorchScript file, behind one interface.
+// The networks that the programs train: native ones (`Architecture`) and any
+// TorchScript file, with one interface.
 
 #include "settings.hpp"
 
@@ -27,27 +27,28 @@ namespace programs {
 
 class Network {
  public:
-  /// The one that `settings` name, with fresh weights drawn from their seed
-  /// (a TorchScript file: its own, and a new head where it has another number
-  /// of classes; `picture` then gives one [C, H, W] as it will see).
+  /// A network for a new training. A native one has weights that are drawn from
+  /// the settings' seed. A TorchScript file has its own weights, and a new last
+  /// layer where it has another number of classes; `picture` gives a picture
+  /// [C, H, W] as the network will see them, to find that out.
   Network(
       const Settings& settings, int64_t classes,
       const std::function<torch::Tensor()>& picture);
 
-  /// The one of a checkpoint: `settings`' architecture, or the TorchScript
-  /// module whose bytes [N] it holds, with the weights `state`.
+  /// The network of a checkpoint, with the weights `state`: the TorchScript
+  /// module whose bytes [N] are `script`, or, without them, a native one.
   Network(
       const Settings& settings, const torch::Tensor& script,
       const cyborg::train::NamedTensors& state);
 
-  /// The bytes of a TorchScript module as it is now; undefined for a native
-  /// network.
+  /// The bytes [N] of the TorchScript module as it is now; undefined for a
+  /// native network.
   torch::Tensor script() const;
 
   /// Shapes: images [B, C, H, W] -> logits [B, K].
   torch::Tensor forward(const torch::Tensor& images);
 
-  /// Watches the network; `layer` and `method` as in `CamHookOptions`.
+  /// A hook on the network; `layer` and `method` as in `CamHookOptions`.
   std::unique_ptr<cyborg::CamHook> hook(
       const std::string& layer,
       cyborg::CamMethod method = cyborg::CamMethod::kAuto);
@@ -56,6 +57,7 @@ class Network {
   cyborg::train::NamedTensors state() const;
   std::vector<torch::Tensor> parameters() const;
   std::vector<torch::Tensor> buffers() const;
+  /// Calls `visit` with each layer of batch normalisation.
   /// Throws: `std::invalid_argument` for a TorchScript file.
   void each_batch_norm(
       const std::function<void(models::BatchNormImpl&)>& visit);
@@ -66,17 +68,14 @@ class Network {
   void make_native(const Settings& settings, int64_t classes);
   void load_script(const Settings& settings);
   void fit_head(int64_t classes, const torch::Tensor& picture);
-  bool replace_head(const torch::Tensor& logits, int64_t classes);
 
+  // One of the two holds the network.
   torch::nn::AnyModule native_;
   std::unique_ptr<torch::jit::Module> script_;
 };
 
-/// cpu, cuda, cuda:1, ...
+/// The device of a name: cpu, cuda, cuda:1, ...
 /// Throws: `std::invalid_argument` for another name, or without CUDA.
 torch::Device device_named(const std::string& name);
-
-/// The names that `Settings::network` may have.
-const std::vector<std::string>& network_names();
 
 }  // namespace programs

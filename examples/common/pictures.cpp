@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "pictures.hpp"
 
+#include <cyborg/io/checksum.hpp>
+#include <cyborg/io/file.hpp>
+
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cstdint>
 #include <filesystem>
 #include <set>
 #include <utility>
@@ -54,11 +55,9 @@ data::Table read_pictures(const Settings& settings) {
 }
 
 std::string fingerprint(const data::Table& table) {
-  uint64_t hash = 0xcbf29ce484222325U;  // FNV-1a
+  auto hash = cyborg::io::kFnv1aBasis;
   const auto add = [&](const std::string& text) {
-    for (const char c : text + '\0') {
-      hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
-    }
+    hash = cyborg::io::fnv1a(text + '\0', hash);
   };
   for (const auto& row : table.rows) {
     for (const auto* text : {&row.split, &row.cls, &row.path}) {
@@ -108,7 +107,9 @@ torch::Tensor first_picture(
 
 TrainingSet training_set(
     std::vector<data::Row> rows, const Settings& settings) {
-  auto plain = settings;  // pictures in [0, 1], until the colours are changed
+  // Augmentation changes the colours of pictures in [0, 1], and then applies
+  // mean and standard deviation itself.
+  auto plain = settings;
   plain.mean.clear();
   plain.stddev.clear();
   return TrainingSet(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// From settings to pictures.
+// The pictures that settings name.
 
 #include "settings.hpp"
 
@@ -15,30 +15,30 @@
 
 namespace programs {
 
-/// The table that `settings` name. Classes are those of the training split,
-/// or, where `settings` have some already, those: a class that they lack is an
-/// error in any split.
+/// The table that `settings.data` names. Its classes are those of the settings
+/// or, where these have none yet, those of the training split.
+/// Throws: `cyborg::io::FileError` for a row of another class, in any split.
 cyborg::data::Table read_pictures(const Settings& settings);
 
-/// A number for all that a training reads of a table's rows, to tell whether it
-/// is still the one that the training began with.
+/// A checksum of all that a training reads of a table: whether a training is
+/// resumed with the table that it began with.
 std::string fingerprint(const cyborg::data::Table& table);
 
-/// The rows without their human maps, which are then not read.
+/// The rows without their human maps, so that no time is spent on reading them.
 std::vector<cyborg::data::Row> without_maps(
     std::vector<cyborg::data::Row> rows);
 
-/// The data set of some of its rows, as `settings` prepare pictures.
+/// The data set of some rows, with pictures prepared as `settings` say.
 cyborg::data::PictureDataset dataset_of(
     std::vector<cyborg::data::Row> rows, const Settings& settings);
 
-/// The first picture [C, H, W] of them that can be read.
-/// Throws: `cyborg::io::FileError` of the first one, where none can be or
-/// unreadable ones are not to be skipped.
+/// The first picture [C, H, W].
+/// Throws: `cyborg::io::FileError` where it cannot be read. With
+/// `settings.skip_unreadable` only where none of the pictures can be read.
 torch::Tensor first_picture(
     const std::vector<cyborg::data::Row>& rows, const Settings& settings);
 
-/// The data set for training, with `settings`' augmentation.
+/// A data set with augmentation, for training.
 using TrainingSet = cyborg::data::Augmented<cyborg::data::PictureDataset>;
 TrainingSet training_set(
     std::vector<cyborg::data::Row> rows, const Settings& settings);

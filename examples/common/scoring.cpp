@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "scoring.hpp"
 
-#include "csv.hpp"
 #include "pictures.hpp"
 
 #include <cyborg/data/prefetch.hpp>
+#include <cyborg/io/csv.hpp>
 
 #include <fmt/format.h>
 
@@ -15,22 +15,25 @@
 
 namespace programs {
 
-Scored score_pictures(
+using cyborg::io::csv_field;
+
+ScoredPictures score_pictures(
     Network& network, std::vector<cyborg::data::Row> rows,
-    const Settings& settings, const Scoring& how) {
+    const Settings& settings, const ScoringOptions& options) {
   const torch::NoGradGuard no_grad;
   network.train(false);
   const auto dataset = dataset_of(without_maps(rows), settings);
   cyborg::data::Prefetcher loader(
-      dataset, cyborg::data::PrefetchOptions().batch_size(how.batch).workers(
-                   how.workers));
+      dataset, cyborg::data::PrefetchOptions()
+                   .batch_size(options.batch)
+                   .workers(options.workers));
   std::vector<torch::Tensor> logits, labels;
   for (auto& batch : loader) {
-    logits.push_back(network.forward(batch.data.to(how.device))
+    logits.push_back(network.forward(batch.data.to(options.device))
                          .to(torch::kCPU, torch::kFloat));
     labels.push_back(batch.target);
   }
-  Scored out;
+  ScoredPictures out;
   std::set<size_t> left_out;
   for (const auto& skipped : dataset.skipped()) {
     left_out.insert(skipped.index);
@@ -48,22 +51,20 @@ Scored score_pictures(
   return out;
 }
 
-Trained load_trained(const std::filesystem::path& checkpoint) {
+TrainedNetwork load_trained(const std::filesystem::path& checkpoint) {
   auto read = cyborg::train::load_checkpoint(checkpoint);
   const auto fail = [&](const std::string& reason) {
     throw cyborg::io::FileError(
         "checkpoint", checkpoint,
-        reason +
-            "; `train` writes best.pt and "
-            "last.pt");
+        reason + ": expected a best.pt or last.pt that `train` wrote");
   };
   if (read.texts.count("settings") == 0 || read.tensors.count("model") == 0) {
-    fail("holds no settings and model");
+    fail("holds no settings or no model");
   }
   Settings settings;
   try {
     settings = nlohmann::json::parse(read.texts["settings"]).get<Settings>();
-  } catch (const nlohmann::json::exception& error) {
+  } catch (const std::exception& error) {
     fail(std::string("its settings cannot be read: ") + error.what());
   }
   const auto script = read.tensors.find("script");
@@ -80,7 +81,7 @@ torch::Tensor margin(const torch::Tensor& logits) {
   return logits.select(/*dim=*/1, 1) - logits.select(/*dim=*/1, 0);
 }
 
-std::string scores_csv(const std::vector<Scored>& parts) {
+std::string scores_csv(const std::vector<ScoredPictures>& parts) {
   std::string out = "path,split,class,label,score";
   const int64_t classes = parts.front().logits.size(1);
   for (int64_t k = 0; k < classes; ++k) {

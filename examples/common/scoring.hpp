@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// A network's scores for pictures, and the table that they are written to.
+// The scores that a network gives to pictures, and the table of them.
 
 #include "network.hpp"
 #include "settings.hpp"
@@ -17,43 +17,44 @@
 
 namespace programs {
 
-/// Pictures, each with its logits.
-struct Scored {
+/// Pictures and their logits.
+struct ScoredPictures {
   std::vector<cyborg::data::Row> rows;
   torch::Tensor logits;  ///< [N, K] float32 on the CPU
   torch::Tensor labels;  ///< [N]
-  /// Pictures that could not be read (with --skip-unreadable), with reasons.
+  /// With --skip-unreadable: pictures that could not be read, and the reason.
   std::vector<std::string> skipped;
 };
 
-/// How pictures are scored; no number depends on it.
-struct Scoring {
+/// How pictures are scored. The logits do not depend on it, but for rounding.
+struct ScoringOptions {
   torch::Device device = torch::kCPU;
   size_t workers = 2;
   size_t batch = 20;
 };
 
-/// Runs the network over the rows, in evaluation mode and without gradients;
-/// afterwards it is in evaluation mode.
-Scored score_pictures(
+/// Runs the network on the pictures, without gradients. The network is then in
+/// evaluation mode.
+ScoredPictures score_pictures(
     Network& network, std::vector<cyborg::data::Row> rows,
-    const Settings& settings, const Scoring& how);
+    const Settings& settings, const ScoringOptions& options);
 
-/// A network with all that is needed to use it, out of a checkpoint.
-struct Trained {
+/// A network of a checkpoint, and the settings that it was trained with.
+struct TrainedNetwork {
   Settings settings;
   Network network;
 };
 
 /// Throws: `cyborg::io::FileError` for a file that `train` did not write.
-Trained load_trained(const std::filesystem::path& checkpoint);
+TrainedNetwork load_trained(const std::filesystem::path& checkpoint);
 
-/// The table path,split,class,label,score,logit_0,...,attack,group,subject of
-/// some splits, one after the other. The score is the softmax of class 1, or,
-/// of more than two classes, that of the picture's own.
-std::string scores_csv(const std::vector<Scored>& parts);
+/// A CSV file of several splits, one after the other, with the columns
+/// path,split,class,label,score,logit_0,...,attack,group,subject. The score is
+/// the softmax of class 1 or, with more than two classes, of the true class.
+std::string scores_csv(const std::vector<ScoredPictures>& parts);
 
-/// score for AUC and the like: logit 1 - logit 0, which orders as softmax does.
+/// A score [N] for the area under the ROC curve: logit 1 - logit 0. It puts
+/// pictures in the same order as the softmax and does not saturate.
 torch::Tensor margin(const torch::Tensor& logits);
 
 }  // namespace programs

@@ -1,24 +1,112 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// What a training is made of. Kept in every checkpoint, so that it can go on,
-// and so that `evaluate` and `explain` prepare pictures as it did.
+// The settings of a training. Every checkpoint holds them, so that the training
+// can be resumed, and so that `evaluate` and `explain` prepare pictures in the
+// same way.
+
+#include "choices.hpp"
+
+#include <cyborg/cam/methods.hpp>
+#include <cyborg/guide/saliency_guided.hpp>
+#include <cyborg/maps/normalize.hpp>
+#include <cyborg/train/schedule.hpp>
 
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace programs {
 
-/// The values are the published recipe for CYBORG (docs/train.md).
+/// The networks that `train` makes itself.
+enum class Architecture { kResNet18, kResNet50, kDenseNet121, kDemo };
+template <>
+struct Choices<Architecture> {
+  static constexpr Choice<Architecture> kAll[] = {
+      {Architecture::kResNet18, "resnet18", ""},
+      {Architecture::kResNet50, "resnet50", ""},
+      {Architecture::kDenseNet121, "densenet121", ""},
+      {Architecture::kDemo, "demo",
+       "the demo's, for two classes of grey "
+       "pictures"}};
+};
+
+/// What is minimised.
+enum class Loss { kCrossEntropy, kCyborgL1, kCyborgL2, kCyborgKL };
+template <>
+struct Choices<Loss> {
+  static constexpr Choice<Loss> kAll[] = {
+      {Loss::kCrossEntropy, "ce", "cross entropy, without guidance"},
+      {Loss::kCyborgL1, "cyborg-l1", ""},
+      {Loss::kCyborgL2, "cyborg-l2", ""},
+      {Loss::kCyborgKL, "cyborg-kl", ""}};
+};
+
+/// What makes an epoch the best one, whose weights best.pt keeps.
+enum class SelectBy { kAccuracy, kAuc, kLoss, kLast };
+template <>
+struct Choices<SelectBy> {
+  static constexpr Choice<SelectBy> kAll[] = {
+      {SelectBy::kAccuracy, "accuracy", ""},
+      {SelectBy::kAuc, "auc", "the area under the ROC curve"},
+      {SelectBy::kLoss, "loss", "the lowest cross entropy"},
+      {SelectBy::kLast, "last", "always the last epoch"}};
+};
+
+enum class OptimizerKind { kSgd, kAdam, kAdamW };
+template <>
+struct Choices<OptimizerKind> {
+  static constexpr Choice<OptimizerKind> kAll[] = {
+      {OptimizerKind::kSgd, "sgd", ""},
+      {OptimizerKind::kAdam, "adam", ""},
+      {OptimizerKind::kAdamW, "adamw", ""}};
+};
+
+// Choices of the library. CamClass::kAll is not here: one map is guided.
+template <>
+struct Choices<cyborg::CamClass> {
+  static constexpr Choice<cyborg::CamClass> kAll[] = {
+      {cyborg::CamClass::kLabel, "label", "the true class"},
+      {cyborg::CamClass::kPredicted, "predicted",
+       "the class that the network predicts, as in the first published "
+       "code"}};
+};
+
+template <>
+struct Choices<cyborg::Normalizer> {
+  static constexpr Choice<cyborg::Normalizer> kAll[] = {
+      {cyborg::Normalizer::kMinMax, "minmax", ""},
+      {cyborg::Normalizer::kMax, "max", ""},
+      {cyborg::Normalizer::kSum, "sum", ""},
+      {cyborg::Normalizer::kSoftmax, "softmax", ""},
+      {cyborg::Normalizer::kNone, "none", ""}};
+};
+
+template <>
+struct Choices<cyborg::Reduction> {
+  static constexpr Choice<cyborg::Reduction> kAll[] = {
+      {cyborg::Reduction::kMean, "mean", ""},
+      {cyborg::Reduction::kSum, "sum", ""}};
+};
+
+template <>
+struct Choices<cyborg::train::Decay> {
+  static constexpr Choice<cyborg::train::Decay> kAll[] = {
+      {cyborg::train::Decay::kStep, "step", "by a factor every few epochs"},
+      {cyborg::train::Decay::kCosine, "cosine", "along half a cosine, to 0"},
+      {cyborg::train::Decay::kNone, "none", "not at all"}};
+};
+
+/// The default values are the published recipe for CYBORG (docs/train.md).
 struct Settings {
   // Pictures
   std::string data;                  ///< a CSV, or a folder split/class/*.png
   std::string saliency;              ///< a folder of human maps
-  std::string positive;              ///< the class of label 1, of two
-  std::vector<std::string> classes;  ///< learned from the training split
-  std::vector<int64_t> size = {224, 224};  ///< H, W; empty: as they are
+  std::string positive;              ///< of two classes, the one of label 1
+  std::vector<std::string> classes;  ///< read from the training split
+  std::vector<int64_t> size = {224, 224};  ///< H, W; empty: not resized
   int64_t channels = 3;
   std::vector<double> mean = {0.485, 0.456, 0.406};  // ImageNet's
   std::vector<double> stddev = {0.229, 0.224, 0.225};
@@ -28,31 +116,31 @@ struct Settings {
   // Augmentation; none is published
   double flip = 0;           ///< probability, left and right
   double vertical_flip = 0;  ///< probability
-  double min_area = 1;       ///< of a crop
-  double rotation = 0;       ///< degrees, either way
-  double scale = 1;          ///< largest factor, either way
+  double min_area = 1;       ///< smallest part of the picture that a crop keeps
+  double rotation = 0;       ///< largest angle in degrees, in both directions
+  double scale = 1;          ///< largest factor; its inverse is the smallest
   double brightness = 0, contrast = 0, saturation = 0;
 
   // Network
-  std::string network = "densenet121";
-  std::string model;    ///< a TorchScript file, instead
-  std::string weights;  ///< of Python
-  std::string layer;    ///< whose output is the map's; empty: found
+  Architecture network = Architecture::kDenseNet121;
+  std::string model;    ///< a TorchScript file that replaces `network`
+  std::string weights;  ///< a file of weights that Python wrote
+  std::string layer;    ///< whose output gives the map; empty: found
 
   // Loss
-  std::string loss = "cyborg-l2";
-  double alpha = 0.5;
-  std::string cam_class = "label";
-  std::string map_normalizer;    ///< empty: the distance's own
-  std::string human_normalizer;  ///< empty: the distance's own
-  std::string reduction = "mean";
+  Loss loss = Loss::kCyborgL2;
+  double alpha = 0.5;  ///< 1 where the loss is cross entropy
+  cyborg::CamClass cam_class = cyborg::CamClass::kLabel;
+  std::optional<cyborg::Normalizer> map_normalizer;    ///< none: the distance's
+  std::optional<cyborg::Normalizer> human_normalizer;  ///< none: the distance's
+  cyborg::Reduction reduction = cyborg::Reduction::kMean;
 
   // Optimisation
-  std::string optimizer = "sgd";
+  OptimizerKind optimizer = OptimizerKind::kSgd;
   double learning_rate = 0.005;
   double momentum = 0.9;
   double weight_decay = 1e-6;
-  std::string schedule = "step";
+  cyborg::train::Decay schedule = cyborg::train::Decay::kStep;
   int64_t step_epochs = 12;
   double step_factor = 0.1;
   double warm_up = 0;
@@ -60,9 +148,9 @@ struct Settings {
   int64_t batch = 20;
   int64_t accumulate = 1;
   double clip = 0;
-  std::string select = "accuracy";
+  SelectBy select = SelectBy::kAccuracy;
   int64_t patience = 0;
-  bool sync_batch_norm = false;  ///< of several processes
+  bool sync_batch_norm = false;  ///< across several processes
 
   // Run
   uint64_t seed = 0;

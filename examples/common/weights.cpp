@@ -17,6 +17,7 @@ namespace {
 
 using cyborg::train::NamedTensors;
 
+/// The tensors of a dictionary whose keys are texts.
 NamedTensors tensors_in(const c10::IValue& value) {
   NamedTensors out;
   if (value.isGenericDict()) {
@@ -29,7 +30,8 @@ NamedTensors tensors_in(const c10::IValue& value) {
   return out;
 }
 
-/// Of the dictionary that it holds, or of itself.
+/// The tensors of the dictionary that `value` holds under a known name, or of
+/// `value` itself.
 NamedTensors find_state(const c10::IValue& value) {
   if (value.isGenericDict()) {
     for (const char* name :
@@ -45,8 +47,8 @@ NamedTensors find_state(const c10::IValue& value) {
   return tensors_in(value);
 }
 
-/// Takes off what wrappers of Python put before every name.
-void take_prefix_off(NamedTensors& state) {
+/// Removes the prefixes that wrappers of Python put before every name.
+void remove_prefixes(NamedTensors& state) {
   for (const std::string prefix : {"module.", "_orig_mod.", "module."}) {
     if (std::all_of(state.begin(), state.end(), [&](const auto& one) {
           return one.first.compare(0, prefix.size(), prefix) == 0;
@@ -77,7 +79,7 @@ NamedTensors read_weights(const std::filesystem::path& path) {
   if (found.empty()) {
     fail("holds no tensors by name: expected a state_dict");
   }
-  take_prefix_off(found);
+  remove_prefixes(found);
   return found;
 }
 
@@ -92,11 +94,14 @@ std::string load_weights(Network& network, const std::filesystem::path& path) {
             state.front().first + "\", ... The first difference:\n" +
             mismatch.text().substr(0, mismatch.text().find('\n')));
   }
-  return mismatch.empty()
-             ? std::string()
-             : fmt::format(
-                   "{}: {} of {} tensors fit\n{}", path.string(),
-                   state.size() - absent, state.size(), mismatch.text());
+  if (mismatch.empty()) {
+    return "";
+  }
+  auto text = fmt::format(
+      "{}: {} of {} tensors fit\n{}", path.string(), state.size() - absent,
+      state.size(), mismatch.text());
+  text.pop_back();  // the last end of line
+  return text;
 }
 
 }  // namespace programs

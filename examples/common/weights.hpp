@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// Weights that Python wrote, into a network here.
+// Weights that Python wrote.
 
 #include "network.hpp"
 
@@ -9,20 +9,20 @@
 
 namespace programs {
 
-/// The tensors of a file: a checkpoint of ours, what examples/export_weights.py
-/// made, or what `torch.save` wrote of a plain dictionary of tensors, or of one
-/// that holds it as "state_dict", "model_state_dict" or "model". What
-/// DataParallel ("module.") and torch.compile ("_orig_mod.") put before every
-/// name is taken off. A `state_dict()` as it is, an OrderedDict, LibTorch
-/// cannot read: export_weights.py rewrites it.
+/// The tensors of a file by name. It may be a checkpoint of `train`, a file
+/// that examples/export_weights.py wrote, or one that `torch.save` wrote of a
+/// plain dictionary of tensors, also inside a dictionary as "state_dict",
+/// "model_state_dict" or "model". The prefixes of DataParallel ("module.") and
+/// torch.compile ("_orig_mod.") are removed. LibTorch cannot read the
+/// OrderedDict that `state_dict()` returns; export_weights.py converts it.
 ///
-/// Throws: `cyborg::io::FileError`, which says what to do where LibTorch
-/// cannot read the file.
+/// Throws: `cyborg::io::FileError`, which says what to do.
 cyborg::train::NamedTensors read_weights(const std::filesystem::path& path);
 
-/// Loads them, and says in a few lines what did not fit: nothing, where all of
-/// it did. The last layer may have another number of classes; it then keeps
-/// its fresh values. A file of which nothing fits is an error.
+/// Loads the tensors whose names and shapes are the network's. Returns a text
+/// that lists what does not fit, "" where everything fits. The last layer may
+/// have another number of classes; it then keeps its values.
+/// Throws: `cyborg::io::FileError` as above, and where nothing fits.
 std::string load_weights(Network& network, const std::filesystem::path& path);
 
 }  // namespace programs

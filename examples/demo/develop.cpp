@@ -3,8 +3,9 @@
 
 #include "experiment.hpp"
 #include "parallel.hpp"
-#include "progress.hpp"
 #include "synthesize.hpp"
+
+#include "../common/progress.hpp"
 
 #include <cyborg/io/text.hpp>
 #include <cyborg/measure/statistics.hpp>
@@ -24,7 +25,7 @@ namespace {
 std::vector<std::vector<Run>> run_all(
     const std::vector<Row>& rows, const std::vector<Repetition>& repetitions,
     const Sizes& sizes, const std::vector<std::string>& tested, int64_t threads,
-    Progress& progress) {
+    programs::Progress& progress) {
   const auto seeds = static_cast<int64_t>(repetitions.size());
   std::vector<std::vector<Run>> out(
       rows.size(), std::vector<Run>(repetitions.size()));
@@ -87,7 +88,7 @@ void develop_difficulty(
   std::string table =
       "fingerprint  noise  seen    shifted  unseen  shifted  unseen, one by "
       "one\n";
-  Progress progress(
+  programs::Progress progress(
       "ce",
       static_cast<int64_t>(
           fingerprints.size() * noises.size() * development_seeds().size()));
@@ -134,7 +135,7 @@ void develop_alpha(
     }
   }
   const auto repetitions = make(digits, folder, Difficulty(), sizes, threads);
-  Progress progress(
+  programs::Progress progress(
       "alpha", static_cast<int64_t>(rows.size() * repetitions.size()));
   const auto runs = run_all(
       rows, repetitions, sizes, {generators().front(), generators().back()},

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// How the settings were chosen, to be run again: difficulty on `ce` alone, and
-// alpha per distance on a generator that no result comes from. Both with the
-// development seeds; the seeds of the results are not touched.
+// How the settings of the demo were chosen, so that it can be repeated: the
+// difficulty with `ce` only, and alpha for each distance with a generator from
+// which no result comes. Both use the development seeds, never those of the
+// results.
 
 #include <torch/types.h>
 
@@ -11,12 +12,12 @@
 
 namespace demo {
 
-/// Prints the table that the difficulty was read from: `ce` alone.
+/// Prints the table from which the difficulty was chosen: `ce` only.
 void develop_difficulty(
     const torch::Tensor& digits, const std::filesystem::path& folder,
     int64_t threads);
 
-/// Prints the table that alpha was read from, for each distance.
+/// Prints the table from which alpha was chosen, for each distance.
 void develop_alpha(
     const torch::Tensor& digits, const std::filesystem::path& folder,
     int64_t threads);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "experiment.hpp"
 
-#include "network.hpp"
 #include "synthesize.hpp"
+
+#include "../models/detector.hpp"
 
 #include <cyborg/data/dataset.hpp>
 #include <cyborg/data/table.hpp>
@@ -30,8 +31,8 @@ torch::Tensor training_maps(const Row& row, const Repetition& repetition) {
   const auto& human = repetition.human;
   const auto count = human.size(0);
   const auto label = repetition.label.slice(/*dim=*/0, 0, count);
-  auto random =
-      random_generator(static_cast<uint64_t>(repetition.seed), kControl);
+  auto random = programs::random_generator(
+      static_cast<uint64_t>(repetition.seed), programs::kControlMaps);
   switch (row.maps) {
     case Maps::kHuman:
       return human;
@@ -42,15 +43,15 @@ torch::Tensor training_maps(const Row& row, const Repetition& repetition) {
     case Maps::kInverted:
       return cyborg::human::inverted(human);
     case Maps::kRandom:
-      // As coarse as the network's own maps: finer noise would average out
-      // to a flat map when it is made smaller.
+      // As coarse as the network's maps: the mean of finer noise, when it is
+      // made smaller, would be a flat map.
       return cyborg::human::random_like(
           cyborg::maps::resize(human, {8, 8}), random);
   }
   return human;
 }
 
-// A running mean that becomes a point of a curve every few steps.
+// Adds a point to a curve every few steps: the mean over these steps.
 class CurveWriter {
  public:
   explicit CurveWriter(Curve& curve) : curve_(curve) {}
@@ -73,11 +74,11 @@ class CurveWriter {
   int64_t step_ = 0;
 };
 
-// The training loop of all rows: an ordinary one, and the four lines that
-// guidance takes. With alpha = 1 the loss is the cross entropy.
+// The training loop of all rows: an ordinary loop, and four lines for guidance.
+// With alpha = 1 the loss is the cross entropy.
 template <class Criterion>
 void train(
-    Detector& net, const Row& row, const Repetition& repetition,
+    models::Detector& net, const Row& row, const Repetition& repetition,
     const Sizes& sizes, Curve& curve,
     const std::function<void(int64_t)>& stepped) {
   const auto image = repetition.image.slice(/*dim=*/0, 0, row.train_images);
@@ -85,8 +86,8 @@ void train(
   const auto map = training_maps(row, repetition);
   torch::optim::Adam optimizer(
       net->parameters(), torch::optim::AdamOptions(kLearningRate));
-  auto random =
-      random_generator(static_cast<uint64_t>(repetition.seed), kOrder);
+  auto random = programs::random_generator(
+      static_cast<uint64_t>(repetition.seed), programs::kPictureOrder);
   CurveWriter writer(curve);
 
   cyborg::CamHook hook(*net);
@@ -202,9 +203,9 @@ Run run(
     const std::vector<std::string>& tested, const torch::Tensor& shown,
     const std::function<void(int64_t)>& stepped) {
   Run out;
-  Detector net;
-  auto random =
-      random_generator(static_cast<uint64_t>(repetition.seed), kWeights);
+  models::Detector net;
+  auto random = programs::random_generator(
+      static_cast<uint64_t>(repetition.seed), programs::kInitialWeights);
   net->initialize(random);
   const auto with = [&](auto trainer) {
     trainer(net, row, repetition, sizes, out.curve, stepped);

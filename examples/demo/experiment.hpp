@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// The protocol: what is compared, one training, its tests.
+// What is compared, one training, and its tests.
 
 #include "settings.hpp"
 
@@ -31,8 +31,8 @@ struct Row {
 /// All rows, in the order of the table.
 std::vector<Row> protocol_rows(const Sizes& sizes);
 
-/// The pictures of one repetition, read back from the disk. What all rows of a
-/// seed share.
+/// The pictures of one repetition, read from the disk. All rows of a seed share
+/// them.
 struct Repetition {
   int64_t seed;
   torch::Tensor image;         ///< [annotated + more, 1, 32, 32], training
@@ -41,14 +41,14 @@ struct Repetition {
   torch::Tensor segmentation;  ///< [annotated, 32, 32]
   torch::Tensor test_image;
   torch::Tensor test_label;
-  torch::Tensor test_map;  ///< NaN where none was drawn
+  torch::Tensor test_map;  ///< NaN for a picture without a map
   torch::Tensor real;      ///< indices of the clean reals among the tests
   std::map<std::string, torch::Tensor> synthetic;  ///< by generator
   std::map<std::string, torch::Tensor> marked;  ///< reals with its fingerprint
 };
 
-/// Reads the pictures that `write_samples` wrote, through `cyborg::data`, as
-/// a user's own pictures would be.
+/// Reads the pictures that `write_samples` wrote, with `cyborg::data`, as the
+/// pictures of a user are read.
 Repetition read_repetition(const std::filesystem::path& folder, int64_t seed);
 
 /// Losses during training, each a mean over a few steps.
@@ -64,14 +64,14 @@ struct Run {
   std::vector<double>
       shifted;  ///< ... half of the reals carry that fingerprint
   Curve curve;
-  torch::Tensor maps;  ///< CAMs of the pictures asked for
+  torch::Tensor maps;  ///< class activation maps of `shown`
 };
 
-/// Trains `row` on the repetition's pictures and tests it on the generators
-/// named. Initial weights, the order of the pictures, and all test sets
-/// depend on the seed alone: they are the same in all rows.
-/// `shown`: indices of test pictures whose class activation maps are kept.
-/// `stepped`: called now and then with the number of steps done since.
+/// Trains `row` on the repetition's pictures and tests it with the generators
+/// `tested`. Initial weights, the order of the pictures and the test sets
+/// depend on the seed only: they are the same in all rows. `shown`: indices of
+/// test pictures whose class activation maps are kept. `stepped`: called with
+/// the number of steps since the last call.
 Run run(
     const Row& row, const Repetition& repetition, const Sizes& sizes,
     const std::vector<std::string>& tested, const torch::Tensor& shown = {},

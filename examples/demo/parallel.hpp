@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// Independent jobs on several threads, one LibTorch thread each.
+// Independent jobs on several threads.
 
 #include <ATen/Parallel.h>
 
@@ -14,11 +14,12 @@
 
 namespace demo {
 
-/// Runs job(0) ... job(count - 1) on up to `threads` threads and waits. The
-/// first exception ends the rest and is thrown here.
+/// Runs job(0) ... job(count - 1) on up to `threads` threads and waits for
+/// them. After the first exception no further job begins, and it is thrown
+/// here.
 ///
-/// Inside a job LibTorch computes with one thread, so that its sums have one
-/// order, whatever `threads` is: the numbers do not depend on it.
+/// Inside a job LibTorch computes with one thread, so that its sums always have
+/// the same order: the results do not depend on `threads`.
 inline void parallel(
     int64_t count, int64_t threads, const std::function<void(int64_t)>& job) {
   std::atomic<int64_t> next{0};

@@ -2,8 +2,9 @@
 #include "protocol.hpp"
 
 #include "parallel.hpp"
-#include "progress.hpp"
 #include "synthesize.hpp"
+
+#include "../common/progress.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -13,8 +14,9 @@ namespace demo {
 
 namespace {
 
-// Two clean reals, and a synthetic picture of every generator, each of another
-// digit: by their place in the test set, not by what the maps look like.
+// The report shows two clean reals and a synthetic picture of every generator.
+// They are chosen by their position in the test set, so that nobody can choose
+// those with beautiful maps.
 constexpr int64_t kRealsShown = 2;
 
 torch::Tensor shown_indices(
@@ -51,11 +53,11 @@ std::vector<ShownPicture> shown_pictures(
 
 }  // namespace
 
-Outcome run_protocol(
+ExperimentResult run_protocol(
     const torch::Tensor& digits, const std::filesystem::path& folder,
     const std::vector<int64_t>& seeds, const Sizes& sizes,
     const Difficulty& difficulty, int64_t threads, bool quiet) {
-  Outcome out;
+  ExperimentResult out;
   out.sizes = sizes;
   out.difficulty = difficulty;
   const auto rows = protocol_rows(sizes);
@@ -68,7 +70,7 @@ Outcome run_protocol(
   std::atomic<int64_t> pictures{0};
   std::vector<Repetition> repetitions(seeds.size());
   {
-    Progress progress("pictures", seed_count, quiet);
+    programs::Progress progress("pictures", seed_count, quiet);
     parallel(seed_count, threads, [&](int64_t i) {
       const auto s = static_cast<size_t>(i);
       const auto place = folder / ("seed-" + std::to_string(seeds[s]));
@@ -84,7 +86,8 @@ Outcome run_protocol(
   out.picture_seconds = seconds;
   out.pictures = pictures;
 
-  // The longest trainings first, so that no thread is left with one alone.
+  // The longest trainings first, so that the threads end at about the same
+  // time.
   std::vector<std::pair<size_t, size_t>> jobs;
   int64_t steps = 0;
   for (size_t s = 0; s < seeds.size(); ++s) {
@@ -99,7 +102,7 @@ Outcome run_protocol(
   const auto shown = shown_indices(repetitions.front(), tested);
   std::vector<std::vector<Run>> runs(
       seeds.size(), std::vector<Run>(rows.size()));
-  Progress progress("training", steps, quiet);
+  programs::Progress progress("training", steps, quiet);
   parallel(seed_count * row_count, threads, [&](int64_t i) {
     const auto [s, r] = jobs[static_cast<size_t>(i)];
     runs[s][r] =

@@ -10,7 +10,7 @@
 
 namespace demo {
 
-/// A test picture with the maps that the report shows beside it.
+/// A test picture, and the maps that the report shows beside it.
 struct ShownPicture {
   std::string label;     ///< e.g. "synthetic, rows (unseen)"
   torch::Tensor image;   ///< [1, 32, 32] in [0, 1]
@@ -19,22 +19,21 @@ struct ShownPicture {
   torch::Tensor guided;  ///< of `cyborg_kl`
 };
 
-/// All that the report tells.
-struct Outcome {
+/// All that the report shows.
+struct ExperimentResult {
   Results results;
   std::vector<ShownPicture> shown;  ///< of the first seed
   Sizes sizes;
   Difficulty difficulty;
-  double seconds;  ///< for everything, pictures included
-  double
-      picture_seconds;  ///< of them, for making, writing and reading pictures
-  int64_t pictures;     ///< how many were written, maps not counted
+  double seconds;          ///< in all
+  double picture_seconds;  ///< to make, write and read pictures
+  int64_t pictures;        ///< written ones, without maps
 };
 
-/// Makes, writes and reads the pictures of each seed in `folder`/seed-N, runs
-/// every row on every seed, and summarises. Trainings run on `threads`
-/// threads; the numbers depend on the seeds alone.
-Outcome run_protocol(
+/// Makes the pictures of each seed in `folder`/seed-N, trains and tests every
+/// row with every seed, and summarises. So many trainings as `threads` run at
+/// the same time; the results depend on the seeds only.
+ExperimentResult run_protocol(
     const torch::Tensor& digits, const std::filesystem::path& folder,
     const std::vector<int64_t>& seeds, const Sizes& sizes,
     const Difficulty& difficulty, int64_t threads, bool quiet);

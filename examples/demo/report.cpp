@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "report.hpp"
 
-#include "progress.hpp"
 #include "synthesize.hpp"
+
+#include "../common/progress.hpp"
+#include "../common/report/html.hpp"
+#include "../common/report/plot.hpp"
 
 #include <cyborg/data/image.hpp>
 #include <cyborg/io/text.hpp>
-#include <cyborg/report/html.hpp>
 #include <cyborg/report/overlay.hpp>
-#include <cyborg/report/plot.hpp>
 
 #include <algorithm>
 #include <functional>
@@ -18,7 +19,7 @@ namespace demo {
 
 namespace {
 
-namespace report = cyborg::report;
+namespace report = programs::report;
 using cyborg::io::number;
 using cyborg::measure::mean_std;
 
@@ -47,8 +48,8 @@ std::vector<double> per_seed_means(
   return out;
 }
 
-void add_table(report::HtmlPage& page, const Outcome& outcome) {
-  const auto& results = outcome.results;
+void add_table(report::HtmlPage& page, const ExperimentResult& result) {
+  const auto& results = result.results;
   report::HtmlTable table;
   table.head = {"row",  "unseen",        "error ÷ ce's", "unseen, shifted",
                 "seen", "seen, shifted", "pictures",     "steps",
@@ -123,15 +124,15 @@ void add_comparisons(report::HtmlPage& page, const Results& results) {
     }
   }
   maps.caption =
-      "The same training with other maps: what of the gain is due to what the "
-      "human maps say, and not to having any map.";
+      "The same training with other maps: which part of the gain comes from "
+      "the content of the human maps, and not from any map at all.";
   page.table(maps);
 }
 
 // One chart of AUC per generator for the rows named, drawn twice: for wide
 // pages and narrow ones.
 void add_generators(
-    report::HtmlPage& page, const Outcome& outcome,
+    report::HtmlPage& page, const ExperimentResult& result,
     const std::vector<std::string>& names, const std::string& caption) {
   std::vector<std::string> categories;
   for (int64_t g = 0; g < kFirstUnseen + kUnseenCount; ++g) {
@@ -141,7 +142,7 @@ void add_generators(
   std::vector<report::DotSeries> series;
   double low = 1;
   for (const auto& name : names) {
-    const auto& r = outcome.results.row(name);
+    const auto& r = result.results.row(name);
     report::DotSeries dots;
     dots.name = name;
     dots.colour = colour_of(name);
@@ -171,13 +172,13 @@ void add_generators(
 }
 
 void add_curves(
-    report::HtmlPage& page, const Outcome& outcome,
+    report::HtmlPage& page, const ExperimentResult& result,
     const std::vector<std::string>& names,
     const std::vector<double> Curve::*values, const std::string& label,
     const std::string& caption, bool logarithmic) {
   std::vector<report::LineSeries> series;
   for (const auto& name : names) {
-    const auto& curve = outcome.results.row(name).curve;
+    const auto& curve = result.results.row(name).curve;
     series.push_back({name, curve.step, curve.*values, colour_of(name)});
   }
   const auto draw = [&](double width) {
@@ -192,17 +193,18 @@ void add_curves(
   page.chart(draw(900), caption, draw(350));
 }
 
-void add_pictures(report::HtmlPage& page, const Outcome& outcome) {
+void add_pictures(report::HtmlPage& page, const ExperimentResult& result) {
   report::HtmlPictures grid;
   grid.head = {"input", "human map", "ce", "cyborg_kl"};
-  for (const auto& shown : outcome.shown) {
+  for (const auto& shown : result.shown) {
     const auto side = shown.image.size(1) * 3;  // so that edges stay smooth
     const auto image =
         at::upsample_nearest2d(shown.image.unsqueeze(0), {side, side})[0];
     const auto with = [&](const torch::Tensor& map) {
       return map.defined()
-                 ? cyborg::data::encode_png(report::overlay(
-                       image, map, report::OverlayOptions().opacity(0.55)))
+                 ? cyborg::data::encode_png(cyborg::report::overlay(
+                       image, map,
+                       cyborg::report::OverlayOptions().opacity(0.55)))
                  : std::string();
     };
     grid.rows.push_back(
@@ -212,7 +214,7 @@ void add_pictures(report::HtmlPage& page, const Outcome& outcome) {
   }
   grid.caption =
       "Test pictures of the first seed: two reals and one picture of each "
-      "generator, taken by their place in the test set and not by their maps. "
+      "generator, chosen by their position in the test set. "
       "Red is high, blue is low, each map on its own scale. The networks' "
       "maps are class activation maps of the true class.";
   page.pictures(grid);
@@ -220,8 +222,9 @@ void add_pictures(report::HtmlPage& page, const Outcome& outcome) {
 
 }  // namespace
 
-void write_report(const Outcome& outcome, const std::filesystem::path& path) {
-  const auto& results = outcome.results;
+void write_report(
+    const ExperimentResult& result, const std::filesystem::path& path) {
+  const auto& results = result.results;
   const auto count = results.rows.front().seeds.size();
   report::HtmlPage page(
       "Does guidance generalise?",
@@ -236,7 +239,7 @@ void write_report(const Outcome& outcome, const std::filesystem::path& path) {
         (finding.holds ? "Holds: " : "Does not hold: ") + finding.text,
         finding.holds ? report::NoteKind::kGood : report::NoteKind::kBad);
   }
-  add_table(page, outcome);
+  add_table(page, result);
   add_comparisons(page, results);
   page.paragraph(
       "Rows: ce is plain training (cross entropy). ce_long takes as many steps "
@@ -250,29 +253,29 @@ void write_report(const Outcome& outcome, const std::filesystem::path& path) {
 
   page.section("Generator by generator");
   add_generators(
-      page, outcome,
+      page, result,
       {"ce", "ce_long", "ce_7x", "cyborg_l1", "cyborg_l2", "cyborg_kl"},
       "Mean over the seeds, bars of one standard deviation. *: the generator "
       "trained on. Point at a dot for its numbers.");
   add_generators(
-      page, outcome,
+      page, result,
       {"ce", "cyborg_kl", "cyborg_segmentation", "control_shuffled",
        "control_inverted", "control_random"},
       "The same for segmentation masks and for wrong maps.");
 
   page.section("Where the networks look");
-  add_pictures(page, outcome);
+  add_pictures(page, result);
 
   page.section("Training");
   add_curves(
-      page, outcome,
+      page, result,
       {"ce", "ce_long", "ce_7x", "cyborg_l1", "cyborg_l2", "cyborg_kl"},
       &Curve::classification, "cross entropy",
       "Cross entropy on the training pictures, mean over the seeds and ten "
       "steps. ce is the beginning of ce_long and lies under it.",
       /*logarithmic=*/true);
   add_curves(
-      page, outcome,
+      page, result,
       {"cyborg_kl", "cyborg_segmentation", "control_shuffled",
        "control_inverted", "control_random"},
       &Curve::saliency, "KL divergence between the maps",
@@ -280,16 +283,16 @@ void write_report(const Outcome& outcome, const std::filesystem::path& path) {
       /*logarithmic=*/false);
 
   page.section("How it was done");
-  const auto& sizes = outcome.sizes;
+  const auto& sizes = result.sizes;
   page.paragraph(
       "Pictures. A real picture is one of 1,797 handwritten digits, enlarged "
       "to 32 × 32 pixels. A synthetic one carries a splice, a disc replaced "
       "by a turned patch of another digit, and over the whole picture the "
       "fingerprint of its generator, with a root mean square of " +
-      number(outcome.difficulty.fingerprint, 3) +
+      number(result.difficulty.fingerprint, 3) +
       " (a stroke's brightness is 1). All carry noise, of a standard deviation "
       "around " +
-      number(outcome.difficulty.noise, 2) +
+      number(result.difficulty.noise, 2) +
       " that differs from picture to picture. Human maps are those of a "
       "perfect annotator: the splice, and on "
       "reals the strokes. This is an analogue made for the purpose, not a "
@@ -312,10 +315,10 @@ void write_report(const Outcome& outcome, const std::filesystem::path& path) {
       "share the 1,797 digits, shuffled anew.");
   page.paragraph(
       "This run: " + std::to_string(count) + " seeds, " +
-      std::to_string(outcome.pictures) +
+      std::to_string(result.pictures) +
       " pictures written as PNG and read back (" +
-      duration(outcome.picture_seconds) + "), in all " +
-      duration(outcome.seconds) + ".");
+      programs::duration(result.picture_seconds) + "), in all " +
+      programs::duration(result.seconds) + ".");
   page.paragraph(
       "Digits: Optical Recognition of Handwritten Digits, E. Alpaydin and C. "
       "Kaynak, UCI Machine Learning Repository, CC BY 4.0. Method: A. Boyd, "

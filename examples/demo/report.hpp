@@ -7,7 +7,8 @@
 
 namespace demo {
 
-/// Writes the report: one HTML file that needs nothing else.
-void write_report(const Outcome& outcome, const std::filesystem::path& path);
+/// Writes the report: one HTML file that holds its pictures and charts.
+void write_report(
+    const ExperimentResult& result, const std::filesystem::path& path);
 
 }  // namespace demo

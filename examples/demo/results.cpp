@@ -106,8 +106,8 @@ Results summarize(
       }
     }
   }
-  // The right maps against other maps with the same settings: what of a gain
-  // is due to what the maps say.
+  // The right maps against other maps with the same settings: which part of a
+  // gain comes from the content of the maps.
   for (const auto& against : out.rows) {
     if (against.row.maps != Maps::kHuman) {
       compare(out.row(kNamed), against);
@@ -123,14 +123,14 @@ std::vector<Finding> findings(const Results& results) {
       {ratio <= 0.5,
        kNamed + " makes " + number(ratio, 2) +
            " times the error of ce on unseen generators (median over the "
-           "seeds; asked for beforehand: 0.50 or less)."});
+           "seeds; required beforehand: 0.50 or less)."});
   for (const auto& against : kBaselines) {
     const auto& d = results.comparison(kNamed, against).difference;
     out.push_back(
         {d.low > 0, kNamed + " against " + against + ": AUC difference " +
                         number(d.difference, 4) + ", 95 % interval " +
                         number(d.low, 4) + " to " + number(d.high, 4) +
-                        " (asked for beforehand: above 0)."});
+                        " (required beforehand: above 0)."});
   }
   const auto& ce = results.row("ce").unseen_of_seed;
   for (const auto& row : results.rows) {
@@ -149,7 +149,7 @@ std::vector<Finding> findings(const Results& results) {
              (difference > 0 ? " less" : " more") +
              " than ce on average, standard error of the paired difference " +
              number(error, 4) +
-             " (asked for beforehand: not less by more than one standard "
+             " (required beforehand: not less by more than one standard "
              "error)."});
   }
   return out;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// From runs to what may be said about them.
+// The results of all runs, and what follows from them.
 
 #include "experiment.hpp"
 
@@ -13,11 +13,11 @@
 
 namespace demo {
 
-/// A row of the table: one way to train, over all seeds.
+/// A row of the table: one way to train, with all seeds.
 struct RowResult {
   Row row;
   std::vector<int64_t> seeds;
-  std::vector<double> seen;  ///< per seed, the generator trained on
+  std::vector<double> seen;  ///< per seed, the generator of the training
   std::vector<double> seen_shifted;
   std::vector<std::vector<double>> unseen;  ///< per seed, then per generator
   std::vector<std::vector<double>> unseen_shifted;
@@ -26,7 +26,8 @@ struct RowResult {
   Curve curve;                           ///< mean over the seeds
 };
 
-/// Two rows compared seed by seed, on the primary cell: unseen, clean.
+/// Two rows compared seed by seed by the primary measure: unseen generators,
+/// clean reals.
 struct Comparison {
   std::string row;
   std::string against;
@@ -34,7 +35,7 @@ struct Comparison {
   double error_ratio_median;                     ///< of (1 - AUC)
 };
 
-/// One sentence of the verdict.
+/// A claim that was fixed before the results, and whether it holds.
 struct Finding {
   bool holds;
   std::string text;
@@ -49,18 +50,18 @@ struct Results {
       const std::string& name, const std::string& against) const;
 };
 
-/// `runs[s][r]`: the run of seed s and row r, tested on the seen generator
-/// first and the unseen ones after it.
+/// `runs[s][r]` is the run of seed s and row r. Its tests begin with the seen
+/// generator; the unseen ones follow.
 Results summarize(
     const std::vector<Row>& rows, const std::vector<int64_t>& seeds,
     const std::vector<std::vector<Run>>& runs);
 
-/// What was asked beforehand, of the row named beforehand (`cyborg_kl`), and
-/// of the controls, and whether it holds.
+/// The claims about the row that was named before the results (`cyborg_kl`) and
+/// about the controls.
 std::vector<Finding> findings(const Results& results);
 
-/// The content of results.json. A number that does not exist (the spread of a
-/// single seed) is null.
+/// The content of results.json. A number that does not exist (the standard
+/// deviation of one seed) is null.
 nlohmann::ordered_json to_json(const Results& results);
 
 /// The results table as plain text.

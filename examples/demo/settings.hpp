@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// Every number that the demo's protocol fixes. How each was chosen, and what
-// it was chosen from, is in docs/demo.md; `demo --develop` prints it again.
+// Every number that the demo's protocol fixes. docs/demo.md says how each was
+// chosen; `demo --develop` prints the tables from which they were chosen.
 
 #include <cstdint>
 #include <string>
@@ -9,14 +9,15 @@
 
 namespace demo {
 
-/// How hard the pictures are. Chosen on plain training (`ce`) alone, with the
-/// development seeds, so that it learns its own generator perfectly and the
-/// others almost: seen >= .99, unseen .92 to .97. Unit: a stroke's brightness.
+/// How hard the pictures are, in units of a stroke's brightness. Chosen with
+/// plain training (`ce`) only and the development seeds, so that the area under
+/// the ROC curve is .99 or more for the seen generator and .92 to .97 for
+/// unseen ones.
 struct Difficulty {
   /// Root mean square of a generator's fingerprint.
   double fingerprint = 0.015;
-  /// Standard deviation of the noise; a picture's own level lies between half
-  /// of it and one and a half.
+  /// Mean standard deviation of the noise; that of one picture lies between 0.5
+  /// and 1.5 times it.
   double noise = 0.04;
 };
 
@@ -30,16 +31,17 @@ struct Sizes {
   int64_t batch = 20;
 };
 
-constexpr double kLearningRate = 2e-3;  // Adam, no schedule, last step counts
+constexpr double kLearningRate =
+    2e-3;  // Adam, no schedule; the last step is tested
 
-/// alpha, the weight of the classification term, per distance: the best on
-/// the validation generator (which no result is computed from), with the
+/// alpha, the weight of the classification term, for each distance: the best
+/// one for the validation generator, from which no result comes, with the
 /// development seeds.
 constexpr double kAlphaL1 = 0.3;
 constexpr double kAlphaL2 = 0.2;
 constexpr double kAlphaKL = 0.1;
 
-/// Seeds that settings may be chosen on, and seeds that results come from.
+/// The seeds with which settings are chosen, and those of the results.
 inline std::vector<int64_t> development_seeds() {
   return {100, 101, 102};
 }

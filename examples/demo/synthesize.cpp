@@ -4,8 +4,6 @@
 #include <cyborg/data/image.hpp>
 #include <cyborg/io/file.hpp>
 
-#include <ATen/CPUGeneratorImpl.h>
-
 #include <algorithm>
 #include <fstream>
 #include <map>
@@ -67,15 +65,6 @@ const std::vector<std::string>& generators() {
   return names;
 }
 
-uint64_t sequence_seed(uint64_t seed, uint64_t purpose) {
-  // Far apart, so that no two (seed, purpose) share a sequence.
-  return seed * 1000003ULL + purpose * 7919ULL + 1;
-}
-
-torch::Generator random_generator(uint64_t seed, uint64_t purpose) {
-  return at::make_generator<at::CPUGeneratorImpl>(sequence_seed(seed, purpose));
-}
-
 torch::Tensor fingerprint(int64_t index, int64_t n, torch::Generator& random) {
   const auto& name = generators().at(static_cast<size_t>(index));
   auto out = name == "noise"
@@ -133,10 +122,10 @@ torch::Tensor strokes(const torch::Tensor& pictures) {
 
 namespace {
 
-// What one call of `synthesize` shares between its parts.
-class Studio {
+// Makes the pictures of one call of `synthesize` and adds them to its list.
+class PictureMaker {
  public:
-  Studio(
+  PictureMaker(
       const torch::Tensor& digits, const Difficulty& difficulty,
       std::vector<Sample>& out)
       : digits_(digits), difficulty_(difficulty), out_(out) {}
@@ -219,13 +208,13 @@ std::vector<Sample> synthesize(
       sizes.annotated + sizes.more + sizes.test);
   uint64_t purpose = 0;  // a random sequence of its own for every block
   const auto random = [&] {
-    return random_generator(static_cast<uint64_t>(seed), purpose++);
+    return programs::random_generator(static_cast<uint64_t>(seed), purpose++);
   };
   auto shuffle = random();
   const auto order = torch::randperm(digits.size(0), shuffle, torch::kLong);
 
   std::vector<Sample> out;
-  Studio studio(digits, difficulty, out);
+  PictureMaker maker(digits, difficulty, out);
   int64_t begin = 0;
   const auto part = [&](int64_t count) {
     begin += count;
@@ -243,19 +232,19 @@ std::vector<Sample> synthesize(
        {std::pair{"annotated", sizes.annotated}, {"more", sizes.more}}) {
     like.part = name;
     const auto digits_here = part(count);
-    studio.reals(even(digits_here), like, /*generator=*/-1, random());
-    studio.synthetics(odd(digits_here), digits_here, like, kSeen, random());
+    maker.reals(even(digits_here), like, /*generator=*/-1, random());
+    maker.synthetics(odd(digits_here), digits_here, like, kSeen, random());
   }
   like.split = "test";
   const auto test = part(sizes.test);
   like.part = "clean";
-  studio.reals(even(test), like, /*generator=*/-1, random());
+  maker.reals(even(test), like, /*generator=*/-1, random());
   const auto tested = kFirstUnseen + kUnseenCount + (validation ? 1 : 0);
   for (int64_t generator = 0; generator < tested; ++generator) {
     like.part = "clean";
-    studio.synthetics(odd(test), test, like, generator, random());
+    maker.synthetics(odd(test), test, like, generator, random());
     like.part = "shifted";
-    studio.reals(odd(even(test)), like, generator, random());
+    maker.reals(odd(even(test)), like, generator, random());
   }
   return out;
 }

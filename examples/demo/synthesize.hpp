@@ -2,13 +2,15 @@
 #pragma once
 // Makes the demo's pictures out of real handwriting.
 //
-// A *real* picture is a digit. A *synthetic* one carries a splice (a round
-// region replaced by a turned patch of another digit) and the fingerprint of
-// the generator that made it: a weak pattern over the whole picture. The
-// splice is what all generators have in common, the fingerprint is what each
-// has alone: a shortcut that stops working at the next generator.
+// A *real* picture is a digit. A *synthetic* one has a splice (a round region
+// that is replaced by a turned patch of another digit) and the fingerprint of
+// the generator that made it (a weak pattern over the whole picture). All
+// generators splice, and each has a fingerprint of its own: a network that
+// learns the fingerprint fails with the next generator.
 
 #include "settings.hpp"
+
+#include "../common/random.hpp"
 
 #include <torch/types.h>
 
@@ -28,16 +30,6 @@ constexpr int64_t kSeen = 0;
 constexpr int64_t kFirstUnseen = 1;
 constexpr int64_t kUnseenCount = 6;
 constexpr int64_t kValidation = 7;
-
-/// A random generator of one's own: nothing in the demo touches the global
-/// one, so threads cannot disturb each other.
-torch::Generator random_generator(uint64_t seed, uint64_t purpose);
-
-/// The number that such a generator begins with.
-uint64_t sequence_seed(uint64_t seed, uint64_t purpose);
-
-/// What a training draws, in every row alike; pictures count from 0.
-enum Purpose : uint64_t { kWeights = 1000, kOrder, kControl };
 
 /// The fingerprint of generator `index`, [n, 32, 32], with mean 0 and root
 /// mean square 1 (the one named "noise" is drawn anew for every picture).

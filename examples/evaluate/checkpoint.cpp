@@ -20,19 +20,19 @@ bool is_checkpoint(const std::filesystem::path& file) {
 }
 
 CheckpointScores score_checkpoint(
-    const std::filesystem::path& file, const Pictures& pictures,
+    const std::filesystem::path& file, const PictureOptions& options,
     const std::vector<std::string>& splits) {
-  if (pictures.threads > 0) {
-    at::set_num_threads(static_cast<int>(pictures.threads));
+  if (options.threads > 0) {
+    at::set_num_threads(static_cast<int>(options.threads));
   }
-  const auto device = programs::device_named(pictures.device);
+  const auto device = programs::device_named(options.device);
   auto trained = programs::load_trained(file);
   auto& settings = trained.settings;
-  if (!pictures.data.empty()) {
-    settings.data = pictures.data;
+  if (!options.data.empty()) {
+    settings.data = options.data;
     settings.saliency.clear();  // no map is read
   }
-  settings.skip_unreadable |= pictures.skip_unreadable;
+  settings.skip_unreadable |= options.skip_unreadable;
   const auto table = programs::read_pictures(settings);
   if (!table.has(splits.front())) {
     std::string known;
@@ -47,15 +47,15 @@ CheckpointScores score_checkpoint(
   }
   trained.network.to(device);
   CheckpointScores out{"", settings.classes, table.warnings};
-  std::vector<programs::Scored> parts;
+  std::vector<programs::ScoredPictures> parts;
   for (const auto& split : splits) {
     if (!table.has(split)) {
-      continue;  // `judge` says so, where it needs it
+      continue;  // `judge` reports it where it needs the split
     }
     parts.push_back(programs::score_pictures(
         trained.network, table.rows_of(split), settings,
-        {device, static_cast<size_t>(pictures.workers),
-         static_cast<size_t>(pictures.batch)}));
+        {device, static_cast<size_t>(options.workers),
+         static_cast<size_t>(options.batch)}));
     const auto& skipped = parts.back().skipped;
     for (const auto& one : skipped) {
       out.notes.push_back("left out: " + one);

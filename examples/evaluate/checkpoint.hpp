@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// Scores that are made here, by a network that `train` left.
+// Scores from a network that `train` trained.
 
 #include <cstdint>
 #include <filesystem>
@@ -9,10 +9,10 @@
 
 namespace evaluate {
 
-/// The pictures that a checkpoint is run over, and how; no score depends on
-/// the latter.
-struct Pictures {
-  std::string data;  ///< CSV or folder; empty: those it was trained with
+/// The pictures that a network scores, and how it runs. The scores do not
+/// depend on how it runs, but for rounding.
+struct PictureOptions {
+  std::string data;  ///< CSV or folder; empty: the one of the training
   bool skip_unreadable = false;
   std::string device = "cpu";
   int64_t threads = 0;  ///< of LibTorch; 0: its choice
@@ -20,21 +20,23 @@ struct Pictures {
   int64_t batch = 20;
 };
 
-/// What came of it.
+/// The scores of a checkpoint's network.
 struct CheckpointScores {
   std::string csv;  ///< a table as `read_scores` reads it
   std::vector<std::string> classes;
-  std::vector<std::string> notes;  ///< what a person should know
+  std::vector<std::string> notes;  ///< warnings
 };
 
-/// Whether a file is a checkpoint (and not a table), by its first bytes.
+/// Whether the first bytes of a file are those of a checkpoint, and not of a
+/// table.
 bool is_checkpoint(const std::filesystem::path& file);
 
-/// Scores the pictures of `splits`, prepared as in training.
-/// Throws: `cyborg::io::FileError` for a checkpoint, a table or a picture
-/// that cannot be used; `std::invalid_argument` for the device.
+/// Scores the pictures of `splits`, prepared as in the training. The first
+/// split must have pictures.
+/// Throws: `cyborg::io::FileError` for a checkpoint, a table or a picture that
+/// cannot be used; `std::invalid_argument` for the device.
 CheckpointScores score_checkpoint(
-    const std::filesystem::path& file, const Pictures& pictures,
+    const std::filesystem::path& file, const PictureOptions& options,
     const std::vector<std::string>& splits);
 
 }  // namespace evaluate

@@ -22,11 +22,12 @@ namespace {
 namespace measure = cyborg::measure;
 using torch::Tensor;
 
+/// Throws an error of a run.
 [[noreturn]] void fail(const ScoresTable& table, const std::string& reason) {
   throw cyborg::io::FileError("evaluate", table.name, reason);
 }
 
-/// The rows of a split, with what the measures take.
+/// The rows of a split, and the tensors that the measures take.
 struct Samples {
   std::vector<const ScoreRow*> rows;
   Tensor scores;  ///< of the positive class
@@ -41,7 +42,8 @@ std::string quoted_list(const std::vector<std::string>& names) {
   return list;
 }
 
-std::vector<const ScoreRow*> rows_of(
+/// The rows of a split.
+std::vector<const ScoreRow*> rows_in_split(
     const ScoresTable& table, const std::string& split) {
   std::vector<const ScoreRow*> rows;
   for (const auto& row : table.rows) {
@@ -52,34 +54,36 @@ std::vector<const ScoreRow*> rows_of(
   return rows;
 }
 
+/// The rows that are measured. Throws where there are none.
 std::vector<const ScoreRow*> judged_rows(
-    const ScoresTable& table, const Question& question) {
-  auto rows = rows_of(table, question.split);
+    const ScoresTable& table, const EvaluateOptions& options) {
+  auto rows = rows_in_split(table, options.split);
   if (rows.empty()) {
     std::set<std::string> splits;
     for (const auto& row : table.rows) {
       splits.insert(row.split);
     }
     fail(
-        table, "no rows of split \"" + question.split + "\": choose one of " +
+        table, "no rows of split \"" + options.split + "\": choose one of " +
                    quoted_list({splits.begin(), splits.end()}) +
                    " with --split");
   }
   return rows;
 }
 
-int64_t positive_label(const ScoresTable& table, const Question& question) {
-  if (question.positive.empty()) {
+int64_t positive_label(
+    const ScoresTable& table, const EvaluateOptions& options) {
+  if (options.positive.empty()) {
     return 1;
   }
   for (size_t k = 0; k < 2; ++k) {
-    if (question.positive == table.classes[k] ||
-        question.positive == std::to_string(k)) {
+    if (options.positive == table.classes[k] ||
+        options.positive == std::to_string(k)) {
       return static_cast<int64_t>(k);
     }
   }
   fail(
-      table, "no class \"" + question.positive + "\": choose one of " +
+      table, "no class \"" + options.positive + "\": choose one of " +
                  quoted_list(table.classes) + " with --positive");
 }
 
@@ -87,24 +91,23 @@ double sigmoid(double x) {
   return 1 / (1 + std::exp(-x));
 }
 
-/// Probability of a class, from the logits.
-double class_score(const ScoreRow& row, size_t cls, const std::string& score) {
+/// The score of a class in [0, 1].
+double class_score(const ScoreRow& row, size_t cls, ScoreFrom score) {
   const auto& logits = row.logits;
   if (logits.size() == 1) {
     return sigmoid(cls == 1 ? logits[0] : -logits[0]);
   }
-  if (score == "sigmoid") {
+  if (score == ScoreFrom::kSigmoid) {
     return sigmoid(logits[cls]);
   }
-  double sum = 0;
+  double sum = 0;  // relative to `cls`, so that large logits do not overflow
   for (const double logit : logits) {
     sum += std::exp(logit - logits[cls]);
   }
   return 1 / sum;
 }
 
-double positive_score(
-    const ScoreRow& row, int64_t positive, const std::string& score) {
+double positive_score(const ScoreRow& row, int64_t positive, ScoreFrom score) {
   if (!row.logits.empty()) {
     return class_score(row, static_cast<size_t>(positive), score);
   }
@@ -112,8 +115,7 @@ double positive_score(
 }
 
 Samples samples_of(
-    std::vector<const ScoreRow*> rows, int64_t positive,
-    const std::string& score) {
+    std::vector<const ScoreRow*> rows, int64_t positive, ScoreFrom score) {
   std::vector<double> scores;
   std::vector<int64_t> labels;
   for (const auto* row : rows) {
@@ -132,19 +134,20 @@ bool has_both(const Samples& samples) {
 }
 
 void check_both(
-    const ScoresTable& table, const Question& question,
+    const ScoresTable& table, const EvaluateOptions& options,
     const Samples& samples) {
   if (!has_both(samples)) {
     const auto only = static_cast<size_t>(samples.rows[0]->label);
     fail(
         table, "all " + std::to_string(samples.rows.size()) +
-                   " rows of split \"" + question.split + "\" are of class \"" +
+                   " rows of split \"" + options.split + "\" are of class \"" +
                    table.classes[only] +
                    "\": scores of both classes are needed");
   }
 }
 
-/// The subjects of both splits: their rows are not independent.
+/// How many subjects are in both splits. The scores of a subject are not
+/// independent.
 size_t shared_subjects(
     const std::vector<const ScoreRow*>& first,
     const std::vector<const ScoreRow*>& second) {
@@ -161,11 +164,11 @@ size_t shared_subjects(
   return shared.size();
 }
 
-/// Sets threshold, origin and notes.
+/// Sets threshold and threshold_origin of the result, and adds warnings.
 void choose_threshold(
-    const ScoresTable& table, const Question& question, const Samples& judged,
-    RunResult* result) {
-  const auto& from = question.threshold_from;
+    const ScoresTable& table, const EvaluateOptions& options,
+    const Samples& judged, RunResult* result) {
+  const auto& from = options.threshold_from;
   char* end = nullptr;
   const double number = std::strtod(from.c_str(), &end);
   if (!from.empty() && end == from.c_str() + from.size() &&
@@ -175,13 +178,13 @@ void choose_threshold(
     return;
   }
   const auto chosen_on =
-      samples_of(rows_of(table, from), result->positive, question.score);
+      samples_of(rows_in_split(table, from), result->positive, options.score);
   if (!has_both(chosen_on)) {
     const auto what =
         chosen_on.rows.empty()
             ? "no rows of split \"" + from + "\""
             : "all rows of split \"" + from + "\" are of one class";
-    if (question.threshold_asked) {
+    if (options.threshold_asked) {
       fail(
           table, what +
                      ": a threshold cannot be chosen there; give another "
@@ -196,7 +199,7 @@ void choose_threshold(
   result->threshold = measure::threshold_at_eer(
       measure::roc_curve(chosen_on.scores, chosen_on.labels));
   result->threshold_origin = "equal errors on split \"" + from + "\"";
-  if (from == question.split) {
+  if (from == options.split) {
     result->notes.push_back(
         "the threshold was chosen on the rows it is judged by: the error "
         "rates are too good");
@@ -204,7 +207,7 @@ void choose_threshold(
     result->notes.push_back(fmt::format(
         "subjects of both split \"{1}\" and \"{2}\": {0}; the threshold has "
         "seen them",
-        shared, from, question.split));
+        shared, from, options.split));
   }
 }
 
@@ -248,7 +251,7 @@ void add_attack_measures(const Samples& samples, RunResult* result) {
        measure::apcer_at_bpcer(scores, labels, 0.01, types)});
 }
 
-/// Accuracies and the confusion matrix of predictions, in labels.
+/// Adds accuracies and the confusion matrix. Shapes: predicted [N], labels.
 void add_accuracies(
     const std::vector<const ScoreRow*>& rows, const Tensor& predicted,
     RunResult* result) {
@@ -292,28 +295,29 @@ void add_accuracies(
 }
 
 void judge_two_classes(
-    const ScoresTable& table, const Question& question, RunResult* result) {
-  if (question.score_asked && table.rows[0].logits.empty()) {
+    const ScoresTable& table, const EvaluateOptions& options,
+    RunResult* result) {
+  if (options.score_asked && table.rows[0].logits.empty()) {
     fail(
         table,
         "no columns logit_0, logit_1, ..., which --score needs: leave "
         "that option out, and the column \"score\" is taken");
   }
-  if (question.score == "softmax" && table.rows[0].logits.size() == 1 &&
-      question.score_asked) {
+  if (options.score == ScoreFrom::kSoftmax &&
+      table.rows[0].logits.size() == 1 && options.score_asked) {
     fail(table, "one logit a row has no softmax: use --score sigmoid");
   }
-  result->positive = positive_label(table, question);
-  const auto samples = samples_of(
-      judged_rows(table, question), result->positive, question.score);
-  check_both(table, question, samples);
-  choose_threshold(table, question, samples, result);
+  result->positive = positive_label(table, options);
+  const auto samples =
+      samples_of(judged_rows(table, options), result->positive, options.score);
+  check_both(table, options, samples);
+  choose_threshold(table, options, samples, result);
 
   auto& out = result->measures;
   result->curve = measure::roc_curve(samples.scores, samples.labels);
   out.push_back({"AUC", measure::roc_auc(samples.scores, samples.labels)});
   out.push_back({"EER", measure::equal_error_rate(result->curve)});
-  for (const double fpr : question.fpr) {
+  for (const double fpr : options.fpr) {
     out.push_back(
         {"TPR at FPR " + short_number(fpr),
          measure::tpr_at_fpr(result->curve, fpr)});
@@ -334,13 +338,14 @@ void judge_two_classes(
 }
 
 void judge_more_classes(
-    const ScoresTable& table, const Question& question, RunResult* result) {
-  if (!question.positive.empty()) {
+    const ScoresTable& table, const EvaluateOptions& options,
+    RunResult* result) {
+  if (!options.positive.empty()) {
     fail(
         table, "has " + std::to_string(table.classes.size()) +
                    " classes, and --positive is for two: leave it out");
   }
-  const auto rows = judged_rows(table, question);
+  const auto rows = judged_rows(table, options);
   std::vector<int64_t> predicted;
   for (const auto* row : rows) {
     const auto& logits = row->logits;
@@ -352,7 +357,7 @@ void judge_more_classes(
   double sum = 0;
   for (size_t k = 0; k < table.classes.size(); ++k) {
     const auto samples =
-        samples_of(rows, static_cast<int64_t>(k), question.score);
+        samples_of(rows, static_cast<int64_t>(k), options.score);
     if (!has_both(samples)) {
       result->notes.push_back(
           "no AUC of class \"" + table.classes[k] +
@@ -374,15 +379,15 @@ void judge_more_classes(
 
 }  // namespace
 
-RunResult judge(const ScoresTable& table, const Question& question) {
+RunResult judge(const ScoresTable& table, const EvaluateOptions& options) {
   RunResult result;
   result.name = table.name;
   result.classes = table.classes;
   result.notes = table.notes;
   if (table.classes.size() == 2) {
-    judge_two_classes(table, question, &result);
+    judge_two_classes(table, options, &result);
   } else {
-    judge_more_classes(table, question, &result);
+    judge_more_classes(table, options, &result);
   }
   return result;
 }

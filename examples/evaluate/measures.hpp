@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// From the scores of a run to its measures, and from runs to a comparison.
+// The measures of a run's scores, and the comparison of several runs.
 
 #include "scores.hpp"
+
+#include "../common/choices.hpp"
 
 #include <cyborg/measure/roc.hpp>
 #include <cyborg/measure/statistics.hpp>
@@ -14,14 +16,17 @@
 
 namespace evaluate {
 
-/// What is asked.
-struct Question {
-  std::string split = "test";          ///< the rows that are judged
+/// How logits become the score of a class.
+enum class ScoreFrom { kSoftmax, kSigmoid };
+
+/// What is measured.
+struct EvaluateOptions {
+  std::string split = "test";          ///< whose rows are measured
   std::string threshold_from = "val";  ///< a split, or a number
-  bool threshold_asked = false;        ///< whether a person chose that
+  bool threshold_asked = false;        ///< false: the default
   std::string positive;                ///< class or label; empty: label 1
-  std::string score = "softmax";       ///< or "sigmoid"
-  bool score_asked = false;            ///< whether a person chose that
+  ScoreFrom score = ScoreFrom::kSoftmax;
+  bool score_asked = false;  ///< false: the default
   std::vector<double> fpr = {0.001, 0.002, 0.01, 0.05};
 };
 
@@ -31,13 +36,13 @@ struct Measure {
   double value;
 };
 
-/// What one run comes to.
+/// The measures of one run.
 struct RunResult {
   std::string name;
   std::vector<std::string> classes;
   int64_t positive = 1;  ///< label; two classes only
   double threshold = std::numeric_limits<double>::quiet_NaN();
-  std::string threshold_origin;  ///< in words; empty with more than two classes
+  std::string threshold_origin;  ///< a text; empty with more than two classes
   std::vector<Measure> measures;
   std::vector<int64_t> samples;                 ///< of each class
   std::vector<std::vector<int64_t>> confusion;  ///< [true][predicted]
@@ -45,25 +50,33 @@ struct RunResult {
   std::vector<cyborg::measure::RocPoint> curve;
   std::vector<double> positive_scores;
   std::vector<double> negative_scores;
-  std::vector<std::string> notes;  ///< what a person should know
+  std::vector<std::string> notes;  ///< warnings
 };
 
-/// One measure over all runs.
+/// One measure of all runs.
 struct Summary {
   std::string name;
-  std::vector<double> values;  ///< one a run; NaN where a run lacks it
+  std::vector<double> values;  ///< of each run; NaN where a run lacks it
   cyborg::measure::MeanStd mean_std;
 };
 
-/// Judges one run.
+/// Measures one run.
 ///
-/// Two classes: a sample is predicted positive at score >= threshold. More
-/// classes: the highest logit is the prediction, and each class has an AUC
-/// against the rest.
-/// Throws: `cyborg::io::FileError` naming the run.
-RunResult judge(const ScoresTable& table, const Question& question);
+/// With two classes, a score >= threshold is predicted as positive. With more
+/// classes, the class of the highest logit is predicted, and each class has an
+/// AUC against all others.
+/// Throws: `cyborg::io::FileError`, which names the run.
+RunResult judge(const ScoresTable& table, const EvaluateOptions& options);
 
-/// The measures of all runs side by side, in the order of their appearance.
+/// Each measure of all runs, in the order in which the runs have them.
 std::vector<Summary> summarize(const std::vector<RunResult>& runs);
 
 }  // namespace evaluate
+
+template <>
+struct programs::Choices<evaluate::ScoreFrom> {
+  static constexpr Choice<evaluate::ScoreFrom> kAll[] = {
+      {evaluate::ScoreFrom::kSoftmax, "softmax", "of all logits"},
+      {evaluate::ScoreFrom::kSigmoid, "sigmoid",
+       "of the positive class's logit alone, as published"}};
+};

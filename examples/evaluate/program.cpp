@@ -6,7 +6,7 @@
 #include "report.hpp"
 #include "scores.hpp"
 
-#include "../common/running.hpp"
+#include "../common/command_line.hpp"
 
 #include <cyborg/io/file.hpp>
 
@@ -32,27 +32,28 @@ constexpr int kWrongInput = 2;
 
 struct Arguments {
   std::vector<std::string> files;
-  Question question;
-  Pictures pictures;
+  EvaluateOptions options;
+  PictureOptions pictures;
   fs::path scores;
   fs::path csv;
   fs::path json;
   fs::path html;
 };
 
-/// Runs compare where they judge the same classes.
+/// Runs can be compared only where they have the same classes.
 void check_runs(const std::vector<RunResult>& runs) {
   for (const auto& run : runs) {
     if (run.classes != runs[0].classes) {
       throw cyborg::io::FileError(
           "evaluate", run.name,
           "its classes are not those of " + runs[0].name +
-              ": evaluate them apart");
+              ": evaluate the two separately");
     }
   }
 }
 
-/// Refuses, before anything is written, what would lose a file.
+/// Throws, before anything is written, for an output that would overwrite an
+/// input or another output.
 void check_outputs(const Arguments& arguments) {
   std::vector<fs::path> taken;
   for (const auto& file : arguments.files) {
@@ -79,8 +80,8 @@ void check_outputs(const Arguments& arguments) {
   }
 }
 
-/// The scores of one file, a table or a checkpoint, and, of the latter, the
-/// table's text.
+/// The scores of one file, a table or a checkpoint. Of a checkpoint `csv` is
+/// set to the text of the table.
 ScoresTable scores_of(
     const Arguments& arguments, const std::string& file, std::string* csv) {
   if (!is_checkpoint(file)) {
@@ -91,9 +92,9 @@ ScoresTable scores_of(
     }
     return read_scores(file);
   }
-  std::vector<std::string> splits = {arguments.question.split};
-  if (arguments.question.threshold_from != splits.front()) {
-    splits.push_back(arguments.question.threshold_from);
+  std::vector<std::string> splits = {arguments.options.split};
+  if (arguments.options.threshold_from != splits.front()) {
+    splits.push_back(arguments.options.threshold_from);
   }
   auto scored = score_checkpoint(file, arguments.pictures, splits);
   auto table = parse_scores(scored.csv, file);
@@ -106,7 +107,7 @@ ScoresTable scores_of(
 void write_outputs(
     const Arguments& arguments, const std::vector<RunResult>& runs,
     const std::string& scores) {
-  const auto& question = arguments.question;
+  const auto& options = arguments.options;
   std::vector<std::pair<fs::path, std::string>> outputs;
   if (!arguments.scores.empty()) {
     outputs.emplace_back(arguments.scores, scores);
@@ -115,11 +116,10 @@ void write_outputs(
     outputs.emplace_back(arguments.csv, to_csv(runs));
   }
   if (!arguments.json.empty()) {
-    outputs.emplace_back(
-        arguments.json, to_json(runs, question).dump(2) + "\n");
+    outputs.emplace_back(arguments.json, to_json(runs, options).dump(2) + "\n");
   }
   if (!arguments.html.empty()) {
-    outputs.emplace_back(arguments.html, to_html(runs, question));
+    outputs.emplace_back(arguments.html, to_html(runs, options));
   }
   for (const auto& [path, text] : outputs) {
     cyborg::io::write_file(path, text, "evaluate");
@@ -131,13 +131,13 @@ std::string run(const Arguments& arguments) {
   if (!arguments.scores.empty() && arguments.files.size() != 1) {
     throw cyborg::io::FileError(
         "evaluate", arguments.scores,
-        "--scores writes those of one checkpoint: name one");
+        "--scores writes the scores of one checkpoint: name one file");
   }
   std::vector<RunResult> runs;
   std::string scores;
   for (const auto& file : arguments.files) {
     runs.push_back(
-        judge(scores_of(arguments, file, &scores), arguments.question));
+        judge(scores_of(arguments, file, &scores), arguments.options));
   }
   check_runs(runs);
   write_outputs(arguments, runs, scores);
@@ -146,72 +146,68 @@ std::string run(const Arguments& arguments) {
 
 }  // namespace
 
-Outcome program(int argc, const char* const* argv) {
+ProgramResult program(int argc, const char* const* argv) {
   Arguments arguments;
-  auto& question = arguments.question;
+  auto& options = arguments.options;
   CLI::App app(
-      "Measures of a classifier. Each file is one run: a checkpoint of "
-      "`train`, "
-      "which is run over pictures, or a CSV of scores with a first line that "
-      "names the columns, path,split,class,label and score (probability of "
-      "label 1, in [0, 1]) or logit_0,logit_1,..., and, if known, "
-      "attack,group,subject.\n"
+      "Measures how good a classifier is. Each file is one run: a checkpoint "
+      "of `train`, whose network scores pictures, or a CSV of scores. The "
+      "first line of a CSV names the columns: path,split,class,label, then "
+      "score (the probability of label 1, in [0, 1]) or logit_0,logit_1,..., "
+      "and, if known, attack,group,subject.\n"
       "Two classes: ROC, EER, APCER, BPCER and accuracies at a threshold "
-      "(score >= threshold is positive). More: accuracies, and the AUC of "
-      "each class against the rest.");
+      "(score >= threshold is positive). More classes: accuracies, and the "
+      "AUC of each class against the rest.");
   app.add_option(
-         "files", arguments.files, "checkpoints or files of scores, one a run")
+         "files", arguments.files,
+         "checkpoints or files of scores, one for each run")
       ->required();
-  app.add_option("--split", question.split, "the rows that are judged")
+  app.add_option("--split", options.split, "the split that is measured")
       ->capture_default_str();
   auto* threshold =
       app.add_option(
-             "--threshold-from", question.threshold_from,
-             "where the threshold is chosen: a split (at equal errors there), "
-             "or a number; without rows of the default split it is 0.5")
+             "--threshold-from", options.threshold_from,
+             "the threshold: a number, or a split (where both errors are equal "
+             "there); without rows of the default split it is 0.5")
           ->capture_default_str();
   app.add_option(
-         "--positive", question.positive,
-         "class that counts as positive (as an attack), by name or label")
+         "--positive", options.positive,
+         "the positive class (attacks), by name or label")
       ->default_str("label 1");
-  auto* score =
-      app.add_option(
-             "--score", question.score,
-             "how logits become a score; sigmoid takes the positive class's "
-             "logit alone, as published; a single logit has a sigmoid only")
-          ->check(CLI::IsMember({"softmax", "sigmoid"}))
-          ->capture_default_str();
+  auto* score = programs::add_choice(
+      app, "--score", options.score,
+      "how logits become a score; a single logit has a sigmoid only");
   app.add_option(
-         "--fpr", question.fpr,
-         "false positive rates at which the true positive rate is told")
+         "--fpr", options.fpr,
+         "false positive rates at which the true positive rate is measured")
       ->delimiter(',')
       ->allow_extra_args(false)
       ->check(CLI::Range(0.0, 1.0))
-      ->default_str(fmt::format("{}", fmt::join(question.fpr, ",")));
+      ->default_str(fmt::format("{}", fmt::join(options.fpr, ",")));
   auto& pictures = arguments.pictures;
   app.add_option(
          "--data", pictures.data,
-         "pictures for checkpoints, a CSV or a folder split/class/*.png")
-      ->default_str("those trained with");
+         "pictures for checkpoints: a CSV, or a folder split/class/*.png")
+      ->default_str("those of the training");
   app.add_flag(
       "--skip-unreadable", pictures.skip_unreadable,
       "leave out pictures that cannot be read, and list them");
   programs::add_running_options(
       app, pictures.device, pictures.threads, pictures.workers, pictures.batch);
   app.add_option(
-         "--scores", arguments.scores,
-         "file to write the scores of the one checkpoint to")
+         "--scores", arguments.scores, "file for the scores of the checkpoint")
       ->default_str("none");
-  app.add_option("--csv", arguments.csv, "table to write, a line a run")
+  app.add_option(
+         "--csv", arguments.csv, "file for a table with a line for each run")
       ->default_str("none");
-  app.add_option("--json", arguments.json, "results to write")
+  app.add_option("--json", arguments.json, "file for the results as JSON")
       ->default_str("none");
-  app.add_option("--html", arguments.html, "report to write")
+  app.add_option("--html", arguments.html, "file for a report")
       ->default_str("none");
   try {
     app.parse(argc, argv);
-    question.threshold_asked = threshold->count() > 0;
-    question.score_asked = score->count() > 0;
+    options.threshold_asked = threshold->count() > 0;
+    options.score_asked = score->count() > 0;
     return {0, run(arguments), ""};
   } catch (const CLI::ParseError& error) {
     std::ostringstream out;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "report.hpp"
 
-#include "../common/csv.hpp"
+#include "../common/report/html.hpp"
+#include "../common/report/plot.hpp"
 
+#include <cyborg/io/csv.hpp>
 #include <cyborg/io/text.hpp>
-#include <cyborg/report/html.hpp>
-#include <cyborg/report/plot.hpp>
 
 #include <fmt/format.h>
 
@@ -17,9 +17,9 @@ namespace evaluate {
 
 namespace {
 
-namespace report = cyborg::report;
+namespace report = programs::report;
+using cyborg::io::csv_field;
 using cyborg::io::number;
-using programs::csv_field;
 
 constexpr size_t kRunsSideBySide = 4;  // more do not fit a terminal
 
@@ -27,7 +27,7 @@ bool two_classes(const RunResult& run) {
   return run.classes.size() == 2;
 }
 
-/// What was judged, in one line.
+/// The run in one line: its samples, and how classes are predicted.
 std::string describe(const RunResult& run) {
   std::string counts;
   for (size_t k = 0; k < run.classes.size(); ++k) {
@@ -47,17 +47,17 @@ std::string mean_text(const Summary& row) {
   return number(row.mean_std.mean, 4) + " ± " + number(row.mean_std.std, 4);
 }
 
-/// Text in a column so many characters wide; "±" is one of them.
+/// Text at the right of a column of so many characters; "±" is one character.
 std::string cell(const std::string& text, size_t width) {
   return fmt::format("{:>{}}", text, width);
 }
 
-/// All digits; empty where there is no number.
+/// A number with all digits; empty for NaN.
 std::string csv_number(double value) {
   return std::isnan(value) ? "" : fmt::format("{}", value);
 }
 
-/// The name of a run among the others: its file, without the folder.
+/// The name of a run without the folder of its file.
 std::string short_name(const std::string& name) {
   const auto slash = name.find_last_of("/\\");
   return slash == std::string::npos ? name : name.substr(slash + 1);
@@ -83,11 +83,11 @@ report::HtmlTable summary_table(const std::vector<RunResult>& runs) {
     table.rows.push_back(std::move(cells));
   }
   table.caption =
-      "Standard deviation with n − 1. n/a: a run does not have the measure.";
+      "Standard deviation with n − 1. n/a: the run does not have this measure.";
   return table;
 }
 
-/// The curve without points that could not be told apart.
+/// The ROC curve without points that would be drawn at the same place.
 report::LineSeries roc_line(const RunResult& run) {
   report::LineSeries line{short_name(run.name), {}, {}};
   constexpr double kVisible = 1.0 / 500;
@@ -102,7 +102,7 @@ report::LineSeries roc_line(const RunResult& run) {
   return line;
 }
 
-/// Share of the scores in each of 20 equal parts of [0, 1], as steps.
+/// A histogram of scores: 20 bins of [0, 1], drawn as steps.
 report::LineSeries histogram(
     const std::string& name, const std::vector<double>& scores) {
   constexpr size_t kBins = 20;
@@ -139,8 +139,8 @@ void add_charts(report::HtmlPage& page, const std::vector<RunResult>& runs) {
                      .x_label("false positive rate")
                      .y_label("true positive rate")
                      .description("ROC curve of each run")),
-      "At each threshold, the share of the negatives and of the positives "
-      "that count as positive.");
+      "At each threshold: how many of the negatives and of the positives are "
+      "predicted as positive.");
   const auto& run = runs[0];
   const auto label = static_cast<size_t>(run.positive);
   page.section("Scores").chart(
@@ -151,11 +151,11 @@ void add_charts(report::HtmlPage& page, const std::vector<RunResult>& runs) {
               .x_label("score of " + run.classes[label])
               .y_label("share of the class")
               .description("Histogram of the scores of each class")),
-      "Share of each class's scores in twenty equal parts of [0, 1]" +
+      "Histogram of the scores of each class, 20 bins" +
           std::string(runs.size() > 1 ? ", all runs together." : "."));
 }
 
-/// Counts of all runs together: [true][predicted].
+/// The confusion matrix of all runs together.
 report::HtmlTable confusion_table(const std::vector<RunResult>& runs) {
   report::HtmlTable table;
   const auto& classes = runs[0].classes;
@@ -244,10 +244,10 @@ std::string to_csv(const std::vector<RunResult>& runs) {
 }
 
 nlohmann::ordered_json to_json(
-    const std::vector<RunResult>& runs, const Question& question) {
+    const std::vector<RunResult>& runs, const EvaluateOptions& options) {
   nlohmann::ordered_json out;
-  out["split"] = question.split;
-  out["score"] = question.score;
+  out["split"] = options.split;
+  out["score"] = programs::name_of(options.score);
   out["runs"] = nlohmann::ordered_json::array();
   for (const auto& run : runs) {
     nlohmann::ordered_json one;
@@ -275,13 +275,13 @@ nlohmann::ordered_json to_json(
 }
 
 std::string to_html(
-    const std::vector<RunResult>& runs, const Question& question) {
+    const std::vector<RunResult>& runs, const EvaluateOptions& options) {
   report::HtmlPage page(
       "Evaluation",
       fmt::format(
           "{} of split \"{}\".",
           runs.size() == 1 ? "One run" : fmt::format("{} runs", runs.size()),
-          question.split));
+          options.split));
   page.section("Runs");
   for (const auto& run : runs) {
     page.paragraph(run.name + ": " + describe(run) + ".");
@@ -296,16 +296,18 @@ std::string to_html(
   page.section("Confusion matrix").table(confusion_table(runs));
   if (two_classes(runs[0])) {
     page.paragraph(
-        "APCER: share of the positives (attacks) that passed, the highest of "
-        "all types of attack. BPCER: share of the negatives (bona fide) taken "
-        "for attacks. ACER: mean of the two. BPCER10, 20, 100: the lowest "
-        "BPCER at an APCER of at most 10, 5, 1 %. EER: where both errors are "
-        "equal. d': distance of the mean scores in units of their spread.");
+        "APCER: share of the positives (attacks) that are predicted as "
+        "negative, for the type of attack with the highest share. BPCER: share "
+        "of the negatives (bona fide) that are predicted as attacks. ACER: "
+        "mean "
+        "of the two. BPCER10, 20, 100: the lowest BPCER with an APCER of at "
+        "most 10, 5, 1 %. EER: the error rate at the threshold where both "
+        "rates are equal. d': distance of the mean scores, divided by their "
+        "spread.");
   } else {
     page.paragraph(
-        "More than two classes: each has an area under the ROC curve of its "
-        "own score against that of all others; measures of two classes do "
-        "not apply.");
+        "More than two classes: each has an area under the ROC curve against "
+        "all others. The measures for two classes are not computed.");
   }
   return page.str();
 }

@@ -11,18 +11,18 @@
 
 namespace evaluate {
 
-/// For the terminal: what each run is, then a row for each measure.
+/// For the terminal: a line for each run, then a row for each measure.
 std::string to_text(const std::vector<RunResult>& runs);
 
-/// One line a run; with several runs, two more: mean and std.
+/// A line for each run; with several runs, two more lines: mean and std.
 std::string to_csv(const std::vector<RunResult>& runs);
 
 /// Runs and summary. A number that does not exist or is infinite is null.
 nlohmann::ordered_json to_json(
-    const std::vector<RunResult>& runs, const Question& question);
+    const std::vector<RunResult>& runs, const EvaluateOptions& options);
 
-/// A page of its own: tables, ROC, score histogram, confusion matrix.
+/// An HTML page: tables, ROC, score histogram, confusion matrix.
 std::string to_html(
-    const std::vector<RunResult>& runs, const Question& question);
+    const std::vector<RunResult>& runs, const EvaluateOptions& options);
 
 }  // namespace evaluate

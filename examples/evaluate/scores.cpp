@@ -17,7 +17,7 @@ namespace {
 
 using Columns = std::map<std::string, size_t>;
 
-/// Fails at a line of the file; line 0 is the file as a whole.
+/// Throws an error of a line of the file; line 0 is the whole file.
 struct Fail {
   std::string file;
 
@@ -62,7 +62,7 @@ Columns named_columns(const cyborg::io::CsvRecord& header, const Fail& fail) {
   return columns;
 }
 
-/// Places of logit_0, logit_1, ..., as far as they go without a gap.
+/// The columns logit_0, logit_1, ..., up to the first that is missing.
 std::vector<size_t> logit_columns(const Columns& columns) {
   std::vector<size_t> places;
   for (auto at = columns.find("logit_0"); at != columns.end();
@@ -91,7 +91,7 @@ std::vector<std::string> unused_columns(const Columns& columns, size_t logits) {
   return unused;
 }
 
-/// The numbers of a row; its texts are there already.
+/// Reads the numbers of a row.
 void read_numbers(
     const cyborg::io::CsvRecord& record, const Columns& columns,
     const std::vector<size_t>& logits, const Fail& fail, ScoreRow* row) {
@@ -126,7 +126,7 @@ void read_numbers(
   }
 }
 
-/// Remembers the name of a label, the same in every row.
+/// Notes the name of a label. Throws where another row has another name for it.
 void name_class(
     std::map<int64_t, std::string>* names, int64_t label,
     const std::string& name, size_t line, const Fail& fail) {
@@ -150,7 +150,7 @@ void name_class(
   }
 }
 
-/// How many classes there are; the file must say enough about them.
+/// How many classes there are. Throws for a label without a logit of its own.
 size_t class_count(
     const ScoresTable& table, size_t logits, const std::vector<size_t>& lines,
     const Fail& fail) {

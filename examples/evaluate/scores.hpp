@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// Where the scores come from.
+// Files of scores.
 
 #include <cstdint>
 #include <filesystem>
@@ -10,17 +10,17 @@
 
 namespace evaluate {
 
-/// What is known of one sample.
+/// One sample.
 struct ScoreRow {
   std::string path;
   std::string split;
-  std::string attack;   ///< type of attack; empty: not said
-  std::string group;    ///< empty: not said
-  std::string subject;  ///< empty: not said
+  std::string attack;   ///< type of attack; empty: unknown
+  std::string group;    ///< empty: unknown
+  std::string subject;  ///< empty: unknown
   int64_t label = 0;
-  /// That of label 1, in [0, 1]; NaN where only logits are known.
+  /// The score of label 1, in [0, 1]; NaN where only logits are known.
   double score = std::numeric_limits<double>::quiet_NaN();
-  std::vector<double> logits;  ///< one a class, one in all, or none
+  std::vector<double> logits;  ///< one for each class, one in all, or none
 };
 
 /// The scores of one run of one model.
@@ -28,7 +28,7 @@ struct ScoresTable {
   std::string name;  ///< of the run: its file
   std::vector<ScoreRow> rows;
   std::vector<std::string> classes;  ///< name of each label, two or more
-  std::vector<std::string> notes;    ///< what a person should know
+  std::vector<std::string> notes;    ///< warnings
 };
 
 /// Reads the scores of a run from a CSV file.
@@ -38,10 +38,10 @@ struct ScoresTable {
 /// `logit_1`, ..., or both; optional are `attack`, `group` and `subject`.
 /// Other columns are named in `notes`.
 ///
-/// Throws: `cyborg::io::FileError` naming file and line.
+/// Throws: `cyborg::io::FileError`, which names file and line.
 ScoresTable read_scores(const std::filesystem::path& file);
 
-/// The same from a text; `name` stands for the file.
+/// The same from a text; `name` is used as the name of the file.
 ScoresTable parse_scores(const std::string& text, const std::string& name);
 
 }  // namespace evaluate

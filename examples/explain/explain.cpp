@@ -3,13 +3,13 @@
 
 #include "inputs.hpp"
 
-#include "../common/csv.hpp"
 #include "../common/pictures.hpp"
 #include "../common/scoring.hpp"
 
 #include <cyborg/data/image.hpp>
 #include <cyborg/data/prefetch.hpp>
 #include <cyborg/human/maps.hpp>
+#include <cyborg/io/csv.hpp>
 #include <cyborg/measure/overlap.hpp>
 #include <cyborg/measure/saliency.hpp>
 
@@ -27,48 +27,56 @@ namespace {
 
 namespace data = cyborg::data;
 namespace measure = cyborg::measure;
-using programs::csv_field;
+using cyborg::io::csv_field;
 
-/// The class whose map is made of each sample: a label [B].
-torch::Tensor explained_classes(
-    const Question& question, const std::vector<std::string>& classes,
-    const torch::Tensor& logits, const torch::Tensor& labels) {
-  if (question.which == "predicted") {
-    return logits.argmax(/*dim=*/1);
-  }
-  if (question.which == "label") {
-    return labels;
-  }
-  const auto at = std::find(classes.begin(), classes.end(), question.which);
-  return torch::full_like(labels, at - classes.begin());
-}
-
-void check_question(
-    const std::vector<data::Row>& rows, const Question& question,
-    const std::vector<std::string>& classes) {
-  const auto& which = question.which;
-  if (which == "label") {
-    for (const auto& row : rows) {
-      if (row.label < 0) {
-        throw cyborg::io::FileError(
-            "--class label", row.path,
-            "has no class: name it in a CSV, or ask for --class predicted");
-      }
-    }
-  } else if (
-      which != "predicted" &&
-      std::find(classes.begin(), classes.end(), which) == classes.end()) {
+/// The label of a class. Throws for a name that no class has.
+int64_t label_of(
+    const std::string& name, const std::vector<std::string>& classes) {
+  const auto at = std::find(classes.begin(), classes.end(), name);
+  if (at == classes.end()) {
     std::string known;
-    for (const auto& name : classes) {
-      known += ", " + name;
+    for (const auto& one : classes) {
+      known += ", " + one;
     }
     throw std::invalid_argument(
-        "--class: expected predicted, label" + known + ", got \"" + which +
+        "--class: expected predicted, label" + known + ", got \"" + name +
         "\"");
+  }
+  return at - classes.begin();
+}
+
+/// The label [B] of the class whose map is made of each picture.
+torch::Tensor explained_labels(
+    const ExplainOptions& options, const std::vector<std::string>& classes,
+    const torch::Tensor& logits, const torch::Tensor& labels) {
+  switch (options.map_class) {
+    case MapClass::kPredicted:
+      return logits.argmax(/*dim=*/1);
+    case MapClass::kLabel:
+      return labels;
+    case MapClass::kNamed:
+      return torch::full_like(labels, label_of(options.class_name, classes));
+  }
+  throw std::logic_error("explain::explained_labels: unknown choice");
+}
+
+/// Throws, before anything is written, where a picture has no class to explain.
+void check_classes(
+    const std::vector<data::Row>& rows, const ExplainOptions& options,
+    const std::vector<std::string>& classes) {
+  if (options.map_class == MapClass::kNamed) {
+    label_of(options.class_name, classes);
+  }
+  for (const auto& row : rows) {
+    if (options.map_class == MapClass::kLabel && row.label < 0) {
+      throw cyborg::io::FileError(
+          "--class label", row.path,
+          "has no class: name it in a CSV, or use --class predicted");
+    }
   }
 }
 
-/// `map` as large as the human one and in [0, 1], compared with it.
+/// Compares a network's map, in [0, 1] and resized, with a human map.
 Agreement compare(const torch::Tensor& map, const torch::Tensor& human) {
   const auto normal = cyborg::functional::normalize(
       map.unsqueeze(0), cyborg::Normalizer::kMinMax);
@@ -84,7 +92,7 @@ Agreement compare(const torch::Tensor& map, const torch::Tensor& human) {
       measure::map_iou(large, people).item<double>()};
 }
 
-/// Pictures [3, H, W] of one height, white between them.
+/// Pictures [3, H, W] of one height in a row, with white gaps.
 torch::Tensor side_by_side(const std::vector<torch::Tensor>& pictures) {
   const auto gap = torch::ones({3, pictures.front().size(1), 4});
   std::vector<torch::Tensor> parts;
@@ -97,6 +105,7 @@ torch::Tensor side_by_side(const std::vector<torch::Tensor>& pictures) {
   return torch::cat(parts, /*dim=*/2);
 }
 
+/// Writes the file of a map, if one is asked for.
 void write_map(
     const std::filesystem::path& begin, const torch::Tensor& map,
     MapFile kind) {
@@ -112,18 +121,18 @@ void write_map(
   }
 }
 
-/// The files of one picture, of which people drew `human` or (NaN) did not.
+/// Writes the files of one picture. `human` is NaN where it has no human map.
 void write_picture(
     const torch::Tensor& map, const torch::Tensor& human,
-    const Question& question, bool shown, Explained& one) {
-  const auto picture = data::read_image(one.path);  // as large as it is
-  const auto begin = question.out / one.name;
-  const auto overlay = cyborg::report::overlay(picture, map, question.overlay);
+    const ExplainOptions& options, bool shown, Explained& one) {
+  const auto picture = data::read_image(one.path);  // in its own size
+  const auto begin = options.out / one.name;
+  const auto overlay = cyborg::report::overlay(picture, map, options.overlay);
   data::write_png(begin.string() + "_overlay.png", overlay);
-  write_map(begin, map, question.maps);
+  write_map(begin, map, options.maps);
   torch::Tensor people;
   if (cyborg::human::annotated(human.unsqueeze(0)).item<bool>()) {
-    people = cyborg::report::overlay(picture, human, question.overlay);
+    people = cyborg::report::overlay(picture, human, options.overlay);
     data::write_png(
         begin.string() + "_compare.png",
         side_by_side({picture, people, overlay}));
@@ -144,42 +153,42 @@ std::vector<std::string> known_classes(
   return programs::load_trained(checkpoint).settings.classes;
 }
 
-Result explain_pictures(
-    const std::vector<data::Row>& rows, const Question& question) {
-  const auto device = programs::device_named(question.device);
-  auto trained = programs::load_trained(question.checkpoint);
+ExplainResult explain_pictures(
+    const std::vector<data::Row>& rows, const ExplainOptions& options) {
+  const auto device = programs::device_named(options.device);
+  auto trained = programs::load_trained(options.checkpoint);
   auto& settings = trained.settings;
   auto& network = trained.network;
-  check_question(rows, question, settings.classes);
-  settings.skip_unreadable = question.skip_unreadable;
-  const auto names = names_of(rows);
+  check_classes(rows, options, settings.classes);
+  settings.skip_unreadable = options.skip_unreadable;
+  const auto names = unique_names(rows);
   network.to(device);
   network.train(false);
   const auto hook = network.hook(
-      question.layer.empty() ? settings.layer : question.layer,
-      question.method);
+      options.layer.empty() ? settings.layer : options.layer, options.method);
   const auto dataset = programs::dataset_of(rows, settings);
-  // Pictures that keep their own sizes do not fit into one batch.
+  // Pictures of different sizes cannot be one batch.
   const auto batch_size =
-      settings.size.empty() ? 1 : static_cast<size_t>(question.batch);
+      settings.size.empty() ? 1 : static_cast<size_t>(options.batch);
   data::Prefetcher loader(
       dataset, data::PrefetchOptions()
                    .batch_size(batch_size)
-                   .workers(static_cast<size_t>(question.workers)));
+                   .workers(static_cast<size_t>(options.workers)));
   const torch::NoGradGuard no_grad;
-  Result result;
+  ExplainResult result;
   for (auto& batch : loader) {
     const auto images = batch.data.to(device);
     const auto logits = hook->forward([&] { return network.forward(images); });
-    const auto which = explained_classes(
-        question, settings.classes, logits, batch.target.to(device));
-    const auto maps = hook->cam(logits, which).to(torch::kCPU, torch::kFloat);
+    const auto explained = explained_labels(
+        options, settings.classes, logits, batch.target.to(device));
+    const auto maps =
+        hook->cam(logits, explained).to(torch::kCPU, torch::kFloat);
     const auto share =
         logits.to(torch::kCPU, torch::kDouble).softmax(/*dim=*/1);
     const auto& seen = hook->observation();
     result.method =
         fmt::format("maps of layer {}: {}", seen.layer, seen.reason);
-    std::filesystem::create_directories(question.out);
+    std::filesystem::create_directories(options.out);
     std::set<size_t> left_out;
     for (const auto& skipped : dataset.skipped()) {
       left_out.insert(skipped.index);
@@ -190,7 +199,7 @@ Result explain_pictures(
         ++index;
       }
       const auto& row = rows[index];
-      const auto label = which[i].item<int64_t>();
+      const auto label = explained[i].item<int64_t>();
       Explained one{
           row.path,
           names[index],
@@ -200,7 +209,7 @@ Result explain_pictures(
           {},
           {}};
       write_picture(
-          maps[i], batch.saliency[i], question, result.pictures.size() < kShown,
+          maps[i], batch.saliency[i], options, result.pictures.size() < kShown,
           one);
       result.pictures.push_back(std::move(one));
     }
@@ -211,7 +220,7 @@ Result explain_pictures(
   return result;
 }
 
-std::string to_csv(const Result& result) {
+std::string to_csv(const ExplainResult& result) {
   std::string out =
       "path,name,class,explained,probability,correlation,similarity,"
       "divergence,iou\n";

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// A network's maps of pictures, as files that a person or a program reads.
+// Where a network looks: its maps of pictures, as files.
 
 #include <cyborg/cam/methods.hpp>
 #include <cyborg/data/table_types.hpp>
@@ -15,21 +15,28 @@
 
 namespace explain {
 
-/// How maps are kept beside the pictures of them.
+/// The file that a map itself is written to, beside the overlay.
 enum class MapFile {
   kNone,
-  kTensor,  ///< .pt: a tensor [h, w] as it is, for torch.load
+  kTensor,  ///< .pt: the tensor [h, w], for torch.load
   kGrey,    ///< .png: stretched to [0, 255], for use as a human map
 };
 
-/// What is asked.
-struct Question {
+/// The class whose map is made.
+enum class MapClass {
+  kPredicted,  ///< the class that the network predicts
+  kLabel,      ///< the true class
+  kNamed,      ///< the class of the given name, for all pictures
+};
+
+/// What is explained, and how.
+struct ExplainOptions {
   std::filesystem::path checkpoint;
   std::filesystem::path out;
-  /// "predicted", "label", or the name of a class: whose map it is.
-  std::string which = "predicted";
+  MapClass map_class = MapClass::kPredicted;
+  std::string class_name;  ///< with `MapClass::kNamed`
   cyborg::CamMethod method = cyborg::CamMethod::kAuto;
-  std::string layer;  ///< empty: the one trained with
+  std::string layer;  ///< empty: the one of the training
   cyborg::report::OverlayOptions overlay;
   MapFile maps = MapFile::kNone;
   bool skip_unreadable = false;
@@ -38,47 +45,49 @@ struct Question {
   int64_t batch = 20;
 };
 
-/// How far a network's map and people's agree (docs: cyborg/measure).
+/// How well a network's map and a human map agree; see cyborg/measure.
 struct Agreement {
   double correlation, similarity, divergence, iou;
 };
 
-/// What became of one picture.
+/// One picture, explained.
 struct Explained {
   std::string path;
-  std::string name;                    ///< what its files begin with
-  std::string truth;                   ///< its class; empty: not said
-  std::string explained;               ///< whose map it is
-  double probability;                  ///< that the network gives that class
-  std::optional<Agreement> agreement;  ///< where people drew a map
-  /// Of the first `kShown`: picture, people's map ("" without), network's, PNG.
+  std::string name;                    ///< its files begin with it
+  std::string truth;                   ///< its class; empty: unknown
+  std::string explained;               ///< the class whose map was made
+  double probability;                  ///< of that class, by the network
+  std::optional<Agreement> agreement;  ///< with a human map only
+  /// PNG files for the report, of the first `kShown` pictures: the picture, the
+  /// human map ("" where there is none), the network's map.
   std::vector<std::string> png;
 };
 
-/// Pictures that the report shows.
+/// How many pictures the report shows.
 constexpr size_t kShown = 40;
 
-/// All of them.
-struct Result {
+/// All pictures, explained.
+struct ExplainResult {
   std::vector<Explained> pictures;
   std::vector<std::string> skipped;  ///< unreadable, with reasons
-  std::string method;                ///< in words: layer, and why so
+  std::string method;                ///< how maps were made: layer and reason
 };
 
-/// The classes that the network of a checkpoint knows, in the order of labels.
+/// The classes of a checkpoint's network, in the order of labels.
 /// Throws: `cyborg::io::FileError`.
 std::vector<std::string> known_classes(const std::filesystem::path& checkpoint);
 
-/// Runs the network over pictures and writes, into `out`, for each:
-/// NAME_overlay.png, its map over the picture; where people drew a map
-/// NAME_compare.png, picture, their map and the network's side by side; and
-/// NAME_map.pt or .png where asked.
-/// Throws: `cyborg::io::FileError`; `c10::Error` for a network without maps.
-Result explain_pictures(
-    const std::vector<cyborg::data::Row>& rows, const Question& question);
+/// Runs the network on pictures and writes files into `options.out` for each:
+/// NAME_overlay.png, the network's map over the picture; with a human map
+/// NAME_compare.png, the picture and both maps side by side; and, with
+/// `options.maps`, NAME_map.pt or NAME_map.png.
+/// Throws: `cyborg::io::FileError`; `std::invalid_argument` for a class that
+/// the network does not have; `c10::Error` for a network without maps.
+ExplainResult explain_pictures(
+    const std::vector<cyborg::data::Row>& rows, const ExplainOptions& options);
 
-/// A line a picture: path, name, class, explained, probability, correlation,
-/// similarity, divergence, iou.
-std::string to_csv(const Result& result);
+/// A CSV file with a line for each picture: path, name, class, explained,
+/// probability, correlation, similarity, divergence, iou.
+std::string to_csv(const ExplainResult& result);
 
 }  // namespace explain

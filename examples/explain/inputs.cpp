@@ -18,7 +18,8 @@ namespace {
 namespace data = cyborg::data;
 namespace fs = std::filesystem;
 
-data::Row loose(const fs::path& path) {
+/// A picture that is in no table.
+data::Row row_without_class(const fs::path& path) {
   data::Row row;
   row.path = path.string();
   row.label = -1;
@@ -30,7 +31,7 @@ bool is_picture(const fs::path& path) {
          data::detail::PictureFormat::kNone;
 }
 
-/// Whether pictures lie in it by split and class.
+/// Whether it has the folders split/class.
 bool has_splits(const fs::path& folder) {
   for (const auto* split : {"train", "val", "test"}) {
     if (fs::is_directory(folder / split)) {
@@ -40,11 +41,12 @@ bool has_splits(const fs::path& folder) {
   return false;
 }
 
+/// All pictures of a folder and the folders in it, by name.
 std::vector<data::Row> in_folder(const fs::path& folder) {
   std::vector<data::Row> rows;
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
     if (entry.is_regular_file() && is_picture(entry.path())) {
-      rows.push_back(loose(entry.path()));
+      rows.push_back(row_without_class(entry.path()));
     }
   }
   std::sort(rows.begin(), rows.end(), [](const auto& a, const auto& b) {
@@ -53,16 +55,18 @@ std::vector<data::Row> in_folder(const fs::path& folder) {
   return rows;
 }
 
-std::vector<data::Row> rows_of(const Inputs& inputs, const fs::path& path) {
+/// The pictures of one path of the command line.
+std::vector<data::Row> read_path(const Inputs& inputs, const fs::path& path) {
   const auto options = data::TableOptions().classes(inputs.classes);
   const bool folder = fs::is_directory(path);
   const bool no_table = folder ? !has_splits(path) : is_picture(path);
   if (no_table && !inputs.split.empty()) {
     throw cyborg::io::FileError(
-        "explain", path, "knows no splits: leave --split out");
+        "explain", path, "has no splits: leave --split out");
   }
   if (no_table) {
-    return folder ? in_folder(path) : std::vector<data::Row>{loose(path)};
+    return folder ? in_folder(path)
+                  : std::vector<data::Row>{row_without_class(path)};
   }
   auto rows = (folder ? data::read_folders(path, options)
                       : data::read_table(path, options))
@@ -82,7 +86,7 @@ std::vector<data::Row> rows_of(const Inputs& inputs, const fs::path& path) {
 data::Table find_pictures(const Inputs& inputs) {
   data::Table table;
   for (const auto& path : inputs.paths) {
-    auto rows = rows_of(inputs, path);
+    auto rows = read_path(inputs, path);
     if (rows.empty()) {
       throw cyborg::io::FileError(
           "explain", path,
@@ -96,7 +100,7 @@ data::Table find_pictures(const Inputs& inputs) {
   return table;
 }
 
-std::vector<std::string> names_of(const std::vector<data::Row>& rows) {
+std::vector<std::string> unique_names(const std::vector<data::Row>& rows) {
   std::vector<fs::path> rest;
   std::vector<std::string> names;
   for (const auto& row : rows) {
@@ -118,7 +122,8 @@ std::vector<std::string> names_of(const std::vector<data::Row>& rows) {
       }
     }
   }
-  // One picture twice, or a.png beside a.jpg.
+  // Equal names in one folder: a picture that is named twice, or a.png and
+  // a.jpg.
   std::set<std::string> taken(names.begin(), names.end());
   std::set<std::string> used;
   for (auto& name : names) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// The pictures that are asked about.
+// The pictures that are explained.
 
 #include <cyborg/data/table_types.hpp>
 
@@ -10,22 +10,24 @@
 
 namespace explain {
 
-/// What a person names.
+/// What the command line names.
 struct Inputs {
   std::vector<std::string> paths;    ///< pictures, folders, CSV files
   std::string saliency;              ///< a folder of human maps; empty: none
   std::string split;                 ///< of CSV files; empty: all
-  std::vector<std::string> classes;  ///< those that the network knows
+  std::vector<std::string> classes;  ///< of the network
 };
 
-/// The pictures, in the order of `paths`; a folder's by name, those of folders
-/// in it too. Without a class (from a CSV or folders split/class), `label` is
-/// -1. What a person should know is in the table's `warnings`.
+/// The pictures, in the order of `paths`. Those of a folder and the folders in
+/// it are sorted by name. `label` is -1 for a picture without a class, that is,
+/// neither from a CSV nor from folders split/class. The table has warnings.
 /// Throws: `cyborg::io::FileError`.
 cyborg::data::Table find_pictures(const Inputs& inputs);
 
-/// A name for each that no other has: its file's without the extension, with
-/// as many of its folders (joined by "_") as that takes, or a number.
-std::vector<std::string> names_of(const std::vector<cyborg::data::Row>& rows);
+/// A different name for each picture: that of its file without the extension.
+/// To equal names the names of their folders are prepended, joined by "_";
+/// where that is not enough, a number is appended.
+std::vector<std::string> unique_names(
+    const std::vector<cyborg::data::Row>& rows);
 
 }  // namespace explain

@@ -4,12 +4,12 @@
 #include "explain.hpp"
 #include "inputs.hpp"
 
-#include "../common/running.hpp"
+#include "../common/command_line.hpp"
+#include "../common/report/html.hpp"
 
 #include <cyborg/io/file.hpp>
 #include <cyborg/io/text.hpp>
 #include <cyborg/measure/statistics.hpp>
-#include <cyborg/report/html.hpp>
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
@@ -23,61 +23,70 @@
 #include <utility>
 #include <vector>
 
+template <>
+struct programs::Choices<cyborg::CamMethod> {
+  static constexpr Choice<cyborg::CamMethod> kAll[] = {
+      {cyborg::CamMethod::kAuto, "auto",
+       "cam where it is exact, else grad-cam"},
+      {cyborg::CamMethod::kCam, "cam", ""},
+      {cyborg::CamMethod::kGradCam, "grad-cam", ""},
+      {cyborg::CamMethod::kHiResCam, "hirescam", ""}};
+};
+
+template <>
+struct programs::Choices<cyborg::report::Colormap> {
+  static constexpr Choice<cyborg::report::Colormap> kAll[] = {
+      {cyborg::report::Colormap::kTurbo, "turbo", ""},
+      {cyborg::report::Colormap::kViridis, "viridis", ""},
+      {cyborg::report::Colormap::kJet, "jet", ""},
+      {cyborg::report::Colormap::kGrey, "grey", ""}};
+};
+
+template <>
+struct programs::Choices<explain::MapFile> {
+  static constexpr Choice<explain::MapFile> kAll[] = {
+      {explain::MapFile::kNone, "none", ""},
+      {explain::MapFile::kTensor, "pt", "the tensor, for torch.load"},
+      {explain::MapFile::kGrey, "png",
+       "8-bit grey, stretched, which `train` reads as a human map"}};
+};
+
+// Without kNamed: any other text is the name of a class.
+template <>
+struct programs::Choices<explain::MapClass> {
+  static constexpr Choice<explain::MapClass> kAll[] = {
+      {explain::MapClass::kPredicted, "predicted",
+       "the class that the network predicts"},
+      {explain::MapClass::kLabel, "label", "the true class"}};
+};
+
 namespace explain {
 
 namespace {
 
 namespace fs = std::filesystem;
+namespace report = programs::report;
 using cyborg::io::number;
-using cyborg::report::Colormap;
+using programs::add_choice;
 
 struct Arguments {
   Inputs inputs;
-  Question question;
+  ExplainOptions options;
+  std::string map_class = "predicted";
   int64_t threads = 0;
-  std::string method = "auto", colormap = "turbo", maps = "none";
+  cyborg::report::Colormap colormap = cyborg::report::Colormap::kTurbo;
   double opacity = 0.5;
 };
 
-/// What names stand for, in the order of the help.
-template <class T>
-using Choice = std::vector<std::pair<std::string, T>>;
-
-const Choice<cyborg::CamMethod> kMethods = {
-    {"auto", cyborg::CamMethod::kAuto},
-    {"cam", cyborg::CamMethod::kCam},
-    {"grad-cam", cyborg::CamMethod::kGradCam},
-    {"hirescam", cyborg::CamMethod::kHiResCam}};
-const Choice<Colormap> kColormaps = {
-    {"turbo", Colormap::kTurbo},
-    {"viridis", Colormap::kViridis},
-    {"jet", Colormap::kJet},
-    {"grey", Colormap::kGrey}};
-const Choice<MapFile> kMaps = {
-    {"none", MapFile::kNone},
-    {"pt", MapFile::kTensor},
-    {"png", MapFile::kGrey}};
-
-template <class T>
-void add_choice(
-    CLI::App& app, const char* flag, std::string& name, const Choice<T>& choice,
-    const char* text) {
-  std::vector<std::string> names;
-  for (const auto& one : choice) {
-    names.push_back(one.first);
+/// Sets whose map is made: a choice, or else the name of a class.
+void set_map_class(const std::string& name, ExplainOptions& options) {
+  options.map_class = MapClass::kNamed;
+  options.class_name = name;
+  for (const auto& choice : programs::Choices<MapClass>::kAll) {
+    if (name == choice.name) {
+      options.map_class = choice.value;
+    }
   }
-  app.add_option(flag, name, text)
-      ->check(CLI::IsMember(names))
-      ->capture_default_str();
-}
-
-/// The name was checked.
-template <class T>
-T chosen(const std::string& name, const Choice<T>& choice) {
-  return std::find_if(
-             choice.begin(), choice.end(),
-             [&](const auto& one) { return one.first == name; })
-      ->second;
 }
 
 struct Column {
@@ -90,8 +99,8 @@ const std::vector<Column> kAgreement = {
     {"divergence", &Agreement::divergence},
     {"iou", &Agreement::iou}};
 
-/// "mean ± std" of each measure over the annotated pictures.
-std::vector<std::string> agreement_text(const Result& result) {
+/// "mean ± std" of each measure over the pictures that have a human map.
+std::vector<std::string> agreement_text(const ExplainResult& result) {
   std::vector<std::string> out;
   for (const auto& column : kAgreement) {
     std::vector<double> values;
@@ -109,27 +118,27 @@ std::vector<std::string> agreement_text(const Result& result) {
   return out;
 }
 
-/// The first pictures, and how far the network agrees with people.
-void write_page(const Result& result, const Question& question) {
-  cyborg::report::HtmlPage page(
+/// Writes the report: agreement with human maps, and the first pictures.
+void write_page(const ExplainResult& result, const ExplainOptions& options) {
+  report::HtmlPage page(
       "Where the network looks",
       fmt::format(
-          "{}, {} pictures, {}.", question.checkpoint.string(),
+          "{}, {} pictures, {}.", options.checkpoint.string(),
           result.pictures.size(), result.method));
   const auto agreement = agreement_text(result);
   if (!agreement.empty()) {
-    cyborg::report::HtmlTable table;
+    report::HtmlTable table;
     table.caption =
-        "Mean ± standard deviation over the pictures that people drew a map "
-        "of. Correlation, similarity and IoU (of what lies above half): 1 is "
-        "agreement; divergence: 0 is.";
+        "Mean ± standard deviation over the pictures that have a human map. "
+        "Full agreement is 1 for correlation, similarity and IoU (of the parts "
+        "above one half), and 0 for divergence.";
     for (const auto& column : kAgreement) {
       table.head.emplace_back(column.name);
     }
     table.rows = {agreement};
     page.section("Agreement with people").table(table);
   }
-  cyborg::report::HtmlPictures grid;
+  report::HtmlPictures grid;
   grid.head = {"picture", "people", "network"};
   grid.pixels = 160;
   for (const auto& one : result.pictures) {
@@ -143,34 +152,31 @@ void write_page(const Result& result, const Question& question) {
     }
   }
   grid.caption = fmt::format(
-      "The first {} of {} pictures: the class whose map is shown and its "
-      "probability. Each map is on a scale of its own.",
+      "The first {} of {} pictures, with the class whose map is shown and its "
+      "probability. Each map has its own scale.",
       grid.rows.size(), result.pictures.size());
   page.section("Pictures").pictures(grid);
-  page.write(question.out / "report.html");
+  page.write(options.out / "report.html");
 }
 
 int run(Arguments& arguments) {
-  auto& question = arguments.question;
-  if (fs::exists(question.out) &&
-      (!fs::is_directory(question.out) || !fs::is_empty(question.out))) {
+  auto& options = arguments.options;
+  if (fs::exists(options.out) &&
+      (!fs::is_directory(options.out) || !fs::is_empty(options.out))) {
     throw cyborg::io::FileError(
-        "--out", question.out,
-        "holds something already: name a new or an empty folder");
+        "--out", options.out, "is not empty: name a new or an empty folder");
   }
   if (arguments.threads > 0) {
     at::set_num_threads(static_cast<int>(arguments.threads));
   }
-  question.method = chosen(arguments.method, kMethods);
-  question.maps = chosen(arguments.maps, kMaps);
-  question.overlay.opacity(arguments.opacity)
-      .colormap(chosen(arguments.colormap, kColormaps));
-  arguments.inputs.classes = known_classes(question.checkpoint);
+  set_map_class(arguments.map_class, options);
+  options.overlay.opacity(arguments.opacity).colormap(arguments.colormap);
+  arguments.inputs.classes = known_classes(options.checkpoint);
   const auto table = find_pictures(arguments.inputs);
   for (const auto& warning : table.warnings) {
     fmt::print(stderr, "warning: {}\n", warning);
   }
-  const auto result = explain_pictures(table.rows, question);
+  const auto result = explain_pictures(table.rows, options);
   for (const auto& one : result.skipped) {
     fmt::print(stderr, "warning: left out: {}\n", one);
   }
@@ -178,14 +184,14 @@ int run(Arguments& arguments) {
     throw cyborg::io::FileError(
         "explain", arguments.inputs.paths.front(), "no picture could be read");
   }
-  cyborg::io::write_file(question.out / "explain.csv", to_csv(result));
-  write_page(result, question);
+  cyborg::io::write_file(options.out / "explain.csv", to_csv(result));
+  write_page(result, options);
   fmt::print("{} pictures, {}\n", result.pictures.size(), result.method);
   const auto agreement = agreement_text(result);
   for (size_t i = 0; i < agreement.size(); ++i) {
     fmt::print("{:<12} {}\n", kAgreement[i].name, agreement[i]);
   }
-  fmt::print("open {}\n", fs::absolute(question.out / "report.html").string());
+  fmt::print("open {}\n", fs::absolute(options.out / "report.html").string());
   return 0;
 }
 
@@ -193,58 +199,55 @@ int run(Arguments& arguments) {
 
 int program(int argc, const char* const* argv) {
   Arguments arguments;
-  auto& question = arguments.question;
+  auto& options = arguments.options;
   CLI::App app(
       "Shows where a network that `train` trained looks: its map over each "
-      "picture, beside people's where they drew one, and how far the two "
+      "picture, beside the human map where there is one, and how well the two "
       "agree.");
   app.footer(
-      "Writes to --out: NAME_overlay.png, NAME_compare.png, explain.csv and "
-      "report.html.\nExample: explain runs/faces/best.pt faces.csv --split "
+      "Writes to the output folder: NAME_overlay.png, NAME_compare.png, "
+      "explain.csv and report.html.\nExample: explain runs/faces/best.pt "
+      "faces.csv --split "
       "test --out looks");
   app.add_option(
-         "checkpoint", question.checkpoint, "best.pt or last.pt of `train`")
+         "checkpoint", options.checkpoint, "best.pt or last.pt of `train`")
       ->required();
   app.add_option(
          "pictures", arguments.inputs.paths,
          "pictures, folders of them, or CSV files as `train` reads")
       ->required();
-  app.add_option("--out", question.out, "a new folder for all that is written")
+  app.add_option("--out", options.out, "a new folder for all output files")
       ->default_val("explained");
   app.add_option(
          "--split", arguments.inputs.split,
-         "of CSV files and folders split/class: train, val or test")
+         "the split of CSV files and of folders split/class: train, val or "
+         "test")
       ->default_str("all");
   app.add_option(
          "--saliency", arguments.inputs.saliency,
-         "folder of human maps named as the pictures, for those without one")
+         "folder of human maps with the names of the pictures, for pictures "
+         "without a map")
       ->type_name("DIR");
   app.add_option(
-         "--class", question.which,
-         "whose map: predicted (the network's choice), label (the true one), "
-         "or the name of a class")
+         "--class", arguments.map_class,
+         programs::choice_help<MapClass>("the class whose map is made") +
+             "; any other text: the class of that name")
       ->capture_default_str();
-  add_choice(
-      app, "--method", arguments.method, kMethods,
-      "how maps are made; auto: CAM where it is exact, else Grad-CAM");
+  add_choice(app, "--method", options.method, "how maps are made");
   app.add_option(
-         "--layer", question.layer, "the layer whose output gives the map")
-      ->default_str("as trained");
-  add_choice(
-      app, "--colormap", arguments.colormap, kColormaps, "colours of maps");
-  app.add_option("--opacity", arguments.opacity, "of the map over the picture")
+         "--layer", options.layer, "the layer whose output gives the map")
+      ->default_str("that of the training");
+  add_choice(app, "--colormap", arguments.colormap, "colours of the maps");
+  app.add_option(
+         "--opacity", arguments.opacity, "opacity of the map over the picture")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
-  add_choice(
-      app, "--maps", arguments.maps, kMaps,
-      "keep each map as well; pt: a tensor as it is, for torch.load; png: "
-      "8-bit grey, stretched, which `train` takes as a human map");
+  add_choice(app, "--maps", options.maps, "a file of each map itself");
   app.add_flag(
-      "--skip-unreadable", question.skip_unreadable,
+      "--skip-unreadable", options.skip_unreadable,
       "leave out pictures and maps that cannot be read, and list them");
   programs::add_running_options(
-      app, question.device, arguments.threads, question.workers,
-      question.batch);
+      app, options.device, arguments.threads, options.workers, options.batch);
   try {
     app.parse(argc, argv);
     return run(arguments);

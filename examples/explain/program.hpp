@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// The program as a function, which the tests call.
+// The program as a function, so that the tests can call it.
 
 namespace explain {
 
-/// Parses the command line, explains, and returns the status: 0, or 2 after
-/// saying what cannot be used.
+/// Runs the program and returns its exit status: 0, or 2 after an error that it
+/// has printed.
 int program(int argc, const char* const* argv);
 
 }  // namespace explain

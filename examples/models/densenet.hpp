@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// Densely connected networks. They know nothing of cyborg; guidance needs no
+// Densely connected networks. They do not use cyborg, and guidance needs no
 // change in them.
 
 #include "layers.hpp"
@@ -22,21 +22,24 @@ namespace models {
 struct DenseNetOptions {
   explicit DenseNetOptions(std::vector<int64_t> layers)
       : layers_(std::move(layers)) {}
-  /// How many layers each block has.
+  /// The number of layers in each block.
   TORCH_ARG(std::vector<int64_t>, layers);
   /// The channels that each layer adds, k in the paper. Default 32.
   TORCH_ARG(int64_t, growth) = 32;
   /// Channels before the first block. Default 64, twice the growth.
   TORCH_ARG(int64_t, stem) = 64;
-  /// Width of a layer's 1x1 convolution, in growths. Default 4, the paper's.
+  /// Channels of a layer's 1x1 convolution, divided by the growth. Default 4,
+  /// as in the paper.
   TORCH_ARG(int64_t, bottleneck) = 4;
-  /// Classes, or 1 for a single logit. Default 1000, ImageNet's.
+  /// The number of classes, or 1 for a single logit. Default 1000, as in
+  /// ImageNet.
   TORCH_ARG(int64_t, classes) = 1000;
 
  public:
 };
 
-/// A bottleneck of two convolutions, whose output is put behind its input.
+/// A bottleneck of two convolutions. Its output is appended to the channels of
+/// its input.
 struct DenseLayerImpl : torch::nn::Cloneable<DenseLayerImpl> {
   DenseLayerImpl(int64_t in_, int64_t width_, int64_t growth_)
       : in(in_), width(width_), growth(growth_) {
@@ -62,7 +65,7 @@ struct DenseLayerImpl : torch::nn::Cloneable<DenseLayerImpl> {
 };
 TORCH_MODULE(DenseLayer);
 
-/// Layers that each read what all before them made.
+/// Layers of which each reads the outputs of all layers before it.
 struct DenseBlockImpl : torch::nn::Cloneable<DenseBlockImpl> {
   DenseBlockImpl(int64_t in_, int64_t count_, const DenseNetOptions& options_)
       : in(in_), count(count_), options(options_) {
@@ -92,7 +95,7 @@ struct DenseBlockImpl : torch::nn::Cloneable<DenseBlockImpl> {
 };
 TORCH_MODULE(DenseBlock);
 
-/// Halves the channels, and the map.
+/// Halves the number of channels, and height and width of the map.
 struct TransitionImpl : torch::nn::Cloneable<TransitionImpl> {
   explicit TransitionImpl(int64_t in_) : in(in_) { TransitionImpl::reset(); }
 
@@ -112,8 +115,8 @@ struct TransitionImpl : torch::nn::Cloneable<TransitionImpl> {
 };
 TORCH_MODULE(Transition);
 
-/// All of a `DenseNet` before its head. A module of its own, because
-/// torchvision's names begin with "features.".
+/// Everything of a `DenseNet` except its head. It is a module because the names
+/// of torchvision begin with "features.".
 struct DenseFeaturesImpl : torch::nn::Cloneable<DenseFeaturesImpl> {
   explicit DenseFeaturesImpl(const DenseNetOptions& options_)
       : options(options_) {
@@ -167,12 +170,10 @@ TORCH_MODULE(DenseFeatures);
 /// 2017, table 1.
 ///
 /// Example:
-/// ```
-/// auto net = models::densenet121(/*classes=*/2);
-/// auto logits = net->forward(images);
-/// ```
+///     auto net = models::densenet121(/*classes=*/2);
+///     auto logits = net->forward(images);
 struct DenseNetImpl : torch::nn::Cloneable<DenseNetImpl> {
-  /// Throws: when there are no blocks, or no classes.
+  /// Throws: `c10::ValueError` if there is no block or no class.
   explicit DenseNetImpl(const DenseNetOptions& options_) : options(options_) {
     TORCH_CHECK_VALUE(
         !options.layers().empty(), "models::DenseNet: expected a block");
@@ -190,7 +191,7 @@ struct DenseNetImpl : torch::nn::Cloneable<DenseNetImpl> {
     torch::nn::init::zeros_(classifier->bias);
   }
 
-  /// The map that is pooled, that is, behind the last ReLU.
+  /// The map that is pooled: the output of the last ReLU.
   /// Shapes: [B, 3, H, W] -> [B, C, H/32, W/32], C = 1024 in DenseNet-121.
   torch::Tensor features(const torch::Tensor& images) {
     check_images("models::DenseNet", images);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// What the networks of this folder share. They have the structure, the names
-// and the initialisation of torchvision's, so that its weights fit by name.
+// What the networks of this folder share. Structure, names and initialisation
+// are those of torchvision, so that its weights can be loaded by name.
 
 #include <torch/nn/init.h>
 #include <torch/nn/module.h>
@@ -15,8 +15,8 @@
 
 namespace models {
 
-/// A convolution that keeps the size, or divides it by the stride. No bias:
-/// batch norm stands before or behind it.
+/// A convolution that keeps the size, or divides it by the stride. It has no
+/// bias, because a batch norm comes directly before or after it.
 inline torch::nn::Conv2d convolution(
     int64_t in, int64_t out, int64_t kernel, int64_t stride = 1) {
   return torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, kernel)
@@ -25,8 +25,9 @@ inline torch::nn::Conv2d convolution(
                                .bias(false));
 }
 
-/// `torch::nn::BatchNorm2d` whose forward a program may replace: several
-/// processes that train one network take their statistics together.
+/// A `torch::nn::BatchNorm2d` whose forward a program may replace, so that
+/// several processes that train one network can compute its statistics
+/// together.
 class BatchNormImpl : public torch::nn::BatchNormImplBase<2, BatchNormImpl> {
   using Base = torch::nn::BatchNormImplBase<2, BatchNormImpl>;
 
@@ -48,9 +49,9 @@ class BatchNormImpl : public torch::nn::BatchNormImplBase<2, BatchNormImpl> {
 };
 TORCH_MODULE(BatchNorm);
 
-/// Draws the weights of all convolutions in `module` anew, from a normal
-/// distribution of variance 2 / fan: a ReLU behind it keeps the scale of the
-/// signal (kFanIn) or of the gradient (kFanOut).
+/// Draws new weights for all convolutions in `module`, from a normal
+/// distribution of variance 2 / fan. Then a convolution and the ReLU after it
+/// keep the scale of the signal (kFanIn) or of the gradient (kFanOut).
 /// Source: He et al., "Delving deep into rectifiers", ICCV 2015, section 2.2.
 inline void draw_convolutions(
     const torch::nn::Module& module, torch::nn::init::FanModeType fan) {
@@ -62,7 +63,7 @@ inline void draw_convolutions(
   }
 }
 
-/// Throws: when `images` is not [B, 3, H, W].
+/// Throws: `c10::ValueError` of `function` if `images` is not [B, 3, H, W].
 inline void check_images(const char* function, const torch::Tensor& images) {
   TORCH_CHECK_VALUE(
       images.dim() == 4 && images.size(1) == 3, function,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// Residual networks. They know nothing of cyborg; guidance needs no change in
+// Residual networks. They do not use cyborg, and guidance needs no change in
 // them.
 
 #include "layers.hpp"
@@ -25,14 +25,15 @@ struct BlockOptions {
   TORCH_ARG(int64_t, in);
   /// Channels of the 3x3 convolutions.
   TORCH_ARG(int64_t, width);
-  /// By what height and width are divided. Default 1.
+  /// Height and width are divided by it. Default 1.
   TORCH_ARG(int64_t, stride) = 1;
 
  public:
 };
 
-/// What stands beside a block's convolutions: nothing where the input fits
-/// their output, else a 1x1 convolution that makes it fit.
+/// The path of a block's input around its convolutions: nothing if the input
+/// has the shape of their output, else a 1x1 convolution that gives it that
+/// shape.
 inline torch::nn::Sequential shortcut(
     const BlockOptions& options, int64_t out) {
   if (options.stride() == 1 && options.in() == out) {
@@ -80,8 +81,8 @@ TORCH_MODULE(BasicBlock);
 
 /// A 3x3 convolution between two 1x1 convolutions, and a shortcut.
 ///
-/// Departure from the paper, as torchvision's: the stride is the 3x3
-/// convolution's, not the first one's ("ResNet V1.5").
+/// Departure from the paper, as in torchvision: the 3x3 convolution has the
+/// stride, not the first convolution ("ResNet V1.5").
 struct BottleneckImpl : torch::nn::Cloneable<BottleneckImpl> {
   static constexpr int64_t kExpansion = 4;  // channels out / width
 
@@ -120,7 +121,7 @@ struct BottleneckImpl : torch::nn::Cloneable<BottleneckImpl> {
 };
 TORCH_MODULE(Bottleneck);
 
-/// What a `ResNet` is made of.
+/// The kind of block of which a `ResNet` is made.
 enum class ResNetBlock { kBasic, kBottleneck };
 
 /// Options of a `ResNet`.
@@ -129,9 +130,10 @@ struct ResNetOptions {
       : block_(block), blocks_(std::move(blocks)) {}
   /// The kind of block.
   TORCH_ARG(ResNetBlock, block);
-  /// How many blocks each of the four layers has.
+  /// The number of blocks in each of the four layers.
   TORCH_ARG(std::vector<int64_t>, blocks);
-  /// Classes, or 1 for a single logit. Default 1000, ImageNet's.
+  /// The number of classes, or 1 for a single logit. Default 1000, as in
+  /// ImageNet.
   TORCH_ARG(int64_t, classes) = 1000;
 
  public:
@@ -143,12 +145,11 @@ struct ResNetOptions {
 /// 2016, table 1.
 ///
 /// Example:
-/// ```
-/// auto net = models::resnet50(/*classes=*/2);
-/// auto logits = net->forward(images);
-/// ```
+///     auto net = models::resnet50(/*classes=*/2);
+///     auto logits = net->forward(images);
 struct ResNetImpl : torch::nn::Cloneable<ResNetImpl> {
-  /// Throws: when there are not four layers, or no classes.
+  /// Throws: `c10::ValueError` if there are not four layers, or if there is no
+  /// class.
   explicit ResNetImpl(const ResNetOptions& options_) : options(options_) {
     TORCH_CHECK_VALUE(
         options.blocks().size() == 4, "models::ResNet: expected 4 layers, got ",
@@ -203,7 +204,8 @@ struct ResNetImpl : torch::nn::Cloneable<ResNetImpl> {
                : layer<Bottleneck>(index, channels);
   }
 
-  /// Blocks of one width; the first halves the map, except in `layer1`.
+  /// Blocks of one width. The first of them halves height and width of the map,
+  /// except in `layer1`.
   template <class Block>
   torch::nn::Sequential layer(size_t index, int64_t& channels) const {
     const int64_t width = int64_t{64} << index;

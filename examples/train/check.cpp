@@ -21,7 +21,7 @@ namespace {
 
 using cyborg::data::PictureCheck;
 
-constexpr size_t kShown = 10;  // of each kind; the rest is counted
+constexpr size_t kShown = 10;  // notes of a kind; the others are counted
 
 void print_notes(
     const char* title, const std::vector<PictureCheck::Note>& notes) {
@@ -39,8 +39,8 @@ void print_notes(
 
 }  // namespace
 
-bool check(const Request& request) {
-  const auto table = read_pictures(request.settings);
+bool check_data(const TrainOptions& options) {
+  const auto table = read_pictures(options.settings);
   for (const auto& warning : table.warnings) {
     fmt::print("warning: {}\n", warning);
   }
@@ -55,7 +55,8 @@ bool check(const Request& request) {
   }
   print_notes("cannot be read", found.unreadable);
   print_notes(
-      "maps that are the same everywhere, so guide nothing", found.constant);
+      "maps that have the same value everywhere and so do not guide",
+      found.constant);
   print_notes(
       "maps of other proportions than their picture", found.other_aspect);
   print_notes(
@@ -79,10 +80,10 @@ bool check(const Request& request) {
         "\nsubjects in several splits: {}, e.g. {}\n",
         found.shared_subjects.size(), found.shared_subjects.front());
   }
-  std::filesystem::create_directories(request.out);
-  const auto sheet = request.out / "maps.png";
+  std::filesystem::create_directories(options.out);
+  const auto sheet = options.out / "maps.png";
   cyborg::data::write_png(sheet, cyborg::report::contact_sheet(table));
-  fmt::print("\nlook at {}\n", sheet.string());
+  fmt::print("\nsome pictures with their maps: {}\n", sheet.string());
   return found.unreadable.empty();
 }
 

@@ -5,9 +5,9 @@
 
 namespace programs {
 
-/// `train --check`: reads every picture and map once, prints what a person
-/// should know, and writes `request.out`/maps.png, pictures with their maps
-/// over them. Returns whether all of them can be used.
-bool check(const Request& request);
+/// `train --check`: reads every picture and map once and prints what is wrong
+/// with them. Writes `options.out`/maps.png, some pictures with their maps over
+/// them. Returns whether all pictures and maps can be read.
+bool check_data(const TrainOptions& options);
 
 }  // namespace programs

@@ -17,30 +17,30 @@
 
 namespace {
 
-int run(const programs::Request& request) {
-  if (request.check) {
-    return programs::check(request) ? 0 : 2;
+int run(const programs::TrainOptions& options) {
+  if (options.check) {
+    return programs::check_data(options) ? 0 : 2;
   }
-  programs::Trainer trainer(request);
-  const auto outcome = trainer.run();
-  if (!outcome.finished) {
+  programs::Trainer trainer(options);
+  const auto result = trainer.run();
+  if (!result.finished) {
     return 0;
   }
-  std::vector<programs::Scored> parts;
-  for (const auto& part : {outcome.validation, outcome.test}) {
+  std::vector<programs::ScoredPictures> parts;
+  for (const auto& part : {result.validation, result.test}) {
     if (!part.rows.empty()) {
       parts.push_back(part);
     }
   }
   if (!parts.empty()) {
     cyborg::io::write_file(
-        request.out / "scores.csv", programs::scores_csv(parts));
+        options.out / "scores.csv", programs::scores_csv(parts));
   }
-  programs::write_report(outcome, request.out);
-  if (!request.quiet) {
+  programs::write_report(result, options.out);
+  if (!options.quiet) {
     fmt::print(
         "open {}\n",
-        std::filesystem::absolute(request.out / "report.html").string());
+        std::filesystem::absolute(options.out / "report.html").string());
   }
   return 0;
 }
@@ -48,9 +48,9 @@ int run(const programs::Request& request) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const auto request = programs::read_request(argc, argv);
+  const auto options = programs::read_options(argc, argv);
   try {
-    return run(request);
+    return run(options);
   } catch (const c10::Error& error) {
     fmt::print(stderr, "train: {}\n", error.what_without_backtrace());
   } catch (const std::exception& error) {

@@ -1,23 +1,32 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "options.hpp"
 
-#include "../common/network.hpp"
+#include "../common/command_line.hpp"
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
 #include <cstdlib>
 #include <string>
-#include <vector>
 
 namespace programs {
 
 namespace {
 
-const std::vector<std::string> kNormalizers = {"",    "minmax",  "max",
-                                               "sum", "softmax", "none"};
+/// A set of published settings. There is one, and it is the default.
+enum class Recipe { kCyborg };
 
-/// CLI11's own say what the largest number of all is.
+}  // namespace
+
+template <>
+struct Choices<Recipe> {
+  static constexpr Choice<Recipe> kAll[] = {{Recipe::kCyborg, "cyborg", ""}};
+};
+
+namespace {
+
+/// Accepts numbers above `least`, or from `least`. (The error texts of CLI11's
+/// own validators name the largest double as well.)
 CLI::Validator number_from(double least, bool least_too, const char* name) {
   return CLI::Validator(
       [least, least_too, name](const std::string& text) {
@@ -43,17 +52,17 @@ void add_pictures(CLI::App& app, Settings& s) {
   group
       ->add_option(
           "--saliency", s.saliency,
-          "folder of human maps named as the pictures, for rows that name none")
+          "folder of human maps with the names of the pictures, for rows that "
+          "name no map")
       ->type_name("DIR");
   group->add_option(
       "--positive", s.positive,
-      "the class of label 1, of two that are not Real/Synthetic, Live/Spoof or "
-      "normal/abnormal");
+      "the class of label 1; needed for two classes other than "
+      "Real/Synthetic, Live/Spoof and normal/abnormal");
   group
       ->add_option(
           "--size", s.size,
-          "height and width that pictures are resized to; 0 0: left as they "
-          "are")
+          "height and width that pictures are resized to; 0 0: no resizing")
       ->expected(2)
       ->capture_default_str();
   group->add_option("--channels", s.channels, "1: grey, 3: RGB")
@@ -61,189 +70,194 @@ void add_pictures(CLI::App& app, Settings& s) {
       ->capture_default_str();
   group
       ->add_option(
-          "--mean", s.mean, "taken off the channels, after reading to [0, 1]")
+          "--mean", s.mean,
+          "subtracted from the channels of pictures in [0, 1]")
       ->expected(1, 3)
       ->capture_default_str();
-  group->add_option("--std", s.stddev, "the channels are divided by")
+  group->add_option("--std", s.stddev, "the channels are then divided by it")
       ->expected(1, 3)
       ->capture_default_str();
   group
       ->add_option(
           "--map-blur", s.map_blur,
-          "standard deviation, in pixels of the map, of a blur of human maps")
+          "standard deviation of a Gaussian blur of human maps, in pixels of "
+          "the map; 0: no blur")
       ->check(kNotNegative)
       ->capture_default_str();
   group->add_flag(
       "--skip-unreadable", s.skip_unreadable,
       "leave out pictures and maps that cannot be read, and list them; "
-      "without it the first one ends the training");
+      "without this option the first one ends the training");
 }
 
 void add_augmentation(CLI::App& app, Settings& s) {
   auto* group = app.add_option_group(
-      "Augmentation", "moves picture and map together; colours, the picture's");
+      "Augmentation",
+      "random changes: of position, for the picture and its map alike, and of "
+      "colour, for the picture alone");
   const auto share = CLI::Range(0.0, 1.0);
   const auto add = [&](const char* flag, double& value, const char* text) {
     return group->add_option(flag, value, text)->capture_default_str();
   };
-  add("--flip", s.flip, "probability of left for right")->check(share);
-  add("--vertical-flip", s.vertical_flip, "probability of upside down")
+  add("--flip", s.flip, "probability of exchanging left and right")
+      ->check(share);
+  add("--vertical-flip", s.vertical_flip,
+      "probability of exchanging top and bottom")
       ->check(share);
   add("--min-area", s.min_area,
-      "smallest share of the picture that a crop keeps; 1: no crop")
+      "smallest part of the picture's area that a crop keeps; 1: no crop")
       ->check(share);
-  add("--rotation", s.rotation, "degrees at most, either way")
+  add("--rotation", s.rotation,
+      "largest rotation in degrees, in both directions")
       ->check(kNotNegative);
-  add("--scale", s.scale, "factor at most, either way; 1: none")
+  add("--scale", s.scale,
+      "largest factor of enlarging and of shrinking; 1: neither")
       ->check(kPositive);
-  add("--brightness", s.brightness, "change of brightness, at most")
+  add("--brightness", s.brightness, "largest change of brightness")
       ->check(share);
-  add("--contrast", s.contrast, "change of contrast, at most")->check(share);
-  add("--saturation", s.saturation, "change of saturation, at most")
+  add("--contrast", s.contrast, "largest change of contrast")->check(share);
+  add("--saturation", s.saturation, "largest change of saturation")
       ->check(share);
 }
 
 void add_network(CLI::App& app, Settings& s) {
   auto* group = app.add_option_group("Network");
-  group->add_option("--network", s.network, "a native network")
-      ->check(CLI::IsMember(network_names()))
-      ->capture_default_str();
+  add_choice(*group, "--network", s.network, "the network");
   group
       ->add_option(
           "--model", s.model,
-          "a TorchScript file instead; examples/export_torchscript.py makes "
-          "one of any Python network")
+          "a TorchScript file to train instead; "
+          "examples/export_torchscript.py writes one of any Python network")
       ->type_name("FILE");
   group
       ->add_option(
           "--weights", s.weights,
-          "weights that Python wrote, by torchvision's names")
+          "file of initial weights that Python wrote, with torchvision's names")
       ->type_name("FILE");
   group->add_option(
       "--layer", s.layer,
-      "the layer whose output gives the map; without it, the last "
-      "convolutional block, found");
+      "the layer whose output gives the map; without this option it is found: "
+      "the last convolutional block");
 }
 
 void add_loss(CLI::App& app, Settings& s) {
   auto* group = app.add_option_group("Loss");
-  group->add_option("--loss", s.loss, "the loss; ce: no guidance")
-      ->check(CLI::IsMember({"ce", "cyborg-l1", "cyborg-l2", "cyborg-kl"}))
-      ->capture_default_str();
+  add_choice(*group, "--loss", s.loss, "the loss");
   group
       ->add_option(
-          "--alpha", s.alpha, "weight of the classification, in [0, 1]")
+          "--alpha", s.alpha,
+          "weight of the classification loss, in [0, 1]; the saliency loss has "
+          "the rest")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
+  add_choice(
+      *group, "--cam-class", s.cam_class, "the class whose map is guided");
+  add_choice(
+      *group, "--map-normalizer", s.map_normalizer,
+      "how the network's map is normalised; without this option, as the loss "
+      "defines it");
+  add_choice(
+      *group, "--human-normalizer", s.human_normalizer,
+      "how human maps are normalised; without this option, as the loss defines "
+      "it");
+  add_choice(
+      *group, "--reduction", s.reduction,
+      "how the losses of a batch's pictures become one number");
+}
+
+void add_optimizer(CLI::App& group, Settings& s) {
+  add_choice(group, "--optimizer", s.optimizer, "the optimizer");
+  group.add_option("--lr", s.learning_rate, "learning rate")
+      ->check(kPositive)
+      ->capture_default_str();
+  group.add_option("--momentum", s.momentum, "momentum of sgd")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  group.add_option("--weight-decay", s.weight_decay, "weight decay")
+      ->check(kNotNegative)
+      ->capture_default_str();
+  add_choice(group, "--schedule", s.schedule, "how the learning rate falls");
   group
-      ->add_option(
-          "--cam-class", s.cam_class,
-          "whose map is guided: the label's, or the predicted one's as in the "
-          "first published code")
-      ->check(CLI::IsMember({"label", "predicted"}))
+      .add_option(
+          "--step-epochs", s.step_epochs,
+          "epochs between two steps of the schedule")
+      ->check(kPositive)
       ->capture_default_str();
   group
-      ->add_option(
-          "--map-normalizer", s.map_normalizer,
-          "of the network's map: minmax, max, sum, softmax, none; without it, "
-          "the loss's own")
-      ->check(CLI::IsMember(kNormalizers));
+      .add_option(
+          "--step-factor", s.step_factor,
+          "factor of the learning rate at each step of the schedule")
+      ->check(kPositive)
+      ->capture_default_str();
   group
-      ->add_option(
-          "--human-normalizer", s.human_normalizer, "of people's map; the same")
-      ->check(CLI::IsMember(kNormalizers));
-  group
-      ->add_option(
-          "--reduction", s.reduction, "of the saliency term over the batch")
-      ->check(CLI::IsMember({"mean", "sum"}))
+      .add_option(
+          "--warm-up", s.warm_up,
+          "epochs at the beginning in which the learning rate rises; 0: none")
+      ->check(kNotNegative)
       ->capture_default_str();
 }
 
 void add_optimisation(CLI::App& app, Settings& s) {
   auto* group = app.add_option_group("Optimisation");
-  static std::string recipe = "cyborg";
-  group
-      ->add_option(
-          "--recipe", recipe,
-          "the published settings, which are the defaults here: SGD 0.005, "
-          "0.9, 1e-6, step 12 x 0.1, 50 epochs, batch 20, alpha 0.5")
-      ->check(CLI::IsMember({"cyborg"}))
-      ->capture_default_str();
-  group->add_option("--optimizer", s.optimizer, "the optimizer")
-      ->check(CLI::IsMember({"sgd", "adam", "adamw"}))
-      ->capture_default_str();
-  group->add_option("--lr", s.learning_rate, "learning rate")
-      ->check(kPositive)
-      ->capture_default_str();
-  group->add_option("--momentum", s.momentum, "of SGD")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
-  group->add_option("--weight-decay", s.weight_decay, "weight decay")
-      ->check(kNotNegative)
-      ->capture_default_str();
-  group->add_option("--schedule", s.schedule, "of the learning rate")
-      ->check(CLI::IsMember({"step", "cosine", "none"}))
-      ->capture_default_str();
-  group->add_option("--step-epochs", s.step_epochs, "epochs between steps")
-      ->check(kPositive)
-      ->capture_default_str();
-  group->add_option("--step-factor", s.step_factor, "what a step multiplies by")
-      ->check(kPositive)
-      ->capture_default_str();
-  group->add_option("--warm-up", s.warm_up, "epochs in which the rate rises")
-      ->check(kNotNegative)
-      ->capture_default_str();
-  group->add_option("--epochs", s.epochs, "epochs")
+  static auto recipe = Recipe::kCyborg;
+  add_choice(
+      *group, "--recipe", recipe,
+      "the published settings, which are the defaults: SGD with learning rate "
+      "0.005, momentum 0.9 and weight decay 1e-6, a tenth of the rate every 12 "
+      "epochs, 50 epochs, batches of 20, alpha 0.5");
+  add_optimizer(*group, s);
+  group->add_option("--epochs", s.epochs, "epochs of the training")
       ->check(kPositive)
       ->capture_default_str();
   group
       ->add_option(
           "--batch", s.batch,
-          "pictures in a batch; of several processes, in each one's")
+          "pictures in a batch; with several processes, in each one's batch")
       ->check(kPositive)
       ->capture_default_str();
   group
       ->add_option(
           "--accumulate", s.accumulate,
-          "batches whose gradients make one optimizer step")
+          "batches whose mean gradient makes one optimizer step")
       ->check(kPositive)
-      ->capture_default_str();
-  group->add_option("--clip", s.clip, "largest norm of the gradient; 0: any")
-      ->check(kNotNegative)
       ->capture_default_str();
   group
       ->add_option(
-          "--select", s.select,
-          "what the best epoch is chosen by, on the validation split, where a "
-          "later tie wins; last: the last epoch, whatever it scores")
-      ->check(CLI::IsMember({"accuracy", "auc", "loss", "last"}))
+          "--clip", s.clip, "largest norm of the gradient; 0: no limit")
+      ->check(kNotNegative)
       ->capture_default_str();
+  add_choice(
+      *group, "--select", s.select,
+      "how the best epoch is found on the validation split; of equal epochs "
+      "the later one is taken");
   group
       ->add_option(
           "--patience", s.patience,
-          "epochs without a better one after which to stop; 0: never")
+          "stop after so many epochs without a better one; 0: never")
       ->check(kNotNegative)
       ->capture_default_str();
   group->add_flag(
       "--sync-batch-norm", s.sync_batch_norm,
-      "batch normalisation sees the pictures of all processes; native "
-      "networks");
+      "batch normalisation uses the pictures of all processes; native networks "
+      "only");
 }
 
-void add_run(CLI::App& app, Request& r) {
+void add_run(CLI::App& app, TrainOptions& options) {
   auto* group = app.add_option_group("Run");
-  group->add_option("--out", r.out, "folder for all that is written")
+  group->add_option("--out", options.out, "folder of all output files")
       ->type_name("DIR")
       ->capture_default_str();
   group->add_flag(
-      "--resume", r.resume,
-      "go on in --out where it stopped; settings are those it began with");
+      "--resume", options.resume,
+      "continue the training in the output folder from its last checkpoint, "
+      "with the settings that it began with");
   group->add_flag(
-      "--check", r.check,
+      "--check", options.check,
       "read every picture and map once, report what is wrong, and end");
   group
       ->add_option(
-          "--seed", r.settings.seed, "of weights, order and augmentation")
+          "--seed", options.settings.seed,
+          "seed of initial weights, order of pictures and augmentation")
       ->check(CLI::Validator(
           [](const std::string& text) {
             return text.size() < 20 && text.find_first_not_of("0123456789") ==
@@ -254,74 +268,85 @@ void add_run(CLI::App& app, Request& r) {
           ""))
       ->capture_default_str();
   group->add_flag(
-      "--deterministic", r.settings.deterministic,
-      "only operators that give the same result every time");
+      "--deterministic", options.settings.deterministic,
+      "use only operators that give the same result every time");
   group->add_flag(
-      "--bf16", r.settings.bfloat16, "forward in bfloat16 where it is safe");
+      "--bf16", options.settings.bfloat16,
+      "compute the forward pass in bfloat16 where that is safe");
   group
       ->add_option(
-          "--device", r.device,
-          "cpu, cuda, cuda:1, ...; of several processes: cuda, one each")
+          "--device", options.device,
+          "cpu, cuda, cuda:1, ...; with several processes: cuda, and each "
+          "process takes its own GPU")
       ->capture_default_str();
   group
       ->add_option(
-          "--threads", r.threads, "of LibTorch; 0: as many as there are cores")
+          "--threads", options.threads,
+          "threads of LibTorch; 0: as many as there are cores")
       ->check(kNotNegative)
       ->capture_default_str();
   group
       ->add_option(
-          "--workers", r.workers,
-          "threads that decode pictures ahead; 0: none, in turn with training")
+          "--workers", options.workers,
+          "threads that read pictures in advance; 0: pictures are read between "
+          "training steps")
       ->check(kNotNegative)
       ->capture_default_str();
-  group->add_option("--ahead", r.ahead, "batches decoded ahead, at most")
+  group
+      ->add_option(
+          "--ahead", options.ahead,
+          "largest number of batches that are read in advance")
       ->check(kPositive)
       ->capture_default_str();
   group
       ->add_option(
-          "--save-every", r.save_every,
-          "optimizer steps between checkpoints; 0: one at each epoch's end")
+          "--save-every", options.save_every,
+          "optimizer steps between two checkpoints; 0: one checkpoint at the "
+          "end of each epoch")
       ->check(kNotNegative)
       ->capture_default_str();
   group
       ->add_option(
-          "--stop-after", r.stop_after,
-          "stop and save after so many optimizer steps in all; 0: do not")
+          "--stop-after", options.stop_after,
+          "stop and save when so many optimizer steps are done in all; 0: "
+          "train to the end")
       ->check(kNotNegative)
       ->capture_default_str();
-  group->add_flag("--quiet", r.quiet, "print nothing but warnings and errors");
+  group->add_flag(
+      "--quiet", options.quiet, "print nothing but warnings and errors");
 }
 
 }  // namespace
 
-Request read_request(int argc, char** argv) {
-  Request request;
+TrainOptions read_options(int argc, char** argv) {
+  TrainOptions options;
+  auto& settings = options.settings;
   CLI::App app(
       "Trains a network to tell classes of pictures apart, and to look where "
       "people looked.");
   app.footer(
-      "Writes to --out: last.pt and best.pt (checkpoints), log.jsonl, "
-      "scores.csv and report.html.\nExample: train --data faces.csv "
+      "Writes to the output folder: last.pt and best.pt (checkpoints), "
+      "log.jsonl, scores.csv and report.html.\nExample: train --data faces.csv "
       "--network resnet18 --out runs/faces");
-  add_pictures(app, request.settings);
-  add_augmentation(app, request.settings);
-  add_network(app, request.settings);
-  add_loss(app, request.settings);
-  add_optimisation(app, request.settings);
-  add_run(app, request);
+  add_pictures(app, settings);
+  add_augmentation(app, settings);
+  add_network(app, settings);
+  add_loss(app, settings);
+  add_optimisation(app, settings);
+  add_run(app, options);
   try {
     app.parse(argc, argv);
-    auto& size = request.settings.size;
+    auto& size = settings.size;
     if (size[0] == 0 && size[1] == 0) {
       size.clear();
     }
-    if (request.settings.data.empty() && !request.resume) {
+    if (settings.data.empty() && !options.resume) {
       throw CLI::RequiredError("--data");
     }
   } catch (const CLI::ParseError& error) {
     std::exit(app.exit(error) == 0 ? 0 : 2);
   }
-  return request;
+  return options;
 }
 
 }  // namespace programs

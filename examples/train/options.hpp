@@ -9,8 +9,9 @@
 
 namespace programs {
 
-/// What is asked of one run of `train`, beside its settings.
-struct Request {
+/// The command line of `train`: the settings of the training, and how this run
+/// of the program carries it out.
+struct TrainOptions {
   Settings settings;
   std::filesystem::path out = "run";
   bool resume = false;
@@ -24,8 +25,9 @@ struct Request {
   bool quiet = false;
 };
 
-/// Reads the command line. Prints help or what is wrong and ends the program
-/// (status 0 or 2) where that is all there is to do.
-Request read_request(int argc, char** argv);
+/// Reads the command line. For `--help` it prints the help and ends the program
+/// with status 0; for a wrong command line it prints the error and ends the
+/// program with status 2.
+TrainOptions read_options(int argc, char** argv);
 
 }  // namespace programs

@@ -2,14 +2,14 @@
 #include "report.hpp"
 
 #include "../common/pictures.hpp"
+#include "../common/report/html.hpp"
+#include "../common/report/plot.hpp"
 
 #include <cyborg/data/prefetch.hpp>
 #include <cyborg/io/text.hpp>
 #include <cyborg/measure/detection.hpp>
 #include <cyborg/measure/roc.hpp>
-#include <cyborg/report/html.hpp>
 #include <cyborg/report/overlay.hpp>
-#include <cyborg/report/plot.hpp>
 
 #include <fmt/format.h>
 
@@ -23,7 +23,6 @@ namespace programs {
 
 namespace {
 
-namespace report = cyborg::report;
 using cyborg::io::number;
 
 /// Draws a chart twice, for wide pages and narrow ones.
@@ -33,10 +32,10 @@ void add_chart(
   page.chart(draw(900), caption, draw(350));
 }
 
-void add_curves(report::HtmlPage& page, const Outcome& outcome) {
+void add_curves(report::HtmlPage& page, const TrainResult& result) {
   const auto column = [&](const std::string& name, const std::string& key) {
     report::LineSeries line{name, {}, {}};
-    for (const auto& record : outcome.log) {
+    for (const auto& record : result.log) {
       line.x.push_back(record["epoch"].get<double>() + 1);
       line.y.push_back(
           record.contains(key) && record[key].is_number()
@@ -57,27 +56,30 @@ void add_curves(report::HtmlPage& page, const Outcome& outcome) {
     };
   };
   add_chart(
-      page, "Means over each epoch's pictures; saliency over the annotated.",
+      page,
+      "Means over the pictures of each epoch; saliency: over those with a "
+      "human "
+      "map.",
       draw(
           {column("total", "loss"), column("classification", "classification"),
            column("saliency", "saliency"), column("validation", "val_loss")},
           "loss"));
-  if (!outcome.log.empty() && outcome.log.back().contains("val_loss")) {
+  if (!result.log.empty() && result.log.back().contains("val_loss")) {
     auto lines =
         std::vector<report::LineSeries>{column("accuracy", "val_accuracy")};
-    if (outcome.settings.classes.size() == 2) {
+    if (result.settings.classes.size() == 2) {
       lines.push_back(column("AUC", "val_auc"));
     }
     add_chart(
         page,
         fmt::format(
             "On the validation split. The best epoch is {}.",
-            outcome.place.best_epoch + 1),
+            result.state.best_epoch + 1),
         draw(std::move(lines), "validation"));
   }
 }
 
-report::LineSeries roc(const Scored& scored, const std::string& name) {
+report::LineSeries roc(const ScoredPictures& scored, const std::string& name) {
   report::LineSeries line{name, {}, {}};
   for (const auto& point :
        cyborg::measure::roc_curve(margin(scored.logits), scored.labels)) {
@@ -87,19 +89,19 @@ report::LineSeries roc(const Scored& scored, const std::string& name) {
   return line;
 }
 
-bool has_both(const Scored& scored) {
+bool has_both(const ScoredPictures& scored) {
   return scored.logits.defined() && scored.logits.size(1) == 2 &&
          scored.labels.eq(1).any().item<bool>() &&
          scored.labels.eq(0).any().item<bool>();
 }
 
-void add_scores(report::HtmlPage& page, const Outcome& outcome) {
+void add_scores(report::HtmlPage& page, const TrainResult& result) {
   std::vector<report::LineSeries> curves, histogram;
   report::HtmlTable table;
   table.head = {"split", "pictures", "accuracy", "AUC"};
   for (const auto& [name, scored] :
-       {std::pair<std::string, const Scored&>("val", outcome.validation),
-        std::pair<std::string, const Scored&>("test", outcome.test)}) {
+       {std::pair<std::string, const ScoredPictures&>("val", result.validation),
+        std::pair<std::string, const ScoredPictures&>("test", result.test)}) {
     if (scored.rows.empty()) {
       continue;
     }
@@ -119,7 +121,7 @@ void add_scores(report::HtmlPage& page, const Outcome& outcome) {
         const auto counts = at::histc(
             share.masked_select(scored.labels.eq(k)), /*bins=*/20, 0, 1);
         report::LineSeries line{
-            name + ", " + outcome.settings.classes[static_cast<size_t>(k)],
+            name + ", " + result.settings.classes[static_cast<size_t>(k)],
             {},
             {}};
         for (int64_t i = 0; i < 20; ++i) {
@@ -147,8 +149,8 @@ void add_scores(report::HtmlPage& page, const Outcome& outcome) {
     });
     add_chart(
         page,
-        "Share of a class's pictures by score, the softmax of " +
-            outcome.settings.classes[1] + ", in 20 bins.",
+        "Histogram of the scores (the softmax of " +
+            result.settings.classes[1] + ") of each class, 20 bins.",
         [&](double width) {
           return report::line_chart(
               histogram, report::PlotOptions()
@@ -160,10 +162,10 @@ void add_scores(report::HtmlPage& page, const Outcome& outcome) {
   }
 }
 
-void add_confusion(report::HtmlPage& page, const Outcome& outcome) {
-  const auto& classes = outcome.settings.classes;
-  const Scored& scored =
-      outcome.test.rows.empty() ? outcome.validation : outcome.test;
+void add_confusion(report::HtmlPage& page, const TrainResult& result) {
+  const auto& classes = result.settings.classes;
+  const ScoredPictures& scored =
+      result.test.rows.empty() ? result.validation : result.test;
   if (scored.rows.empty()) {
     return;
   }
@@ -173,7 +175,7 @@ void add_confusion(report::HtmlPage& page, const Outcome& outcome) {
   report::HtmlTable table;
   table.head = {"true class"};
   for (const auto& name : classes) {
-    table.head.push_back("said " + name);
+    table.head.push_back("predicted " + name);
   }
   for (size_t k = 0; k < classes.size(); ++k) {
     std::vector<std::string> cells = {classes[k]};
@@ -185,17 +187,18 @@ void add_confusion(report::HtmlPage& page, const Outcome& outcome) {
     table.rows.push_back(std::move(cells));
   }
   table.caption = fmt::format(
-      "Confusion matrix of split {}, by the largest logit.",
-      outcome.test.rows.empty() ? "val" : "test");
+      "Confusion matrix of split {}; the class of the largest logit is "
+      "predicted.",
+      result.test.rows.empty() ? "val" : "test");
   page.table(table);
 }
 
-/// The pictures whose true class has the most and the least probability.
-void add_pictures(
-    report::HtmlPage& page, const Outcome& outcome,
+/// The pictures whose true class has the lowest and the highest probability.
+void add_picture_table(
+    report::HtmlPage& page, const TrainResult& result,
     const std::filesystem::path& folder) {
-  const Scored& scored =
-      outcome.validation.rows.empty() ? outcome.test : outcome.validation;
+  const ScoredPictures& scored =
+      result.validation.rows.empty() ? result.test : result.validation;
   if (scored.rows.empty()) {
     return;
   }
@@ -229,10 +232,10 @@ void add_pictures(
     try {
       const auto logits = hook->forward(
           [&] { return best.network.forward(example.data.unsqueeze(0)); });
-      map = cyborg::data::encode_png(report::overlay(
+      map = cyborg::data::encode_png(cyborg::report::overlay(
           picture, hook->cam(logits, torch::tensor({row.label}))[0]));
     } catch (const c10::Error&) {
-      // A network without a map (trained by ce alone).
+      // A network that has no map can be trained without guidance only.
     }
     grid.rows.push_back(
         {fmt::format(
@@ -246,34 +249,37 @@ void add_pictures(
           example.saliency.isnan().all().item<bool>()
               ? std::string()
               : cyborg::data::encode_png(
-                    report::overlay(picture, example.saliency)),
+                    cyborg::report::overlay(picture, example.saliency)),
           map}});
   }
   grid.caption =
-      "Pictures whose own class has the least and the most probability p. Red "
-      "is high, blue is low, each map on its own scale; the network's is the "
-      "class activation map of the true class.";
+      "The pictures whose true class has the lowest and the highest "
+      "probability "
+      "p. Red is high, blue is low; each map has its own scale. The network's "
+      "map is the class activation map of the true class.";
   page.pictures(grid);
 }
 
 }  // namespace
 
-void write_report(const Outcome& outcome, const std::filesystem::path& folder) {
-  const auto& s = outcome.settings;
+void write_report(
+    const TrainResult& result, const std::filesystem::path& folder) {
+  const auto& s = result.settings;
   report::HtmlPage page(
-      "Training of " + (s.model.empty() ? s.network : s.model),
+      "Training of " + (s.model.empty() ? name_of(s.network) : s.model),
       fmt::format(
           "{} on {}: {} epochs, {} optimizer steps.",
-          s.alpha == 1 ? "Plain training"
-                       : fmt::format("{} with alpha {}", s.loss, s.alpha),
-          s.data, outcome.place.epoch, outcome.place.step));
+          s.alpha == 1
+              ? "Training without guidance"
+              : fmt::format("{} with alpha {}", name_of(s.loss), s.alpha),
+          s.data, result.state.epoch, result.state.step));
   page.section("Scores");
-  add_scores(page, outcome);
-  add_confusion(page, outcome);
+  add_scores(page, result);
+  add_confusion(page, result);
   page.section("Training");
-  add_curves(page, outcome);
+  add_curves(page, result);
   page.section("Where the network looks");
-  add_pictures(page, outcome, folder);
+  add_picture_table(page, result, folder);
   page.section("Settings");
   report::HtmlTable table;
   table.head = {"setting", "value"};

@@ -7,7 +7,9 @@
 
 namespace programs {
 
-/// Writes `folder`/report.html: one file that needs nothing else.
-void write_report(const Outcome& outcome, const std::filesystem::path& folder);
+/// Writes `folder`/report.html, one file that holds its pictures and charts.
+/// The folder holds best.pt already.
+void write_report(
+    const TrainResult& result, const std::filesystem::path& folder);
 
 }  // namespace programs

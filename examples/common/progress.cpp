@@ -12,7 +12,7 @@
 #include <unistd.h>
 #endif
 
-namespace demo {
+namespace programs {
 
 namespace {
 
@@ -98,4 +98,4 @@ void Progress::print(bool last, const std::string& note) {
   std::fflush(stdout);
 }
 
-}  // namespace demo
+}  // namespace programs

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-#include "ranks.hpp"
+#include "processes.hpp"
 
 #include "../models/layers.hpp"
 
@@ -16,8 +16,8 @@ cyborg::train::Group join(torch::Device device) {
   if (world.size > 1 && device.has_index()) {
     throw std::invalid_argument(
         "--device " + device.str() +
-        ": of several processes, each takes the GPU of its LOCAL_RANK; say "
-        "cuda");
+        ": expected cuda with several processes: each takes the GPU of its "
+        "LOCAL_RANK");
   }
   return cyborg::train::Group(
       world, cyborg::train::GroupOptions().transport(
@@ -27,11 +27,11 @@ cyborg::train::Group join(torch::Device device) {
 
 }  // namespace
 
-Ranks::Ranks(torch::Device device)
+TrainingProcesses::TrainingProcesses(torch::Device device)
     : group_(join(device)),
       device_(group_.size() == 1 ? device : group_.device()) {}
 
-void Ranks::share(Network& network, bool sync_batch_norm) {
+void TrainingProcesses::distribute(Network& network, bool sync_batch_norm) {
   if (sync_batch_norm) {
     network.each_batch_norm([this](models::BatchNormImpl& norm) {
       norm.instead = [&norm, group = group_](const torch::Tensor& images) {
@@ -45,7 +45,7 @@ void Ranks::share(Network& network, bool sync_batch_norm) {
   }
 }
 
-void Ranks::backward(const torch::Tensor& loss, bool step_follows) {
+void TrainingProcesses::backward(const torch::Tensor& loss, bool step_follows) {
   if (!parallel_) {
     loss.backward();
   } else if (step_follows) {
@@ -57,35 +57,36 @@ void Ranks::backward(const torch::Tensor& loss, bool step_follows) {
   }
 }
 
-void Ranks::share_statistics() const {
+void TrainingProcesses::share_statistics() const {
   if (parallel_) {
     parallel_->sync_buffers();
   }
 }
 
-torch::Tensor Ranks::whole_batch(
+torch::Tensor TrainingProcesses::whole_batch_total(
     const cyborg::LossTerms& terms, int64_t samples, double alpha) const {
   if (size() == 1) {
     return terms.total;
   }
-  // Of the loss, alpha alone matters here.
+  // The weight alpha is all that the function reads of the loss.
   const cyborg::CyborgL2Loss loss(
       cyborg::SaliencyGuidedLossOptions().alpha(alpha));
   return cyborg::train::whole_batch_total(loss, terms, samples, group_);
 }
 
-std::vector<double> Ranks::sum(const std::vector<double>& numbers) const {
+std::vector<double> TrainingProcesses::sum(
+    const std::vector<double>& numbers) const {
   const auto all = torch::tensor(numbers, torch::kDouble);
   group_.all_reduce(all);
   const auto* begin = all.data_ptr<double>();
   return {begin, begin + all.numel()};
 }
 
-bool Ranks::any(bool one) const {
-  return sum({one ? 1. : 0.})[0] > 0;
+bool TrainingProcesses::any(bool here) const {
+  return sum({here ? 1. : 0.})[0] > 0;
 }
 
-std::vector<cyborg::data::Row> Ranks::part(
+std::vector<cyborg::data::Row> TrainingProcesses::shard(
     const std::vector<cyborg::data::Row>& rows) const {
   const auto count = static_cast<int64_t>(rows.size());
   return {
@@ -93,7 +94,7 @@ std::vector<cyborg::data::Row> Ranks::part(
       rows.begin() + count * (rank() + 1) / size()};
 }
 
-torch::Tensor Ranks::gather(const torch::Tensor& rows) const {
+torch::Tensor TrainingProcesses::all_gather(const torch::Tensor& rows) const {
   return size() == 1 ? rows : group_.all_gather(rows);
 }
 

@@ -1,25 +1,25 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// What happens while one waits: a bar with the time left on a terminal, and a
-// plain line at every tenth where the output goes to a file.
+// How far a long computation is: on a terminal a bar with the remaining time,
+// in a file one line for every tenth of the work.
 
 #include <chrono>
 #include <cstdint>
 #include <mutex>
 #include <string>
 
-namespace demo {
+namespace programs {
 
 class Progress {
  public:
-  /// `total` units of work, of any kind; `quiet` prints nothing (tests).
+  /// `total` is the number of units of work. With `quiet` nothing is printed.
   Progress(std::string what, int64_t total, bool quiet = false);
   ~Progress();
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  /// Some units are done. May be called from any thread. `note`, where there
-  /// is one, is shown behind the time.
+  /// Says that so many more units are done. Any thread may call it. `note` is
+  /// printed after the time.
   void add(int64_t units, const std::string& note = "");
 
   /// Seconds since the beginning.
@@ -35,11 +35,11 @@ class Progress {
   const std::chrono::steady_clock::time_point begin_;
   std::chrono::steady_clock::time_point printed_;
   int64_t done_ = 0;
-  int64_t tenth_ = 0;
-  std::mutex mutex_;
+  int64_t tenth_ = 0;  // tenths of the work that are printed (not a terminal)
+  std::mutex mutex_;   // of all that `add` changes
 };
 
-/// Seconds as people say them: "48 s", "3 min 05 s".
+/// A time as people write it: "48 s", "3 min 05 s".
 std::string duration(double seconds);
 
-}  // namespace demo
+}  // namespace programs

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// The detector: a small convolutional network as anyone would write it. It
-// knows nothing of cyborg; guidance needs no change in it.
+// The network of the demo (`train --network demo`): an ordinary small
+// convolutional network. It does not use cyborg, and guidance needs no change
+// in it.
 
-#include "synthesize.hpp"
-
-#include "../models/layers.hpp"
+#include "layers.hpp"
 
 #include <torch/nn/module.h>
 #include <torch/nn/modules/activation.h>
@@ -16,9 +15,11 @@
 #include <torch/nn/pimpl.h>
 
 #include <cmath>
+#include <cstdint>
 
-namespace demo {
+namespace models {
 
+/// A classifier of grey pictures in two classes.
 struct DetectorImpl : torch::nn::Module {
   DetectorImpl() {
     int64_t in = 1;
@@ -27,7 +28,7 @@ struct DetectorImpl : torch::nn::Module {
           torch::nn::Conv2d(torch::nn::Conv2dOptions(in, out, /*kernel_size=*/3)
                                 .padding(1)
                                 .bias(false)));
-      features->push_back(models::BatchNorm(out));
+      features->push_back(BatchNorm(out));
       features->push_back(torch::nn::ReLU());
       if (out < 64) {
         features->push_back(torch::nn::MaxPool2d(2));
@@ -38,12 +39,13 @@ struct DetectorImpl : torch::nn::Module {
     head = register_module("head", torch::nn::Linear(in, /*classes=*/2));
   }
 
-  torch::Tensor forward(const torch::Tensor& images) {  // [B, 1, 32, 32]
+  /// Shapes: images [B, 1, H, W] -> logits [B, 2].
+  torch::Tensor forward(const torch::Tensor& images) {
     return head->forward(features->forward(images).mean({2, 3}));
   }
 
-  /// LibTorch's default initialisation, from a generator of one's own: the
-  /// global one is shared by all threads.
+  /// Draws weights from the distribution that LibTorch uses by default, but
+  /// with the given generator, because all threads share the global one.
   void initialize(torch::Generator& random) {
     torch::NoGradGuard no_grad;
     for (auto& module : modules(/*include_self=*/false)) {
@@ -64,4 +66,4 @@ struct DetectorImpl : torch::nn::Module {
 };
 TORCH_MODULE(Detector);
 
-}  // namespace demo
+}  // namespace models

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "learner.hpp"
+
+#include "autocast.hpp"
+
+#include <torch/nn/utils/clip_grad.h>
+
+namespace programs {
+
+Learner::Learner(
+    const Settings& settings, Network& network, TrainingProcesses& processes)
+    : settings_(settings), network_(network), processes_(processes) {
+  network_.to(processes_.device());
+  processes_.distribute(network_, settings_.sync_batch_norm);
+  hook_ = network_.hook(settings_.layer);
+  optimizer_ = make_optimizer(settings_, network_.parameters());
+  criterion_ = make_criterion(settings_);
+}
+
+void Learner::begin_step(int64_t epoch, int64_t batch, int64_t batches) {
+  optimizer_->zero_grad();
+  cyborg::train::set_learning_rate(
+      *optimizer_, cyborg::train::learning_rate(
+                       epoch, batch, batches, schedule_options(settings_)));
+}
+
+cyborg::LossTerms Learner::loss_of(const cyborg::data::GuidedExample& batch) {
+  const auto device = processes_.device();
+  const auto images = batch.data.to(device);
+  const auto labels = batch.target.to(device);
+  // Without guidance no map is made, so that a network that has none can be
+  // trained too.
+  const bool guided = settings_.alpha < 1;
+  torch::Tensor logits;
+  {
+    const AutocastGuard autocast(settings_.bfloat16, device);
+    logits = guided ? hook_->forward([&] { return network_.forward(images); })
+                    : network_.forward(images);
+  }
+  return criterion_(
+      logits.to(torch::kFloat), labels, *hook_,
+      guided ? batch.saliency.to(device) : torch::Tensor());
+}
+
+void Learner::backward(const torch::Tensor& loss, int64_t count, bool last) {
+  processes_.backward(count == 1 ? loss : loss / count, last);
+}
+
+void Learner::end_step() {
+  if (settings_.clip > 0) {
+    torch::nn::utils::clip_grad_norm_(network_.parameters(), settings_.clip);
+  }
+  optimizer_->step();
+}
+
+torch::Tensor Learner::map_of(const torch::Tensor& picture, int64_t label) {
+  network_.train(false);
+  const torch::NoGradGuard no_grad;
+  const auto images = picture.unsqueeze(0).to(processes_.device());
+  const auto logits = hook_->forward([&] { return network_.forward(images); });
+  return hook_->cam(logits, torch::tensor({label}).to(processes_.device()))[0];
+}
+
+double Learner::learning_rate() const {
+  return optimizer_->param_groups().front().options().get_lr();
+}
+
+cyborg::train::NamedTensors Learner::state() const {
+  return cyborg::train::state_of(*optimizer_);
+}
+
+void Learner::load_state(const cyborg::train::NamedTensors& state) {
+  cyborg::train::load_state(*optimizer_, state);
+}
+
+}  // namespace programs

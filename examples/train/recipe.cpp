@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "recipe.hpp"
+
+#include "../common/random.hpp"
+
+#include <torch/optim/adam.h>
+#include <torch/optim/adamw.h>
+#include <torch/optim/sgd.h>
+
+#include <stdexcept>
+#include <utility>
+
+namespace programs {
+
+namespace {
+
+template <class Distance>
+Criterion guided(const cyborg::SaliencyGuidedLossOptions& options) {
+  return [loss = cyborg::SaliencyGuidedLoss<Distance>(options)](
+             const torch::Tensor& logits, const torch::Tensor& labels,
+             const cyborg::CamHook& hook, const torch::Tensor& maps) {
+    return loss(logits, labels, hook, maps);
+  };
+}
+
+/// After a switch over all values of an enum: for a number that is no value.
+[[noreturn]] void unknown(const char* function) {
+  throw std::logic_error(
+      std::string("programs::") + function + ": unknown choice");
+}
+
+}  // namespace
+
+Criterion make_criterion(const Settings& settings) {
+  auto options = cyborg::SaliencyGuidedLossOptions()
+                     .alpha(settings.alpha)
+                     .cam_class(settings.cam_class)
+                     .map_normalizer(settings.map_normalizer)
+                     .human_normalizer(settings.human_normalizer)
+                     .reduction(settings.reduction);
+  switch (settings.loss) {
+    case Loss::kCrossEntropy:  // no distance is computed; any one would do
+      return guided<cyborg::L2>(options.alpha(1));
+    case Loss::kCyborgL1:
+      return guided<cyborg::L1>(options);
+    case Loss::kCyborgL2:
+      return guided<cyborg::L2>(options);
+    case Loss::kCyborgKL:
+      return guided<cyborg::KL>(options);
+  }
+  unknown("make_criterion");
+}
+
+std::unique_ptr<torch::optim::Optimizer> make_optimizer(
+    const Settings& settings, std::vector<torch::Tensor> parameters) {
+  switch (settings.optimizer) {
+    case OptimizerKind::kSgd:
+      return std::make_unique<torch::optim::SGD>(
+          std::move(parameters),
+          torch::optim::SGDOptions(settings.learning_rate)
+              .momentum(settings.momentum)
+              .weight_decay(settings.weight_decay));
+    case OptimizerKind::kAdam:
+      return std::make_unique<torch::optim::Adam>(
+          std::move(parameters),
+          torch::optim::AdamOptions(settings.learning_rate)
+              .weight_decay(settings.weight_decay));
+    case OptimizerKind::kAdamW:
+      return std::make_unique<torch::optim::AdamW>(
+          std::move(parameters),
+          torch::optim::AdamWOptions(settings.learning_rate)
+              .weight_decay(settings.weight_decay));
+  }
+  unknown("make_optimizer");
+}
+
+cyborg::train::ScheduleOptions schedule_options(const Settings& settings) {
+  return cyborg::train::ScheduleOptions()
+      .base(settings.learning_rate)
+      .decay(settings.schedule)
+      .step_epochs(settings.step_epochs)
+      .factor(settings.step_factor)
+      .epochs(settings.epochs)
+      .warm_up(settings.warm_up);
+}
+
+uint64_t picture_order_seed(const Settings& settings) {
+  const bool demo =
+      settings.network == Architecture::kDemo && settings.model.empty();
+  return demo ? sequence_seed(settings.seed, kPictureOrder) : settings.seed;
+}
+
+}  // namespace programs

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "watch.hpp"
+
+#include <fmt/format.h>
+
+#include <csignal>
+#include <stdexcept>
+
+namespace programs {
+
+namespace {
+
+volatile std::sig_atomic_t stop_wanted = 0;  // a handler may write nothing else
+
+}  // namespace
+
+void catch_stop_signals() {
+  const auto stop = [](int signal) {
+    stop_wanted = 1;
+    std::signal(signal, SIG_DFL);
+  };
+  stop_wanted = 0;
+  std::signal(SIGINT, stop);
+  std::signal(SIGTERM, stop);
+}
+
+bool stop_signalled() {
+  return stop_wanted != 0;
+}
+
+void throw_not_finite(
+    int64_t epoch, int64_t batch, const std::vector<std::string>& pictures) {
+  std::string names;
+  for (const auto& picture : pictures) {
+    names += "\n  " + picture;
+  }
+  throw std::runtime_error(fmt::format(
+      "the loss is not finite in epoch {}, batch {}: a smaller --lr or --clip "
+      "may help. The last checkpoint is kept. The pictures of the batch:{}",
+      epoch, batch, names));
+}
+
+void check_no_batch_skipped(int64_t processes, int64_t expected, int64_t read) {
+  if (processes > 1 && read != expected) {
+    throw std::runtime_error(fmt::format(
+        "no picture of batch {} can be read. Several processes need one "
+        "picture each that can; --check lists the others",
+        expected + 1));
+  }
+}
+
+}  // namespace programs
