@@ -57,7 +57,7 @@ struct GuidedBatch {
   Tensor saliency = torch::rand({4, 16, 16});
 };
 
-/// A distance of one's own.
+/// A custom distance.
 struct MyDistance {
   static constexpr cyborg::Normalizer map_normalizer = cyborg::Normalizer::kMax,
                                       human_normalizer =
@@ -304,7 +304,7 @@ TEST_CASE("Contract: the loss, its aliases and its terms", "[contract]") {
   CHECK(
       criterion.combine(task, cam, batch.saliency, {}, torch::ones({4}))
           .total.dim() == 0);
-  // Nobody is asked for a gradient in validation.
+  // Validation needs no gradient.
   const torch::NoGradGuard no_grad;
   auto scores = hook.forward([&] { return net->forward(batch.data); });
   CHECK(close(
@@ -382,7 +382,7 @@ TEST_CASE("Contract: the guided head", "[contract]") {
   head->from_linear(linear);
   torch::nn::Linear copy = head->to_linear();
   CHECK(close(copy->weight, linear->weight, 0));
-  // An armed hook sees it.
+  // A hook that observes reads it.
   struct Classifier : torch::nn::Module {
     Classifier() {
       conv = register_module("conv", torch::nn::Conv2d(3, 6, 3));

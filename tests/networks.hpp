@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-// Small networks of the shapes that a hook must read. Each keeps in `truth`
-// the map that its pooling reads.
+// Small networks of the forms that a hook must read. Each keeps the map that
+// its pooling reads in `truth`.
 
 #include <torch/torch.h>
 
@@ -90,11 +90,11 @@ struct BasicBlock : Net {
   }
 };
 
-/// A ResNet in small, its ReLUs in place.
+/// A small ResNet with ReLUs in place.
 struct Residual : Net {
   nn::Conv2d stem{nullptr};
   std::vector<std::shared_ptr<BasicBlock>> blocks;
-  struct Stage : nn::Module {};  // holds the blocks' names
+  struct Stage : nn::Module {};  // holds blocks, for their names
   Tensor after_layer1;
   nn::AdaptiveAvgPool2d avgpool{nullptr};
   nn::Linear fc{nullptr};
@@ -127,8 +127,8 @@ struct Residual : Net {
   }
 };
 
-/// A DenseNet in small: norm, ReLU, convolution, concatenation; the last
-/// ReLU is a function.
+/// A small DenseNet: norm, ReLU, convolution, concatenation; the last ReLU is a
+/// function.
 struct Dense : Net {
   struct Features : nn::Module {};
   struct Block : nn::Module {};
@@ -187,7 +187,7 @@ struct Squeeze : Net {
   }
 };
 
-/// A transformer in small: patches, tokens, a class token.
+/// A small transformer: patches, tokens, a class token.
 struct Tokens : Net {
   nn::Conv2d patch{nullptr};
   nn::Linear mix{nullptr}, fc{nullptr};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// Picture files for tests, made byte by byte so that every number in them is
-// known, and folders that vanish.
+// Picture files for tests, made byte by byte, so that every number in them is
+// known; and folders that are deleted at the end of a test.
 #pragma once
 
 #include <atomic>
@@ -21,7 +21,7 @@ namespace pictures {
 
 namespace fs = std::filesystem;
 
-/// A new, empty folder, removed with all it holds.
+/// A new, empty folder. The destructor deletes it with all its files.
 class Folder {
  public:
   Folder() {
@@ -43,7 +43,7 @@ class Folder {
   }
   const fs::path& path() const { return path_; }
 
-  /// Writes a file, and the folders it lies in; returns its path.
+  /// Writes a file and creates its folders; returns its path.
   std::string write(const std::string& name, std::string_view bytes) const {
     const auto path = path_ / name;
     fs::create_directories(path.parent_path());
@@ -168,7 +168,7 @@ inline std::string jpeg_grey() {
       "00000000000000000000ffda0008010100003f0037ffd9");
 }
 
-/// As `jpeg_rgb`, progressive: several scans.
+/// The picture of `jpeg_rgb` as a progressive JPEG, with several scans.
 inline std::string jpeg_progressive() {
   return from_hex(
       "ffd8ffe000104a46494600010100000100010000ffdb004300100b0c0e0c0a100e0d"

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Programs run as a user runs them, and what they leave.
+// Runs programs as a user does, and reads the files that they write.
 #pragma once
 
 #include <cyborg/train/checkpoint.hpp>
@@ -16,8 +16,9 @@
 
 namespace programs_test {
 
-/// Starts a program, with more variables in its environment, and its standard
-/// error at the end of a file where one is named; the caller waits for its end.
+/// Starts a program with additional environment variables. If `errors` is
+/// named, its standard error is appended to that file. The caller waits for its
+/// end.
 inline pid_t start(
     const char* program, const std::vector<std::string>& arguments,
     const std::map<std::string, std::string>& variables = {},
@@ -41,7 +42,7 @@ inline pid_t start(
   return child;
 }
 
-/// Its status, or 128 and the signal that ended it.
+/// Its exit status, or 128 + the signal that ended it.
 inline int end_of(pid_t child) {
   int status = 0;
   waitpid(child, &status, 0);
@@ -58,7 +59,8 @@ inline bool same(
   return equal;
 }
 
-/// Equal in every tensor, and at the same place of the training.
+/// Whether two checkpoints are equal in every tensor and in the position of the
+/// training.
 inline bool same_checkpoints(const std::string& a, const std::string& b) {
   const auto one = cyborg::train::load_checkpoint(a);
   const auto two = cyborg::train::load_checkpoint(b);

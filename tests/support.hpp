@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 //
-// What the tests of every area share: errors as text, gradients against
-// finite differences, tensors from numbers.
+// What tests of every area share: errors as text, a comparison of gradients
+// with finite differences, tensors from numbers.
 #pragma once
 
 #include <ATen/record_function.h>
@@ -24,8 +24,8 @@ namespace support {
 
 using torch::Tensor;
 
-/// What the callable throws, without the place in the source and the stack;
-/// empty when it throws nothing.
+/// The message of what the callable throws, without the place in the source and
+/// the stack; empty when it throws nothing.
 template <class Callable>
 std::string error_of(Callable&& callable) {
   try {
@@ -53,7 +53,7 @@ inline Tensor labels(std::initializer_list<int64_t> values) {
   return torch::tensor(std::vector<int64_t>(values), torch::kLong);
 }
 
-/// Largest absolute difference; infinite when shapes differ or a NaN shows.
+/// Largest absolute difference; infinite when shapes differ or there is a NaN.
 inline double distance(const Tensor& a, const Tensor& b) {
   if (!a.defined() || !b.defined() || a.sizes() != b.sizes()) {
     return HUGE_VAL;
@@ -69,14 +69,14 @@ inline double distance(const Tensor& a, const Tensor& b) {
   return difference.max().item<double>();
 }
 
-/// Same shape and equal within `tolerance`.
+/// Whether the shapes are the same and the values equal within `tolerance`.
 inline bool close(const Tensor& a, const Tensor& b, double tolerance = 1e-12) {
   return distance(a, b) <= tolerance;
 }
 
 /// Whether autograd agrees with central finite differences, in float64, for
-/// every element of every input. `function` maps the inputs to one tensor; a
-/// fixed, uneven weighting makes a scalar of it. With eps = 1e-6 the
+/// every element of every input. `function` maps the inputs to one tensor,
+/// which fixed, uneven weights turn into a scalar. With eps = 1e-6 the
 /// truncation is 1e-12 and the rounding 1e-10, so tol = 1e-7 leaves room for
 /// second derivatives of some size.
 inline bool gradcheck(
@@ -121,8 +121,8 @@ inline bool gradcheck(
   return true;
 }
 
-/// Autocast to bfloat16 on the CPU while it lives: what the Python context
-/// manager does, in a form that every LibTorch version has.
+/// While it lives, autocast to bfloat16 is on for the CPU. It does what
+/// Python's context manager does, in a form that every LibTorch version has.
 class CpuAutocast {
  public:
   CpuAutocast() {
@@ -137,7 +137,7 @@ class CpuAutocast {
   CpuAutocast& operator=(const CpuAutocast&) = delete;
 };
 
-/// The operators that `callable` runs on this thread, nested ones included.
+/// The operators that `callable` runs on this thread, including nested ones.
 template <class Callable>
 std::vector<std::string> operators_of(Callable&& callable) {
   static thread_local std::vector<std::string>* seen = nullptr;
@@ -159,7 +159,7 @@ std::vector<std::string> operators_of(Callable&& callable) {
   return names;
 }
 
-/// How many of `names` bring a number from the device to the program.
+/// How many of `names` read a number back from the device.
 inline int64_t host_reads(const std::vector<std::string>& names) {
   int64_t count = 0;
   for (const std::string& name : names) {

@@ -29,7 +29,7 @@ const std::vector<std::string> kTypes = {"print",  "print",  "replay", "replay",
 
 TEST_CASE("Each type of attack has its own error", "[measure]") {
   const auto errors = attack_detection(kScores, kLabels, .5, kTypes);
-  REQUIRE(errors.species.size() == 2);  // what bona fide rows say is not read
+  REQUIRE(errors.species.size() == 2);  // bona fide names are not read
   CHECK(errors.species[0].name == "print");
   CHECK(errors.species[0].count == 2);
   CHECK(errors.species[0].apcer == .5);
@@ -43,7 +43,7 @@ TEST_CASE("Each type of attack has its own error", "[measure]") {
   CHECK(errors.acer_pooled() == Approx(7. / 24));
 }
 
-TEST_CASE("Without types there is one", "[measure]") {
+TEST_CASE("Without names, all attacks are of one type", "[measure]") {
   const auto errors = attack_detection(kScores, kLabels, .5);
   REQUIRE(errors.species.size() == 1);
   CHECK(errors.species[0].name.empty());
@@ -57,37 +57,37 @@ TEST_CASE("A score at the threshold counts as an attack", "[measure]") {
   CHECK(attack_detection(kScores, kLabels, HUGE_VAL).bpcer == 0);
 }
 
-TEST_CASE("One error at a limit of the other", "[measure]") {
-  // Prints allow no miss: the threshold .2, with .3 and .65 above it.
+TEST_CASE("One error rate is read at a limit of the other", "[measure]") {
+  // No print may pass: the threshold is .2, with .3 and .65 above it.
   CHECK(bpcer_at_apcer(kScores, kLabels, .34, kTypes) == .5);
-  // Pooled, two of six may pass: the threshold .6.
+  // Pooled, two of six may pass: the threshold is .6.
   CHECK(bpcer_at_apcer(kScores, kLabels, .34) == .25);
-  CHECK(bpcer_at_apcer(kScores, kLabels, 1. / 3) == .25);  // at most: included
+  CHECK(bpcer_at_apcer(kScores, kLabels, 1. / 3) == .25);  // the limit counts
   CHECK(bpcer_at_apcer(kScores, kLabels, 1, kTypes) == 0);
   CHECK(bpcer_at_apcer(kScores, kLabels, 0) == .75);
 
-  // One bona fide sample above: the threshold .6.
+  // One bona fide sample is above: the threshold is .6.
   CHECK(apcer_at_bpcer(kScores, kLabels, .25, kTypes) == .5);
   CHECK(apcer_at_bpcer(kScores, kLabels, .25) == Approx(2. / 6));
   CHECK(apcer_at_bpcer(kScores, kLabels, 0) == .5);
   CHECK(apcer_at_bpcer(kScores, kLabels, 1) == 0);
 }
 
-TEST_CASE("A limit is met where the count is exact", "[measure]") {
-  // 3 of 10 is 0.3, and 1 - 0.7 is not.
+TEST_CASE("A limit is met when an error rate equals it exactly", "[measure]") {
+  // 3 of 10 is exactly 0.3, and 1 - 0.7 is not.
   const auto scores = t({1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 8, 11});
   const auto label = labels({0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1});
   CHECK(apcer_at_bpcer(scores, label, .3) == 0);
   CHECK(apcer_at_bpcer(scores, label, .29) == .5);
 }
 
-TEST_CASE("The threshold of the lowest ACER", "[measure]") {
+TEST_CASE("The threshold has the lowest ACER", "[measure]") {
   CHECK(threshold_at_min_acer(kScores, kLabels) == .7);
   CHECK(threshold_at_min_acer(kScores, kLabels, kTypes) == .7);
   CHECK(threshold_at_min_acer(t({3, 4, 1, 2}), labels({1, 1, 0, 0})) == 3);
-  // Both thresholds, 1 and above it, cost a half: the lower.
+  // Both thresholds, 1 and above it, have the ACER .5: the lower one is taken.
   CHECK(threshold_at_min_acer(t({1, 1}), labels({1, 0})) == 1);
-  // The attacks that passed are rarely prints: only their own rate sees them.
+  // Few of the attacks that passed are prints: only their own rate shows them.
   const auto scores = t({1, 5, 5, 5, 5, 5, 3, 3, 0, 0});
   const auto label = labels({1, 1, 1, 1, 1, 1, 0, 0, 0, 0});
   CHECK(threshold_at_min_acer(scores, label) == 5);
@@ -97,7 +97,7 @@ TEST_CASE("The threshold of the lowest ACER", "[measure]") {
       1);
 }
 
-TEST_CASE("The error rates refuse what is undefined", "[measure]") {
+TEST_CASE("Error rates that are not defined throw", "[measure]") {
   CHECK(
       error_of([] { attack_detection(t({1, 2}), labels({0, 0}), 1); }) ==
       "cyborg::measure::attack_detection: expected both classes, got 0 "

@@ -3,6 +3,7 @@
 #include "support.hpp"
 
 #include "pictures.hpp"
+#include "threads.hpp"
 
 #include <cyborg/data/augment.hpp>
 #include <cyborg/data/prefetch.hpp>
@@ -169,7 +170,8 @@ TEST_CASE("A flip is exact, in picture and map", "[data][augment]") {
   check(still(), t({1, 2, 3, 4, 5, 6}, {1, 2, 3}), map);
 }
 
-TEST_CASE("Seed and draw say what happens, for good", "[data][augment]") {
+TEST_CASE(
+    "Seed and draw decide what happens, in every version", "[data][augment]") {
   // SplitMix64 from 0: its published first two numbers.
   CHECK(data::detail::mix(data::detail::kWeyl) == 0xE220A8397B1DCDAFULL);
   CHECK(data::detail::mix(data::detail::kWeyl * 2) == 0x6E789E6AA1B965F4ULL);
@@ -188,7 +190,100 @@ TEST_CASE("Seed and draw say what happens, for good", "[data][augment]") {
   CHECK(flips(AugmentOptions().vertical_flip(.5)) == "101000011001");
 }
 
-TEST_CASE("A flip comes as often as it was asked for", "[data][augment]") {
+TEST_CASE("The choices of a draw can be computed by hand", "[data][augment]") {
+  // Choice k of a draw, in [0, 1), is number k of SplitMix64 from a state that
+  // comes from seed and draw. It is written a second time here, so that no
+  // later version can change how a picture is augmented.
+  const auto mixed = [](uint64_t bits) {
+    bits = (bits ^ bits >> 30U) * 0xBF58476D1CE4E5B9ULL;
+    bits = (bits ^ bits >> 27U) * 0x94D049BB133111EBULL;
+    return bits ^ bits >> 31U;
+  };
+  constexpr uint64_t kStep = 0x9E3779B97F4A7C15ULL;
+  const auto options = AugmentOptions()
+                           .horizontal_flip(0)
+                           .min_area(.3)
+                           .rotation(20)
+                           .scale(1.4)
+                           .brightness(.3)
+                           .contrast(.4)
+                           .saturation(.5)
+                           .seed(17);
+  CHECK(options.aspect() == 4.0 / 3);  // the default
+  int turned = 0;
+  for (const uint64_t draw : {0, 1, 2, 3, 99}) {
+    INFO(draw);
+    const uint64_t state = mixed(mixed(17 + kStep) ^ draw);
+    const auto choice = [&](uint64_t k, double low, double high) {
+      const double part =
+          std::ldexp(static_cast<double>(mixed(state + k * kStep) >> 11U), -53);
+      return low + (high - low) * part;
+    };
+    const double area = choice(3, .3, 1);
+    const double widest = std::log(std::min(4.0 / 3, 1 / area));
+    const double aspect = std::exp(choice(4, -widest, widest));
+    const double w = std::sqrt(area * aspect), h = std::sqrt(area / aspect);
+    const double x = choice(5, w - 1, 1 - w), y = choice(6, h - 1, 1 - h);
+    const double angle = choice(7, -20, 20) * std::acos(-1.0) / 180;
+    const double scale = std::exp(choice(8, -std::log(1.4), std::log(1.4)));
+    const double bright = choice(9, .7, 1.3), contrast = choice(10, .6, 1.4),
+                 saturation = choice(11, .5, 1.5);
+
+    // Left and right are choice 1, top and bottom choice 2.
+    const auto flipped = Augment(AugmentOptions().vertical_flip(.5).seed(17))(
+                             {t({0, 1, 2, 3}, {1, 2, 2}), {}, {}}, draw)
+                             .data[0][0][0]
+                             .item<int64_t>();
+    CHECK(flipped % 2 == (choice(1, 0, 1) < .5 ? 1 : 0));
+    CHECK(flipped / 2 == (choice(2, 0, 1) < .5 ? 1 : 0));
+    turned |= 1 << flipped;
+
+    // In a picture of positions (48 x 24 pixels), each value says where it was
+    // taken from. u and v are pixels from the middle.
+    const auto geometry = AugmentOptions(options).brightness(0).contrast(0);
+    const auto moved = Augment(AugmentOptions(geometry).saturation(0))(
+                           {positions(24, 48), {}, {}}, draw)
+                           .data;
+    for (const auto& place : {std::pair{.5, .5}, {-2.5, 1.5}}) {
+      const double u = place.first, v = place.second;
+      const double du = u * w / scale, dv = v * h / scale;
+      const auto value = [&](int64_t channel) {
+        return moved[channel][static_cast<int64_t>(11.5 + v)]
+                    [static_cast<int64_t>(23.5 + u)]
+                        .item<double>();
+      };
+      const double wanted_x =
+          .5 + x / 2 + (std::cos(angle) * du - std::sin(angle) * dv) / 48;
+      const double wanted_y =
+          .5 + y / 2 + (std::sin(angle) * du + std::cos(angle) * dv) / 24;
+      CHECK(value(0) == Approx(wanted_x).margin(1e-9));
+      CHECK(value(1) == Approx(wanted_y).margin(1e-9));
+    }
+
+    // Colour: brightness first, then contrast about the mean grey, then
+    // saturation about each pixel's grey.
+    const auto picture = torch::arange(12, torch::kDouble)
+                             .mul(1.7)
+                             .sin()
+                             .mul(.1)
+                             .add(.4)
+                             .view({3, 2, 2});
+    const auto grey = [](const Tensor& of) {
+      return of[0] * .299 + of[1] * .587 + of[2] * .114;
+    };
+    auto wanted = picture * bright;
+    const auto mean = grey(wanted).mean();
+    wanted = mean + (wanted - mean) * contrast;
+    wanted = grey(wanted) + (wanted - grey(wanted)) * saturation;
+    const auto colours = AugmentOptions(options).min_area(1).rotation(0);
+    const auto changed =
+        Augment(AugmentOptions(colours).scale(1))({picture, {}, {}}, draw).data;
+    CHECK(close(changed, wanted.clamp(0, 1)));
+  }
+  CHECK((turned & (turned - 1)) != 0);  // not always the same corner
+}
+
+TEST_CASE("A flip has the probability of its option", "[data][augment]") {
   const Augment augment(AugmentOptions().horizontal_flip(.2).vertical_flip(.7));
   double across = 0;
   double down = 0;
@@ -206,7 +301,7 @@ TEST_CASE("A flip comes as often as it was asked for", "[data][augment]") {
   CHECK(both / count == Approx(.14).margin(.03));
 }
 
-TEST_CASE("A crop keeps to its area and aspect", "[data][augment]") {
+TEST_CASE("A crop keeps the limits of area and aspect", "[data][augment]") {
   const Augment augment(still().min_area(.25).aspect(2));
   double smallest = 1;
   double widest = 1;
@@ -223,7 +318,8 @@ TEST_CASE("A crop keeps to its area and aspect", "[data][augment]") {
     CHECK(area < 1 + 1e-9);
     CHECK(aspect > .5 - 1e-9);
     CHECK(aspect < 2 + 1e-9);
-    // Inside the picture: half an input pixel is left at the border at least.
+    // The crop is inside the picture: at least half an input pixel is left at
+    // the border.
     CHECK(picture.min().item<double>() >= .5 / 32);
     CHECK(picture.max().item<double>() <= 1 - .5 / 32);
     smallest = std::min(smallest, area);
@@ -237,7 +333,7 @@ TEST_CASE("A crop keeps to its area and aspect", "[data][augment]") {
   CHECK(rightmost > .98);
 }
 
-TEST_CASE("A picture is turned and not sheared", "[data][augment]") {
+TEST_CASE("A picture is rotated and not sheared", "[data][augment]") {
   const Augment augment(still().rotation(40));
   double most = 0;
   double least = 0;
@@ -275,7 +371,7 @@ TEST_CASE("A picture is enlarged or shrunk", "[data][augment]") {
 }
 
 TEST_CASE(
-    "What is outside has the picture's mean, and 0 in the map",
+    "Positions outside get the picture's mean, and 0 in the map",
     "[data][augment]") {
   const Augment augment(still().rotation(45).scale(1.5));
   const auto picture =
@@ -299,8 +395,8 @@ TEST_CASE("Picture and map move together", "[data][augment]") {
                             .rotation(30)
                             .scale(1.3)
                             .seed(11));
-  // A bright square, away from the middle; the map is smaller and of another
-  // shape, 4 and 3 pixels to one.
+  // A bright square that is not in the middle. One pixel of the map is 4 x 3
+  // pixels of the picture.
   auto picture = torch::zeros({3, 96, 120});
   picture.slice(1, 24, 48).slice(2, 24, 48).fill_(1);
   auto map = torch::zeros({24, 40});
@@ -310,7 +406,7 @@ TEST_CASE("Picture and map move together", "[data][augment]") {
     const auto out = augment({picture, {}, map}, draw);
     const auto bright = out.data[1] * out.data[1].gt(.3);
     if (at_border(bright) || bright.sum().item<double>() == 0) {
-      continue;  // the square is cut, in each at its own pixels
+      continue;  // the square is cut, at other pixels in each
     }
     const auto seen = centre(bright);
     const auto marked = centre(out.saliency);
@@ -321,7 +417,7 @@ TEST_CASE("Picture and map move together", "[data][augment]") {
   CHECK(compared > 60);
 }
 
-TEST_CASE("What nobody annotated stays so", "[data][augment]") {
+TEST_CASE("A map that is not annotated stays so", "[data][augment]") {
   const Augment augment(everything());
   auto partly = torch::ones({8, 8});
   partly[0][0] = std::nan("");
@@ -336,7 +432,21 @@ TEST_CASE("What nobody annotated stays so", "[data][augment]") {
   }
 }
 
-TEST_CASE("Colour leaves the map alone, and positions", "[data][augment]") {
+TEST_CASE(
+    "Several maps of one picture move in the same way", "[data][augment]") {
+  const Augment augment(everything());
+  const auto picture = torch::rand({3, 16, 16});
+  auto maps = torch::rand({2, 8, 8}, torch::kDouble);
+  for (uint64_t draw = 0; draw < 4; ++draw) {
+    const auto both = augment({picture, {}, maps}, draw).saliency;
+    CHECK(both.scalar_type() == torch::kDouble);
+    CHECK(close(both[0], augment({picture, {}, maps[0]}, draw).saliency));
+    CHECK(close(both[1], augment({picture, {}, maps[1]}, draw).saliency));
+  }
+}
+
+TEST_CASE(
+    "A change of colour changes neither map nor positions", "[data][augment]") {
   const auto picture = torch::rand({3, 6, 5}, torch::kDouble) * .4 + .3;
   const auto map = torch::rand({3, 3});
   const auto grey = picture[0] * .299 + picture[1] * .587 + picture[2] * .114;
@@ -386,8 +496,7 @@ TEST_CASE("Mean and stddev come last", "[data][augment]") {
   CHECK(close(normal.data, (plain - t({.1, .2, .3}, {3, 1, 1})) / .5));
 }
 
-TEST_CASE(
-    "An epoch is the same whatever the number of threads", "[data][augment]") {
+TEST_CASE("An epoch is the same for any number of threads", "[data][augment]") {
   auto global = at::globalContext().defaultGenerator(at::kCPU);
   const auto before = global.get_state();
   const Augmented<Source> set(Source(13), everything());
@@ -399,6 +508,11 @@ TEST_CASE(
                    set, data::PrefetchOptions(options).workers(workers).shuffle(
                             workers == 3))));
   }
+  std::vector<GuidedExample> many;
+  CHECK(support::threads_of([&] {
+          many = epoch_of(set, data::PrefetchOptions(options).workers(2));
+        }) >= 2);
+  CHECK(equal(alone, many));
   const auto threads = at::get_num_threads();
   at::set_num_threads(threads == 1 ? 4 : 1);
   CHECK(equal(alone, epoch_of(set, options)));
@@ -409,7 +523,7 @@ TEST_CASE(
   CHECK(alone[3].saliency.isfinite().all().item<bool>());
 }
 
-TEST_CASE("Another epoch is another draw, of all copies", "[data][augment]") {
+TEST_CASE("Another epoch gives other draws, in all copies", "[data][augment]") {
   Augmented<Source> set(Source(6), everything());
   auto copy = set;
   CHECK(set.epoch() == 0);
@@ -432,7 +546,7 @@ TEST_CASE("Another epoch is another draw, of all copies", "[data][augment]") {
   }
 }
 
-TEST_CASE("A sample that is skipped moves no other", "[data][augment]") {
+TEST_CASE("A skipped sample does not change the others", "[data][augment]") {
   const auto all =
       Augmented<Source>(Source(5), everything()).get_batch({0, 1, 2, 3, 4});
   auto some = Augmented<Source>(Source(5, /*skipped=*/1), everything())
@@ -457,29 +571,65 @@ TEST_CASE("Pictures from files are augmented", "[data][augment]") {
   CHECK(close(sample.saliency, t({1, 0}, {1, 2}), 1e-6));
   CHECK(set.dataset().options().channels() == 1);
 
-  CHECK(
-      error_of([&] {
-        Augmented<data::PictureDataset>(data::PictureDataset(
-            {row}, data::PictureDatasetOptions().mean({.5})));
-      }) ==
-      "cyborg::data::Augmented: expected pictures in [0, 1], got a "
-      "PictureDataset with mean or stddev; give them to AugmentOptions");
+  // A sample and a batch of this one sample have the same draw.
+  const data::PictureDataset plain(std::vector<data::Row>(4, row));
+  const auto options = everything().seed(3);
+  Augmented<data::PictureDataset> moved(plain, options);
+  moved.epoch(2);
+  for (const size_t index : {1, 3}) {
+    const auto one = moved.get(index);
+    const auto batch = moved.get_batch(std::vector<size_t>{index});
+    REQUIRE(batch.size() == 1);
+    CHECK(one.data.equal(batch[0].data));
+    CHECK(one.saliency.equal(batch[0].saliency));
+    CHECK(one.data.equal(
+        Augment(options)(
+            data::PictureDataset(plain).get(index), data::detail::mix(2, index))
+            .data));
+  }
+  CHECK_FALSE(moved.get(1).data.equal(moved.get(3).data));
+
+  for (const auto& with :
+       {data::PictureDatasetOptions().mean({.5}),
+        data::PictureDatasetOptions().stddev({.5})}) {
+    CHECK(
+        error_of([&] {
+          Augmented<data::PictureDataset>(data::PictureDataset({row}, with));
+        }) ==
+        "cyborg::data::Augmented: expected pictures in [0, 1], got a "
+        "PictureDataset with mean or stddev; give them to AugmentOptions");
+  }
 }
 
 TEST_CASE(
-    "Augmentation refuses what makes no sense", "[data][augment][error]") {
-  CHECK(
-      error_of([] { Augment(AugmentOptions().horizontal_flip(1.5)); }) ==
-      "cyborg::data::Augment: expected horizontal_flip in [0, 1], got 1.5");
-  CHECK(error_of([] {
-          Augment(AugmentOptions().aspect(.5));
-        }) == "cyborg::data::Augment: expected aspect in [1, 1e+06], got 0.5");
-  CHECK(error_of([] {
-          Augment(AugmentOptions().rotation(std::nan("")));
-        }) == "cyborg::data::Augment: expected rotation in [0, 180], got nan");
-  CHECK(error_of([] {
-          Augment(AugmentOptions().min_area(0));
-        }) == "cyborg::data::Augment: expected min_area in [1e-06, 1], got 0");
+    "Invalid options and shapes of Augment throw", "[data][augment][error]") {
+  using O = AugmentOptions;
+  const std::vector<std::pair<O, std::string>> refused{
+      {O().horizontal_flip(1.5), "horizontal_flip in [0, 1], got 1.5"},
+      {O().vertical_flip(-1), "vertical_flip in [0, 1], got -1"},
+      {O().vertical_flip(2), "vertical_flip in [0, 1], got 2"},
+      {O().min_area(0), "min_area in [1e-06, 1], got 0"},
+      {O().min_area(1.1), "min_area in [1e-06, 1], got 1.1"},
+      {O().aspect(.5), "aspect in [1, 1e+06], got 0.5"},
+      {O().aspect(HUGE_VAL), "aspect in [1, 1e+06], got inf"},
+      {O().rotation(std::nan("")), "rotation in [0, 180], got nan"},
+      {O().rotation(181), "rotation in [0, 180], got 181"},
+      {O().scale(.9), "scale in [1, 1e+06], got 0.9"},
+      {O().brightness(2), "brightness in [0, 1], got 2"},
+      {O().contrast(-.5), "contrast in [0, 1], got -0.5"},
+      {O().saturation(1.25), "saturation in [0, 1], got 1.25"}};
+  for (const auto& [options, expected] : refused) {
+    const auto& wrong = options;
+    CHECK(error_of([&] {
+            Augment{wrong};
+          }) == "cyborg::data::Augment: expected " + expected);
+  }
+  // The limits of each range are allowed.
+  for (const auto& options :
+       {O().horizontal_flip(0).vertical_flip(0).aspect(1).min_area(1e-6),
+        O().rotation(180).brightness(1).contrast(1).saturation(1)}) {
+    CHECK_NOTHROW(Augment{options});
+  }
   CHECK(error_of([] {
           Augment(AugmentOptions().stddev({0}));
         }) == "cyborg::data::Augment: expected stddev > 0, got 0");
@@ -491,7 +641,22 @@ TEST_CASE(
       error_of([&] { augment({torch::zeros({4, 4}), {}, {}}, 0); }) ==
       "cyborg::data::Augment: expected a picture [C, H, W] of floating point, "
       "got [4, 4]");
+  for (const auto& [picture, got] :
+       {std::pair<Tensor, std::string>{
+            torch::zeros({3, 4, 4}, torch::kByte), "[3, 4, 4]"},
+        {torch::zeros({3, 0, 4}), "[3, 0, 4]"},
+        {Tensor(), "[]"}}) {
+    const auto& wrong = picture;
+    CHECK(
+        error_of([&] { augment({wrong, {}, {}}, 0); }) ==
+        "cyborg::data::Augment: expected a picture [C, H, W] of floating "
+        "point, got " +
+            got);
+  }
   CHECK(error_of([&] {
           augment({torch::zeros({3, 4, 4}), {}, torch::zeros({4})}, 0);
         }) == "cyborg::data::Augment: expected a human map [h, w], got [4]");
+  CHECK(error_of([&] {
+          augment({torch::zeros({3, 4, 4}), {}, torch::zeros({0, 4})}, 0);
+        }) == "cyborg::data::Augment: expected a human map [h, w], got [0, 4]");
 }

@@ -60,20 +60,20 @@ TEST_CASE("A contact sheet shows maps over pictures", "[report]") {
         tile(sheet, i, 0, 8),
         cyborg::report::overlay(sample.data, sample.saliency)));
   }
-  // In its own colours: this map says nothing.
+  // This map is constant, so the picture has its own colours.
   CHECK(close(tile(sheet, 0, 1, 8)[0], torch::full({8, 8}, .6), 1e-6));
   CHECK(close(tile(sheet, 0, 1, 8)[1], torch::zeros({8, 8})));
   CHECK(close(tile(sheet, 0, 2, 8), torch::full({3, 8, 8}, .5)));  // broken
   CHECK(tile(sheet, 1, 1, 8).eq(1).all().item<bool>());  // no more pictures
 }
 
-TEST_CASE("A contact sheet takes pictures evenly", "[report]") {
+TEST_CASE("A contact sheet takes pictures at equal distances", "[report]") {
   const Folder folder;
   data::Table table;
   for (uint32_t i = 0; i < 10; ++i) {
     table.rows.push_back(row(folder, std::to_string(i) + ".png", i * 25));
   }
-  // None names a map: all are shown. Rows 0, 2, 5 and 7 of 10.
+  // No row names a map, so all count. Rows 0, 2, 5 and 7 of 10 are shown.
   const auto sheet = contact_sheet(table, 1, 4, 2);
   REQUIRE(sheet.sizes() == at::IntArrayRef({3, 2, 14}));
   const std::vector<double> red{0, 50, 125, 175};
@@ -82,11 +82,11 @@ TEST_CASE("A contact sheet takes pictures evenly", "[report]") {
         tile(sheet, 0, i, 2)[0][0][0].item<double>() * 255 ==
         Approx(red[static_cast<size_t>(i)]).margin(1e-3));
   }
-  // Fewer pictures than tiles: as few rows as hold them.
+  // With fewer pictures than tiles, there are only the rows that are needed.
   CHECK(contact_sheet(table, 9, 4, 2).sizes() == at::IntArrayRef({3, 10, 14}));
 }
 
-TEST_CASE("A contact sheet refuses what it cannot show", "[report][error]") {
+TEST_CASE("A contact sheet rejects invalid arguments", "[report][error]") {
   data::Table table;
   CHECK(
       error_of([&] { contact_sheet(table); }) ==

@@ -32,7 +32,7 @@ Tensor ten_maps() {
   return maps;
 }
 
-/// Equal, NaN taken for NaN.
+/// Whether tensors are equal, where NaN equals NaN.
 bool same(const Tensor& a, const Tensor& b) {
   return close(a.nan_to_num(-1), b.nan_to_num(-1), 0) &&
          a.isnan().equal(b.isnan());
@@ -41,7 +41,7 @@ bool same(const Tensor& a, const Tensor& b) {
 }  // namespace
 
 TEST_CASE(
-    "Shuffling deals all annotated maps out, none to its own picture",
+    "Shuffling gives each annotated map to another picture",
     "[human][controls]") {
   const auto maps = ten_maps();
   for (uint64_t seed = 0; seed < 20; ++seed) {
@@ -61,7 +61,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "Every annotated map can land on every other picture",
+    "Shuffling can give any annotated map to any other picture",
     "[human][controls]") {
   auto landed = at::zeros({4, 4}, at::kLong);
   const auto all = at::ones({4}, at::kBool);
@@ -95,7 +95,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "The same seed gives the same control, and no other generator moves",
+    "The same seed gives the same control, and other generators are not used",
     "[human][controls]") {
   const auto maps = ten_maps();
   auto global = at::globalContext().defaultGenerator(at::kCPU);
@@ -107,7 +107,7 @@ TEST_CASE(
   CHECK(same(noise, human::random_like(maps, generator(3))));
   CHECK(global.get_state().equal(before));
 
-  SECTION("a generator goes on where it stopped") {
+  SECTION("a generator continues where it stopped") {
     auto one = generator(3);
     CHECK(same(first, human::shuffled(maps, one)));
     CHECK(!same(first, human::shuffled(maps, one)));
@@ -115,7 +115,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "Inverted is each map's largest value minus the map", "[human][controls]") {
+    "An inverted map is its largest value minus the map", "[human][controls]") {
   auto maps = t({0, .25, 1, .5, 2, 6, 3, 4}, {2, 2, 2});
   CHECK(
       close(human::inverted(maps), t({1, .75, 0, .5, 4, 0, 3, 2}, {2, 2, 2})));
@@ -123,7 +123,7 @@ TEST_CASE(
   const auto out = human::inverted(ten);
   CHECK(close(out[9], t({.5, 0}, {1, 2})));
   CHECK(same(out[2], ten[2]));
-  CHECK(same(out[4], ten[4]));  // constant: says nothing, before and after
+  CHECK(same(out[4], ten[4]));  // a constant map is not an annotation
 }
 
 TEST_CASE(
@@ -139,6 +139,10 @@ TEST_CASE(
   CHECK(out[0].mean().item<double>() == Approx(0.5).margin(0.015));
   CHECK(out[0].ne(out[2]).any().item<bool>());
   CHECK(out[1].isnan().all().item<bool>());
+  // The same numbers in the maps' own type.
+  const auto wide = human::random_like(maps.to(at::kDouble), generator(1));
+  CHECK(wide.scalar_type() == at::kDouble);
+  CHECK(close(wide[2], out[2], 0));
 }
 
 TEST_CASE("Uniform maps are ones", "[human][controls]") {
@@ -160,7 +164,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "A control made from sizes can leave out whom the maps leave out",
+    "A control made from sizes can leave out samples without a map",
     "[human][controls]") {
   const auto maps = ten_maps();
   const auto out =
@@ -170,10 +174,10 @@ TEST_CASE(
   CHECK(same(out[4], maps[4]));
 }
 
-TEST_CASE("Controls refuse what they cannot use", "[human][controls][error]") {
-  CHECK(
-      error_of([] { human::shuffled(at::rand({4}), generator(0)); }) ==
-      "cyborg::human::shuffled: expected floating-point maps [B, *S], got [4]");
+TEST_CASE("Invalid arguments of controls throw", "[human][controls][error]") {
+  CHECK(error_of([] {
+          human::shuffled(at::rand({4}), generator(0));
+        }) == "cyborg::human::shuffled: expected maps [B, *S], got [4]");
   CHECK(error_of([] {
           human::shuffled(at::rand({4, 2, 2}), at::Generator());
         }) == "cyborg::human::shuffled_indices: expected a CPU generator");
@@ -190,6 +194,21 @@ TEST_CASE("Controls refuse what they cannot use", "[human][controls][error]") {
       }) ==
       "cyborg::human::shuffled_indices: expected integer labels [2], got [2]");
   CHECK(
+      error_of([] {
+        human::shuffled_indices(
+            at::ones({2}, at::kBool), generator(0), labels({0, 1, 0}));
+      }) ==
+      "cyborg::human::shuffled_indices: expected integer labels [2], got [3]");
+  CHECK(
+      error_of([] { human::shuffled_indices(Tensor(), generator(0)); }) ==
+      "cyborg::human::shuffled_indices: expected annotated bool [B], got []");
+  CHECK(
+      error_of([] {
+        human::shuffled_within_class(
+            at::rand({4}), labels({0, 1, 0, 1}), generator(0));
+      }) ==
+      "cyborg::human::shuffled_within_class: expected maps [B, *S], got [4]");
+  CHECK(
       error_of([] { human::shuffled_indices(at::ones({2}), generator(0)); }) ==
       "cyborg::human::shuffled_indices: expected annotated bool [B], got [2]");
   CHECK(error_of([] {
@@ -197,8 +216,7 @@ TEST_CASE("Controls refuse what they cannot use", "[human][controls][error]") {
         }) == "cyborg::human::random_like: expected a CPU generator");
   CHECK(
       error_of([] { human::inverted(at::ones({2, 2}, at::kLong)); }) ==
-      "cyborg::human::inverted: expected floating-point maps [B, *S], got "
-      "[2, 2]");
+      "cyborg::human::inverted: expected maps of floating point, got Long");
   CHECK(error_of([] {
           human::centre_gaussian(1, {3}, 0);
         }) == "cyborg::human::centre_gaussian: expected sigma > 0, got 0");

@@ -6,11 +6,12 @@
 
 #include <cyborg/data/dataset.hpp>
 
-// A program's own stb after ours: see test_image.cpp.
+// A program's own stb, included after ours: see test_image.cpp.
 #define STB_IMAGE_STATIC
 #define STB_IMAGE_IMPLEMENTATION
 #include <stb/stb_image.h>
 
+#include <cmath>
 #include <string>
 #include <utility>
 #include <vector>
@@ -69,7 +70,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "Pictures are resized and normalised, maps resized only",
+    "Pictures are resized and normalised, maps are only resized",
     "[data][dataset]") {
   const Folder folder;
   const auto picture =
@@ -86,7 +87,7 @@ TEST_CASE(
   CHECK(close(set.get(0).saliency, t({.5}, {1, 1}), 1e-7));
   CHECK(set.get(1).saliency.sizes() == at::IntArrayRef({1, 1}));
 
-  SECTION("a map is as large as the resized picture unless said otherwise") {
+  SECTION("by default a map has the size of the resized picture") {
     PictureDataset other(
         {row(picture, 0, {map}), row(picture, 0, {})},
         PictureDatasetOptions().size({3, 5}));
@@ -94,13 +95,42 @@ TEST_CASE(
     CHECK(other.get(0).saliency.sizes() == at::IntArrayRef({3, 5}));
     CHECK(other.get(1).saliency.sizes() == at::IntArrayRef({3, 5}));
   }
-  SECTION("mean and deviation per channel") {
-    PictureDataset colour(
-        {row(picture, 0, {})},
-        PictureDatasetOptions().mean({0, .2, .4}).stddev({1, 2, 4}));
-    CHECK(
-        close(colour.get(0).data.select(2, 1).flatten(), t({.4, .1, 0}), 1e-6));
+  SECTION(
+      "mean and stddev: one per channel, one for all, or only one of them") {
+    using O = PictureDatasetOptions;
+    for (const auto& [options, expected] :
+         {std::pair<O, Tensor>{
+              O().mean({0, .2, .4}).stddev({1, 2, 4}), t({.4, .1, 0})},
+          {O().mean({.2}).stddev({2}), t({.1, .1, .1})},
+          {O().mean({.1, .2, .4}), t({.3, .2, 0})},
+          {O().stddev({2, 4, 8}), t({.2, .1, .05})}}) {
+      PictureDataset colour({row(picture, 0, {})}, options);
+      CHECK(close(colour.get(0).data.select(2, 1).flatten(), expected, 1e-6));
+    }
   }
+}
+
+TEST_CASE("Maps are shrunk as in the published code", "[data][dataset]") {
+  // The weights of "A picture is halved by the antialiased weights" (12, 41);
+  // a mean of cells would be 10.5 and 45.5. Maps are not rounded.
+  const Folder folder;
+  const auto picture = folder.write("p.png", grey(0, 0));
+  const auto map =
+      folder.write("m.png", pictures::png(4, 1, 8, 0, {7, 14, 21, 71}));
+  using O = PictureDatasetOptions;
+  for (const auto& [options, expected] :
+       {std::pair<O, Tensor>{O(), t({12, 41 + 3 / 7.}, {1, 2})},
+        {O().map_resize(cyborg::maps::Resize::kArea), t({10.5, 46}, {1, 2})},
+        {O().map_resize(cyborg::maps::Resize::kNearest), t({7, 21}, {1, 2})}}) {
+    PictureDataset set({row(picture, 0, {map})}, options);
+    CHECK(close(set.get(0).saliency * 255, expected, 1e-4));
+  }
+  // A map in colour is read as grey.
+  const auto colour =
+      folder.write("c.png", pictures::png(1, 1, 8, 2, {255, 102, 51}));
+  PictureDataset set({row(picture, 0, {colour})}, O().map_size({1, 1}));
+  CHECK(close(
+      set.get(0).saliency, t({.299 + .587 * .4 + .114 * .2}, {1, 1}), 1e-6));
 }
 
 TEST_CASE("Several annotators become one map", "[data][dataset]") {
@@ -119,8 +149,15 @@ TEST_CASE("Several annotators become one map", "[data][dataset]") {
                 .combine(data::Combine::kUnion)
                 .map_resize(cyborg::maps::Resize::kArea));
   CHECK(close(either.get(0).saliency, t({1, 0}, {1, 2}), 1e-7));
+  // The mean of one map is the map itself; its union is 0 and 1.
+  PictureDataset one({row(picture, 0, {b})});
+  CHECK(close(one.get(0).saliency, t({.2, 0}, {1, 2}), 1e-7));
+  PictureDataset marked(
+      {row(picture, 0, {b})},
+      PictureDatasetOptions().combine(data::Combine::kUnion));
+  CHECK(close(marked.get(0).saliency, t({1, 0}, {1, 2}), 1e-7));
 
-  SECTION("maps of several sizes are brought to that of the first") {
+  SECTION("maps of different sizes get the size of the first") {
     CHECK(close(either.get(1).saliency, t({1, 1}, {1, 2}), 1e-7));
   }
 }
@@ -132,9 +169,27 @@ TEST_CASE("Maps can be blurred, in pixels of the map file", "[data][dataset]") {
   PictureDataset set(
       {row(picture, 0, {map})}, PictureDatasetOptions().map_blur(100));
   CHECK(close(set.get(0).saliency, t({.5, .5}, {1, 2}), 1e-3));
+
+  // Sigma .3 has weights a, 1 - 2a, a. Blurred first, 4 pixels wide, and then
+  // halved with the weights .75 .75 .25 and .25 .75 .75, to sum 1.
+  const double e = std::exp(-0.5 / (0.3 * 0.3));
+  const double a = e / (1 + 2 * e);
+  const auto wide =
+      folder.write("w.png", pictures::png(4, 1, 8, 0, {255, 0, 0, 0}));
+  PictureDataset small(
+      {row(picture, 0, {wide})}, PictureDatasetOptions().map_blur(.3));
+  CHECK(close(
+      small.get(0).saliency, t({.75 / 1.75, .25 * a / 1.75}, {1, 2}), 1e-7));
+  // Several annotators' maps are combined before they are blurred.
+  PictureDataset both(
+      {row(picture, 0, {map, folder.write("b.png", grey(51, 0))})},
+      PictureDatasetOptions().map_blur(.3).combine(data::Combine::kUnion));
+  CHECK(close(both.get(0).saliency, t({1 - a, a}, {1, 2}), 1e-7));
 }
 
-TEST_CASE("By default a broken file stops, by name", "[data][dataset]") {
+TEST_CASE(
+    "By default a broken file throws an error with its name",
+    "[data][dataset]") {
   const Folder folder;
   const auto picture = folder.write("p.png", grey(0, 0));
   const auto broken = folder.write("b.png", grey(0, 0).substr(0, 50));
@@ -175,20 +230,20 @@ TEST_CASE(
   CHECK(skipped[1].index == 2);
   CHECK(*set.size() == 4);
 
-  SECTION("once skipped, always skipped, and listed once") {
+  SECTION("a skipped file stays skipped, and is listed once") {
     folder.write("b.png", grey(0, 0));
     CHECK(set.get_batch(std::vector<size_t>{0, 1, 2, 3}).size() == 2);
     CHECK(set.skipped().size() == 2);
   }
-  SECTION("one sample alone cannot be left out of itself") {
+  SECTION("get throws also with kSkip") {
     CHECK(contains(error_of([&] { set.get(1); }), "b.png: is mislabelled"));
   }
-  SECTION("a batch of which nothing is left is empty, and stacks to nothing") {
+  SECTION("a batch of which all is skipped is empty, also when it is stacked") {
     const auto none = set.get_batch(std::vector<size_t>{1, 2});
     CHECK(none.empty());
     CHECK(!data::Collate().apply_batch(none).data.defined());
   }
-  SECTION("what is no matter of files is not skipped") {
+  SECTION("errors that do not come from files are not skipped") {
     CHECK(contains(
         error_of([&] { set.get_batch(std::vector<size_t>{0, 4}); }),
         "cyborg::data::PictureDataset: expected an index below 4, got 4"));
@@ -212,7 +267,7 @@ TEST_CASE(
   CHECK(lenient.get(0).saliency.sizes() == at::IntArrayRef({8, 8}));
 }
 
-TEST_CASE("A data set keeps no picture that it handed out", "[data][dataset]") {
+TEST_CASE("A data set keeps no picture that it returned", "[data][dataset]") {
   const Folder folder;
   const auto picture = folder.write("p.png", grey(51, 102));
   PictureDataset set(std::vector<Row>(100, row(picture, 0, {picture})));
@@ -229,7 +284,7 @@ TEST_CASE("A data set keeps no picture that it handed out", "[data][dataset]") {
   CHECK(alive == 0);
 }
 
-TEST_CASE("Samples are stacked, maps with them", "[data][dataset]") {
+TEST_CASE("Samples are stacked with their maps", "[data][dataset]") {
   const auto batch = data::Collate().apply_batch(
       {{at::full({1, 2, 2}, 1.), label(4), at::ones({2, 2})},
        {at::full({1, 2, 2}, 2.), label(5), Tensor()}});
@@ -238,13 +293,22 @@ TEST_CASE("Samples are stacked, maps with them", "[data][dataset]") {
   CHECK(close(batch.saliency[0], at::ones({2, 2}), 0));
   CHECK(batch.saliency[1].isnan().all().item<bool>());
 
-  SECTION("where no sample has a map, it is as large as the picture") {
+  SECTION("if no sample has a map, the maps have the size of the picture") {
     const auto none = data::Collate().apply_batch(
         {{at::rand({3, 4, 5}), label(0), Tensor()}});
     CHECK(none.saliency.sizes() == at::IntArrayRef({1, 4, 5}));
     CHECK(none.saliency.isnan().all().item<bool>());
   }
-  SECTION("sizes that differ are named") {
+  SECTION("a missing map has the size and type of the others") {
+    const auto mixed = data::Collate().apply_batch(
+        {{at::rand({3, 4, 5}), label(0), Tensor()},
+         {at::rand({3, 4, 5}), label(0), at::ones({2, 2}, at::kDouble)}});
+    CHECK(mixed.saliency.scalar_type() == at::kDouble);
+    CHECK(mixed.saliency.sizes() == at::IntArrayRef({2, 2, 2}));
+    CHECK(mixed.saliency[0].isnan().all().item<bool>());
+    CHECK(close(mixed.saliency[1], at::ones({2, 2}, at::kDouble), 0));
+  }
+  SECTION("an error names different sizes") {
     CHECK(
         error_of([] {
           data::Collate().apply_batch(
@@ -264,14 +328,14 @@ TEST_CASE("Samples are stacked, maps with them", "[data][dataset]") {
   }
 }
 
-TEST_CASE(
-    "A data set refuses options that make no sense", "[data][dataset][error]") {
+TEST_CASE("Invalid options of a data set throw", "[data][dataset][error]") {
   const auto error = [](const PictureDatasetOptions& options) {
     return error_of([&] { PictureDataset({}, options); });
   };
   using O = PictureDatasetOptions;
   const std::string name = "cyborg::data::PictureDataset: ";
   CHECK(error(O().size({3})) == name + "expected size {H, W}, got [3]");
+  CHECK(error(O().size({0, 3})) == name + "expected size {H, W}, got [0, 3]");
   CHECK(
       error(O().map_size({3, 0})) ==
       name + "expected map_size {H, W}, got [3, 0]");

@@ -47,7 +47,7 @@ torch::Tensor brightness(const Sample& sample) {
 
 // How much of a generator's fingerprint is in a picture without its digit.
 double share(const torch::Tensor& rest, int64_t generator) {
-  auto random = demo::random_generator(1, 2);
+  auto random = programs::random_generator(1, 2);
   const auto pattern = demo::fingerprint(generator, 1, random)[0];
   return (rest * pattern).mean().item<double>();
 }
@@ -69,7 +69,7 @@ TEST_CASE("Fingerprints are equally strong and no two are alike", "[demo]") {
   CHECK(count == demo::kFirstUnseen + demo::kUnseenCount + 1);
   std::vector<torch::Tensor> all;
   for (int64_t g = 0; g < count; ++g) {
-    auto random = demo::random_generator(4, 5);
+    auto random = programs::random_generator(4, 5);
     const auto prints = demo::fingerprint(g, 3, random);
     CHECK(prints.sizes() == at::IntArrayRef({3, 32, 32}));
     CHECK(close(prints.mean({1, 2}), torch::zeros({3}), 1e-6));
@@ -86,7 +86,7 @@ TEST_CASE("Fingerprints are equally strong and no two are alike", "[demo]") {
 }
 
 TEST_CASE("A splice replaces a disc and leaves the rest", "[demo]") {
-  auto random = demo::random_generator(7, 0);
+  auto random = programs::random_generator(7, 0);
   const auto hosts = digits().slice(0, 0, 20);
   const auto donors = digits().slice(0, 20, 40);
   const auto made = demo::splice(hosts, donors, random);

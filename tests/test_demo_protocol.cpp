@@ -3,13 +3,14 @@
 #include "pictures.hpp"
 #include "support.hpp"
 
-#include <demo/network.hpp>
+#include <common/progress.hpp>
+#include <common/random.hpp>
 #include <demo/parallel.hpp>
-#include <demo/progress.hpp>
 #include <demo/protocol.hpp>
 #include <demo/report.hpp>
 #include <demo/results.hpp>
 #include <demo/synthesize.hpp>
+#include <models/detector.hpp>
 
 #include <cyborg/cam/hook.hpp>
 #include <cyborg/io/file.hpp>
@@ -51,7 +52,8 @@ Sizes tiny() {
   return sizes;
 }
 
-demo::Outcome outcome(const std::vector<int64_t>& seeds, int64_t threads) {
+demo::ExperimentResult outcome(
+    const std::vector<int64_t>& seeds, int64_t threads) {
   const auto digits =
       demo::read_digits(CYBORG_SOURCE_DIR "/examples/data/digits.png");
   const pictures::Folder folder;
@@ -125,8 +127,8 @@ TEST_CASE("The protocol has the rows that were named beforehand", "[demo]") {
 TEST_CASE("Weights come from the seed, not from the global state", "[demo]") {
   const auto weights = [](uint64_t seed, uint64_t global) {
     torch::manual_seed(global);
-    demo::Detector net;
-    auto random = demo::random_generator(seed, 1);
+    models::Detector net;
+    auto random = programs::random_generator(seed, 1);
     net->initialize(random);
     std::vector<torch::Tensor> all;
     for (const auto& parameter : net->parameters()) {
@@ -137,8 +139,8 @@ TEST_CASE("Weights come from the seed, not from the global state", "[demo]") {
   CHECK(torch::equal(weights(1, 10), weights(1, 11)));
   CHECK_FALSE(torch::equal(weights(1, 10), weights(2, 10)));
   // LibTorch's bound: 1 / sqrt(inputs), 3 x 3 of one picture.
-  demo::Detector net;
-  auto random = demo::random_generator(1, 1);
+  models::Detector net;
+  auto random = programs::random_generator(1, 1);
   net->initialize(random);
   const auto first = net->parameters().front().abs().max().item<double>();
   CHECK(first <= 1.0 / 3);
@@ -146,7 +148,7 @@ TEST_CASE("Weights come from the seed, not from the global state", "[demo]") {
 }
 
 TEST_CASE("The hook finds the demo's features by itself", "[demo]") {
-  demo::Detector net;
+  models::Detector net;
   net->eval();
   cyborg::CamHook hook(*net);
   const auto x = torch::rand({2, 1, 32, 32});
@@ -174,11 +176,11 @@ TEST_CASE("Jobs run once each, and an error in one comes back", "[demo]") {
 }
 
 TEST_CASE("Times are written as people say them", "[demo]") {
-  CHECK(demo::duration(0.4) == "0 s");
-  CHECK(demo::duration(59.4) == "59 s");
-  CHECK(demo::duration(59.6) == "1 min 00 s");
-  CHECK(demo::duration(185) == "3 min 05 s");
-  CHECK(demo::duration(-1) == "0 s");
+  CHECK(programs::duration(0.4) == "0 s");
+  CHECK(programs::duration(59.4) == "59 s");
+  CHECK(programs::duration(59.6) == "1 min 00 s");
+  CHECK(programs::duration(185) == "3 min 05 s");
+  CHECK(programs::duration(-1) == "0 s");
 }
 
 TEST_CASE("Results are summarised over seeds and generators", "[demo]") {

@@ -61,7 +61,7 @@ TEST_CASE("The AUC takes any type, and infinite scores", "[measure]") {
   CHECK(roc_auc(wide, labels({0, 1})) == 1);
 }
 
-TEST_CASE("The AUC refuses what it is not defined for", "[measure]") {
+TEST_CASE("The AUC throws where it is not defined", "[measure]") {
   CHECK(
       error_of([] { roc_auc(t({1, 2}), labels({1})); }) ==
       "cyborg::measure::roc_auc: expected scores [N] and labels [N], got [2] "

@@ -26,7 +26,7 @@ TEST_CASE("Distances give the numbers worked out by hand", "[distance]") {
   CHECK(close(KL()(p, q), t({std::log(2), .75 * std::log(1.5)})));
 }
 
-TEST_CASE("A map is no distance from itself", "[distance]") {
+TEST_CASE("The distance of a map from itself is zero", "[distance]") {
   torch::manual_seed(1);
   const Tensor maps = torch::rand({3, 6}, torch::kDouble).softmax(1);
   const Tensor zero = torch::zeros({3}, torch::kDouble);
@@ -76,7 +76,7 @@ TEST_CASE(
   CHECK(close(exact, t({1000})));
   exact.sum().backward();
   CHECK(close(scores.grad(), t({-1, 1}, {1, 2})));
-  // From probabilities it is finite too, only no longer exact.
+  // From probabilities it is finite too, but not exact any more.
   const Tensor p = torch::tensor({{0.f, 1.f}}).requires_grad_();
   const Tensor clamped = KL()(p, q);
   CHECK(close(clamped, t({-std::log(1.1754943508222875e-38)}), 1e-4));

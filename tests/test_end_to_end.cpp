@@ -95,7 +95,8 @@ int explain_program(const std::vector<std::string>& arguments) {
   return explain::program(static_cast<int>(argv.size()), argv.data());
 }
 
-evaluate::Outcome evaluate_program(const std::vector<std::string>& arguments) {
+evaluate::ProgramResult evaluate_program(
+    const std::vector<std::string>& arguments) {
   std::vector<const char*> argv = {"evaluate"};
   for (const auto& one : arguments) {
     argv.push_back(one.c_str());

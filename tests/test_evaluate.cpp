@@ -17,9 +17,9 @@
 #include <utility>
 #include <vector>
 
+using evaluate::EvaluateOptions;
 using evaluate::judge;
-using evaluate::Outcome;
-using evaluate::Question;
+using evaluate::ProgramResult;
 using evaluate::read_scores;
 using evaluate::RunResult;
 using evaluate::ScoresTable;
@@ -93,7 +93,7 @@ bool has(const RunResult& run, const std::string& name) {
   return false;
 }
 
-Outcome program(const std::vector<std::string>& arguments) {
+ProgramResult program(const std::vector<std::string>& arguments) {
   std::vector<const char*> argv = {"evaluate"};
   for (const auto& one : arguments) {
     argv.push_back(one.c_str());
@@ -180,7 +180,7 @@ TEST_CASE("A table that cannot be used is told by its line", "[evaluate]") {
 }
 
 TEST_CASE("Two classes are judged at the threshold of others", "[evaluate]") {
-  const auto run = judge(table_of(kFaces), Question());
+  const auto run = judge(table_of(kFaces), EvaluateOptions());
   CHECK(run.threshold == .6);
   CHECK(run.threshold_origin == "equal errors on split \"val\"");
   CHECK(run.notes.empty());
@@ -203,7 +203,7 @@ TEST_CASE("Two classes are judged at the threshold of others", "[evaluate]") {
   CHECK(value_of(run, "accuracy, mean of groups") == .5);
   CHECK(run.samples == std::vector<int64_t>{4, 4});
   CHECK(run.confusion == std::vector<std::vector<int64_t>>{{3, 1}, {1, 3}});
-  const auto plain = judge(table_of(kPerfect), Question());
+  const auto plain = judge(table_of(kPerfect), EvaluateOptions());
   CHECK(value_of(plain, "AUC") == 1);
   CHECK(!has(plain, "APCER, all attacks together"));
   CHECK(!has(plain, "accuracy, worst group"));
@@ -211,9 +211,9 @@ TEST_CASE("Two classes are judged at the threshold of others", "[evaluate]") {
 
 TEST_CASE("The other class can be the positive one", "[evaluate]") {
   for (const auto* name : {"live", "0"}) {
-    Question question;
-    question.positive = name;
-    const auto run = judge(table_of(kFaces), question);
+    EvaluateOptions options;
+    options.positive = name;
+    const auto run = judge(table_of(kFaces), options);
     CHECK(run.positive == 0);
     CHECK(run.threshold == Approx(.6));
     CHECK(value_of(run, "AUC") == 14. / 16);
@@ -221,10 +221,10 @@ TEST_CASE("The other class can be the positive one", "[evaluate]") {
     CHECK(value_of(run, "BPCER") == 0);
     CHECK(run.confusion == std::vector<std::vector<int64_t>>{{3, 1}, {0, 4}});
   }
-  Question question;
-  question.positive = "fake";
+  EvaluateOptions options;
+  options.positive = "fake";
   CHECK(
-      error_of([&] { judge(table_of(kFaces), question); }) ==
+      error_of([&] { judge(table_of(kFaces), options); }) ==
       "evaluate: run.csv: no class \"fake\": choose one of \"live\", "
       "\"spoof\" with --positive");
 }
@@ -235,24 +235,24 @@ TEST_CASE("Logits become scores in one of two ways", "[evaluate]") {
       "path,split,class,label,logit_0,logit_1\n"
       "1,test,live,0,1.0986122886681098,0\n"
       "2,test,spoof,1,1.0986122886681098,1.0986122886681098\n");
-  Question question;
-  const auto softmax = judge(table, question);
+  EvaluateOptions options;
+  const auto softmax = judge(table, options);
   CHECK(softmax.positive_scores[0] == Approx(.5));
   CHECK(softmax.negative_scores[0] == Approx(.25));
-  question.score = "sigmoid";
-  question.score_asked = true;
-  const auto sigmoid = judge(table, question);
+  options.score = evaluate::ScoreFrom::kSigmoid;
+  options.score_asked = true;
+  const auto sigmoid = judge(table, options);
   CHECK(sigmoid.positive_scores[0] == Approx(.75));
   CHECK(sigmoid.negative_scores[0] == Approx(.5));
   CHECK(
-      error_of([&] { judge(table_of(kFaces), question); }) ==
+      error_of([&] { judge(table_of(kFaces), options); }) ==
       "evaluate: run.csv: no columns logit_0, logit_1, ..., which --score "
       "needs: leave that option out, and the column \"score\" is taken");
   // Far logits neither overflow nor become NaN.
   const auto far = judge(
       table_of("path,split,class,label,logit_0,logit_1\n"
                "1,test,live,0,2000,-2000\n2,test,spoof,1,-2000,2000\n"),
-      Question());
+      EvaluateOptions());
   CHECK(far.negative_scores[0] == 0);
   CHECK(far.positive_scores[0] == 1);
 }
@@ -261,40 +261,40 @@ TEST_CASE("A single logit speaks for label 1", "[evaluate]") {
   const auto table = table_of(
       "path,split,class,label,logit_0\n"
       "1,test,live,0,-1.0986122886681098\n2,test,spoof,1,0\n");
-  Question question;
-  const auto run = judge(table, question);
+  EvaluateOptions options;
+  const auto run = judge(table, options);
   CHECK(run.positive_scores[0] == Approx(.5));
   CHECK(run.negative_scores[0] == Approx(.25));
-  question.score_asked = true;
+  options.score_asked = true;
   CHECK(
-      error_of([&] { judge(table, question); }) ==
+      error_of([&] { judge(table, options); }) ==
       "evaluate: run.csv: one logit a row has no softmax: use --score sigmoid");
 }
 
 TEST_CASE("A threshold is given, chosen, or said to be missing", "[evaluate]") {
-  Question question;
-  question.threshold_asked = true;
-  question.threshold_from = "0.25";
-  const auto given = judge(table_of(kFaces), question);
+  EvaluateOptions options;
+  options.threshold_asked = true;
+  options.threshold_from = "0.25";
+  const auto given = judge(table_of(kFaces), options);
   CHECK(given.threshold == .25);
   CHECK(given.threshold_origin == "given");
   CHECK(value_of(given, "BPCER") == .5);
 
-  question.threshold_from = "test";
-  const auto same = judge(table_of(kFaces), question);
+  options.threshold_from = "test";
+  const auto same = judge(table_of(kFaces), options);
   REQUIRE(same.notes.size() == 1);
   CHECK(contains(same.notes[0], "the error rates are too good"));
 
-  question.threshold_from = "dev";
+  options.threshold_from = "dev";
   CHECK(
-      error_of([&] { judge(table_of(kFaces), question); }) ==
+      error_of([&] { judge(table_of(kFaces), options); }) ==
       "evaluate: run.csv: no rows of split \"dev\": a threshold cannot be "
       "chosen there; give another split or a number with --threshold-from");
 
   // Nobody asked: 0.5, and a note.
   const auto fallback = judge(
       table_of("path,split,class,label,score\n1,test,x,0,.2\n2,test,y,1,.8\n"),
-      Question());
+      EvaluateOptions());
   CHECK(fallback.threshold == .5);
   CHECK(
       fallback.notes ==
@@ -303,7 +303,7 @@ TEST_CASE("A threshold is given, chosen, or said to be missing", "[evaluate]") {
   const auto one_class = judge(
       table_of("path,split,class,label,score\n1,test,x,0,.2\n2,test,y,1,.8\n"
                "3,val,x,0,.1\n"),
-      Question());
+      EvaluateOptions());
   CHECK(one_class.threshold == .5);
   CHECK(contains(one_class.notes[0], "are of one class"));
 }
@@ -313,7 +313,7 @@ TEST_CASE("Subjects of both splits are told", "[evaluate]") {
       table_of("path,split,class,label,score,subject\n"
                "1,test,x,0,.2,ann\n2,test,y,1,.8,bob\n3,val,x,0,.1,ann\n"
                "4,val,y,1,.7,eve\n"),
-      Question());
+      EvaluateOptions());
   CHECK(
       run.notes ==
       std::vector<std::string>{"subjects of both split \"val\" and \"test\": "
@@ -321,24 +321,24 @@ TEST_CASE("Subjects of both splits are told", "[evaluate]") {
 }
 
 TEST_CASE("A split that cannot be judged is told", "[evaluate]") {
-  Question question;
-  question.split = "train";
+  EvaluateOptions options;
+  options.split = "train";
   CHECK(
-      error_of([&] { judge(table_of(kFaces), question); }) ==
+      error_of([&] { judge(table_of(kFaces), options); }) ==
       "evaluate: run.csv: no rows of split \"train\": choose one of \"test\", "
       "\"val\" with --split");
   CHECK(
       error_of([] {
         judge(
             table_of("path,split,class,label,score\n1,test,x,0,.2\n"),
-            Question());
+            EvaluateOptions());
       }) ==
       "evaluate: run.csv: all 1 rows of split \"test\" are of class \"x\": "
       "scores of both classes are needed");
 }
 
 TEST_CASE("More classes have an AUC each, against the rest", "[evaluate]") {
-  const auto run = judge(table_of(kThree), Question());
+  const auto run = judge(table_of(kThree), EvaluateOptions());
   CHECK(value_of(run, "accuracy") == .75);
   CHECK(value_of(run, "balanced accuracy") == Approx((.5 + 1 + 1) / 3));
   CHECK(value_of(run, "AUC, owl against the rest") == 1);
@@ -353,15 +353,15 @@ TEST_CASE("More classes have an AUC each, against the rest", "[evaluate]") {
       std::vector<std::vector<int64_t>>{{1, 1, 0}, {0, 1, 0}, {0, 0, 1}});
   CHECK(std::isnan(run.threshold));
   CHECK(!has(run, "EER"));
-  Question question;
-  question.positive = "owl";
+  EvaluateOptions options;
+  options.positive = "owl";
   CHECK(
-      error_of([&] { judge(table_of(kThree), question); }) ==
+      error_of([&] { judge(table_of(kThree), options); }) ==
       "evaluate: run.csv: has 3 classes, and --positive is for two: leave it "
       "out");
   // A class without samples has none.
   const auto two =
-      judge(table_of(kThree.substr(0, kThree.find("4,"))), Question());
+      judge(table_of(kThree.substr(0, kThree.find("4,"))), EvaluateOptions());
   CHECK(!has(two, "balanced accuracy"));
   CHECK(!has(two, "AUC, class 2 against the rest"));
   CHECK(two.notes.size() == 2);
@@ -369,8 +369,8 @@ TEST_CASE("More classes have an AUC each, against the rest", "[evaluate]") {
 
 TEST_CASE("Several runs have a mean and a spread", "[evaluate]") {
   const std::vector<RunResult> runs = {
-      judge(table_of(kFaces), Question()),
-      judge(table_of(kPerfect), Question())};
+      judge(table_of(kFaces), EvaluateOptions()),
+      judge(table_of(kPerfect), EvaluateOptions())};
   const auto rows = evaluate::summarize(runs);
   CHECK(rows[0].name == "AUC");
   CHECK(rows[0].values == std::vector<double>{.875, 1});
@@ -399,14 +399,15 @@ TEST_CASE("Several runs have a mean and a spread", "[evaluate]") {
 TEST_CASE("The report shows what the run was", "[evaluate]") {
   auto table = table_of(kFaces);
   table.name = "a<b.csv";
-  const auto page = evaluate::to_html({judge(table, Question())}, Question());
+  const auto page =
+      evaluate::to_html({judge(table, EvaluateOptions())}, EvaluateOptions());
   CHECK(contains(page, "<svg"));
   CHECK(contains(page, "a&lt;b.csv"));
   CHECK(contains(page, "predicted spoof"));
   CHECK(contains(page, "ROC curve of each run"));
   CHECK(contains(page, "Histogram of the scores"));
-  const auto more =
-      evaluate::to_html({judge(table_of(kThree), Question())}, Question());
+  const auto more = evaluate::to_html(
+      {judge(table_of(kThree), EvaluateOptions())}, EvaluateOptions());
   CHECK(contains(more, "More than two classes"));
   CHECK(!contains(more, "<svg"));
 }

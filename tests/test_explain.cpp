@@ -20,14 +20,14 @@
 
 namespace {
 
-using explain::Question;
+using explain::ExplainOptions;
 using support::contains;
 using support::error_of;
 
 /// A checkpoint of the demo's network as it begins.
 std::string write_checkpoint(const pictures::Folder& folder) {
   programs::Settings settings;
-  settings.network = "demo";
+  settings.network = programs::Architecture::kDemo;
   settings.classes = {"live", "spoof"};
   settings.size = {32, 32};
   settings.channels = 1;
@@ -67,7 +67,7 @@ std::vector<std::string> names(const std::vector<std::string>& paths) {
     row.path = path;
     rows.push_back(row);
   }
-  return explain::names_of(rows);
+  return explain::unique_names(rows);
 }
 
 }  // namespace
@@ -116,14 +116,15 @@ TEST_CASE("Pictures are named one by one, by folder or by table", "[explain]") {
       "holds no pictures of split val"));
   CHECK(contains(
       error_of([&] { explain::find_pictures({{one}, "", "val", classes}); }),
-      "knows no splits: leave --split out"));
+      "has no splits: leave --split out"));
 }
 
 TEST_CASE("Maps are written as they are and as pictures", "[explain]") {
   const pictures::Folder folder;
-  Question question;
-  question.checkpoint = write_checkpoint(folder);
-  question.which = "spoof";
+  ExplainOptions options;
+  options.checkpoint = write_checkpoint(folder);
+  options.map_class = explain::MapClass::kNamed;
+  options.class_name = "spoof";
   const auto rows = explain::find_pictures({{picture(folder, "a.png", 40, 60),
                                              picture(folder, "b.png", 30, 30)},
                                             "",
@@ -131,10 +132,10 @@ TEST_CASE("Maps are written as they are and as pictures", "[explain]") {
                                             {"live", "spoof"}})
                         .rows;
   const auto run = [&](const std::string& out) {
-    question.out = folder / out;
-    return explain::explain_pictures(rows, question);
+    options.out = folder / out;
+    return explain::explain_pictures(rows, options);
   };
-  question.maps = explain::MapFile::kTensor;
+  options.maps = explain::MapFile::kTensor;
   const auto result = run("pt");
   REQUIRE(result.pictures.size() == 2);
   CHECK(result.pictures[0].explained == "spoof");
@@ -146,7 +147,7 @@ TEST_CASE("Maps are written as they are and as pictures", "[explain]") {
   REQUIRE(map.dim() == 2);
   CHECK(map.isfinite().all().item<bool>());
 
-  question.maps = explain::MapFile::kGrey;
+  options.maps = explain::MapFile::kGrey;
   run("png");
   const auto grey = cyborg::data::read_image(
       folder / "png/a_map.png", cyborg::data::ImageOptions().channels(1))[0];
@@ -155,8 +156,8 @@ TEST_CASE("Maps are written as they are and as pictures", "[explain]") {
   CHECK((grey - stretched).abs().max().item<double>() <= 0.5 / 255 + 1e-6);
 
   SECTION("one picture at a time gives the same as a batch") {
-    question.maps = explain::MapFile::kTensor;
-    question.batch = 1;
+    options.maps = explain::MapFile::kTensor;
+    options.batch = 1;
     run("one");
     const auto again = cyborg::io::read_file(folder / "one/a_map.pt");
     const auto other =
@@ -167,7 +168,7 @@ TEST_CASE("Maps are written as they are and as pictures", "[explain]") {
     for (const auto method :
          {cyborg::CamMethod::kCam, cyborg::CamMethod::kGradCam,
           cyborg::CamMethod::kHiResCam}) {
-      question.method = method;
+      options.method = method;
       run("method" + std::to_string(static_cast<int>(method)));
     }
     CHECK(std::filesystem::exists(folder / "method2/b_overlay.png"));
@@ -177,23 +178,23 @@ TEST_CASE("Maps are written as they are and as pictures", "[explain]") {
 TEST_CASE(
     "A map that people drew is compared with the network's", "[explain]") {
   const pictures::Folder folder;
-  Question question;
-  question.checkpoint = write_checkpoint(folder);
-  question.maps = explain::MapFile::kGrey;
+  ExplainOptions options;
+  options.checkpoint = write_checkpoint(folder);
+  options.maps = explain::MapFile::kGrey;
   const auto path = picture(folder, "a.png", 32, 32);
-  question.out = folder / "first";
+  options.out = folder / "first";
   explain::explain_pictures(
       explain::find_pictures({{path}, "", "", {"live", "spoof"}}).rows,
-      question);
+      options);
   // The network's own map, as if people had drawn it.
   std::filesystem::create_directories(folder / "people");
   std::filesystem::copy_file(
       folder / "first/a_map.png", folder / "people/a.png");
-  question.out = folder / "second";
+  options.out = folder / "second";
   const auto result = explain::explain_pictures(
       explain::find_pictures({{path}, folder / "people", "", {"live", "spoof"}})
           .rows,
-      question);
+      options);
   REQUIRE(result.pictures[0].agreement);
   // Not 1 exactly: two interpolations enlarge them.
   CHECK(result.pictures[0].agreement->correlation > 0.95);

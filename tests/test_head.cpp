@@ -81,7 +81,7 @@ TEST_CASE("One logit negates the map for label 0", "[head]") {
 }
 
 TEST_CASE(
-    "A guided head takes and gives a linear layer's parameters", "[head]") {
+    "A guided head copies parameters from and to a linear layer", "[head]") {
   for (const bool bias : {true, false}) {
     torch::nn::Linear linear(torch::nn::LinearOptions(6, 4).bias(bias));
     linear->to(torch::kDouble);
@@ -95,7 +95,7 @@ TEST_CASE(
     CHECK(back->weight.requires_grad());
     const Tensor x = torch::randn({2, 6}, torch::kDouble);
     CHECK(close(back->forward(x), linear->forward(x), 0));
-    // Copies: neither follows the other.
+    // They are copies: a change of one does not change the other.
     const torch::NoGradGuard no_grad;
     const Tensor before = linear->weight.clone();
     head->weight.fill_(0);
@@ -104,7 +104,8 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("A guided head's state dictionary is a linear layer's", "[head]") {
+TEST_CASE(
+    "A guided head has the state dictionary of a linear layer", "[head]") {
   GuidedHead head(6, 4);
   const torch::nn::Linear linear(6, 4);
   const auto ours = head->named_parameters();
@@ -124,7 +125,7 @@ TEST_CASE("A guided head's state dictionary is a linear layer's", "[head]") {
   CHECK(close(head->weight, linear->weight, 0));
 }
 
-TEST_CASE("A guided head starts as a linear layer does", "[head]") {
+TEST_CASE("A guided head has the initial values of a linear layer", "[head]") {
   torch::manual_seed(4);
   GuidedHead head(64, 10);
   torch::manual_seed(4);
@@ -186,7 +187,7 @@ Tensor classes_of(int64_t classes) {
 
 }  // namespace
 
-TEST_CASE("A hook sees into a guided head", "[head][hook]") {
+TEST_CASE("A hook reads the map of a guided head", "[head][hook]") {
   for (const int64_t classes : {1, 2, 8, 9}) {
     INFO(classes << " classes");
     Headed net(classes, /*guided=*/true);
@@ -216,7 +217,8 @@ TEST_CASE("A hook sees into a guided head", "[head][hook]") {
   }
 }
 
-TEST_CASE("Guidance of a guided head is that of a linear one", "[head][hook]") {
+TEST_CASE(
+    "The loss of a guided head equals that of a linear layer", "[head][hook]") {
   for (const int64_t classes : {1, 2, 9}) {
     for (const auto method :
          {cyborg::CamMethod::kAuto, cyborg::CamMethod::kGradCam}) {
@@ -246,7 +248,7 @@ TEST_CASE("Guidance of a guided head is that of a linear one", "[head][hook]") {
   }
 }
 
-TEST_CASE("A hook tells two guided heads apart", "[head][hook]") {
+TEST_CASE("A hook distinguishes two guided heads", "[head][hook]") {
   Headed net(2, /*guided=*/true);
   GuidedHead other(3, 2);
   other->to(torch::kDouble);
@@ -254,7 +256,7 @@ TEST_CASE("A hook tells two guided heads apart", "[head][hook]") {
   const Tensor logits = hook.forward([&] {
     const Tensor input = images();
     const Tensor main = net.forward(input);
-    other->forward(input.narrow(1, 0, 3));  // an auxiliary one, on the picture
+    other->forward(input.narrow(1, 0, 3));  // an auxiliary head on the picture
     net.head->guided(net.features * 2, classes_of(2));
     return main;
   });
@@ -264,7 +266,7 @@ TEST_CASE("A hook tells two guided heads apart", "[head][hook]") {
       cyborg::functional::cam_all(net.features, net.head->weight)));
 }
 
-TEST_CASE("A guided head answers without gradients too", "[head][hook]") {
+TEST_CASE("A guided head also works with gradients off", "[head][hook]") {
   Headed net(2, /*guided=*/true);
   const Tensor before = net.forward(images()).detach();
   const torch::NoGradGuard no_grad;

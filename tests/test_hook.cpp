@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "catch.hpp"
+#include "hooked.hpp"
 #include "networks.hpp"
 #include "support.hpp"
 
@@ -14,6 +15,7 @@ using cyborg::CamClass;
 using cyborg::CamHook;
 using cyborg::CamHookOptions;
 using cyborg::CamMethod;
+using hooked::pictures;
 using networks::headed;
 using networks::Headed;
 using support::close;
@@ -24,21 +26,17 @@ namespace nn = torch::nn;
 
 namespace {
 
-Tensor pictures(int64_t batch = 2, int64_t size = 8) {
-  return torch::randn({batch, 3, size, size});
-}
-
-struct Seen {
+struct Observed {
   Tensor logits;
   cyborg::Observation observation;
 };
 
 template <class N>
-Seen look(
+Observed observe(
     const std::shared_ptr<N>& net, const Tensor& x,
     CamHookOptions options = {}) {
   CamHook hook(*net, std::move(options));
-  Seen seen;
+  Observed seen;
   seen.logits = hook.forward([&] { return net->forward(x); });
   seen.observation = hook.observation();
   return seen;
@@ -153,11 +151,11 @@ std::vector<HeadCase> heads() {
 
 }  // namespace
 
-TEST_CASE("the features are the map that the logits come from", "[hook]") {
+TEST_CASE("The features are the map that the logits come from", "[hook]") {
   torch::manual_seed(1);
   for (auto& c : heads()) {
     INFO(c.name);
-    const auto seen = look(c.net, pictures());
+    const auto seen = observe(c.net, pictures());
     CHECK(seen.observation.source.is_same(c.net->truth));
     CHECK(seen.observation.exact == c.exact);
     CHECK(contains(seen.observation.reduction, c.reduction));
@@ -170,7 +168,7 @@ TEST_CASE("the features are the map that the logits come from", "[hook]") {
   }
 }
 
-TEST_CASE("where CAM is exact, its mean plus the bias is the logit", "[hook]") {
+TEST_CASE("Where CAM is exact, its mean plus the bias is the logit", "[hook]") {
   torch::manual_seed(2);
   for (auto& c : heads()) {
     if (!c.exact) {
@@ -179,7 +177,7 @@ TEST_CASE("where CAM is exact, its mean plus the bias is the logit", "[hook]") {
     INFO(c.name);
     c.net->to(torch::kDouble);
     c.net->eval();
-    const auto seen = look(c.net, pictures().to(torch::kDouble));
+    const auto seen = observe(c.net, pictures().to(torch::kDouble));
     auto maps = seen.observation.cam(seen.logits, CamClass::kAll);
     auto logits = maps.mean({2, 3});
     if (seen.observation.bias.defined()) {
@@ -189,10 +187,12 @@ TEST_CASE("where CAM is exact, its mean plus the bias is the logit", "[hook]") {
   }
 }
 
-TEST_CASE("a 1x1 convolution before the pool has an identity head", "[hook]") {
+TEST_CASE(
+    "A 1x1 convolution before the pooling is read as an identity head",
+    "[hook]") {
   auto net =
       headed([](Headed& n, Tensor x) { return n.see(n.b(x)).mean({2, 3}); });
-  const auto seen = look(net, pictures());
+  const auto seen = observe(net, pictures());
   CHECK(seen.observation.source.is_same(net->truth));
   CHECK(seen.observation.exact);
   CHECK_FALSE(seen.observation.weight.defined());
@@ -203,19 +203,19 @@ TEST_CASE("a 1x1 convolution before the pool has an identity head", "[hook]") {
   CHECK(close(of_label[1], net->truth[1][5], 0));
 }
 
-TEST_CASE("heads that lose space by a convolution are read", "[hook]") {
+TEST_CASE("A head whose convolution collapses the map is read", "[hook]") {
   auto net = headed(
       [](Headed& n, Tensor x) {
         return torch::conv2d(x, n.fc->weight.view({2, 8, 8, 8}), n.fc->bias)
             .flatten(1);
       },
       8 * 64);
-  const auto seen = look(net, pictures());
+  const auto seen = observe(net, pictures());
   CHECK(seen.observation.source.is_same(net->truth));
   CHECK_FALSE(seen.observation.exact);
 }
 
-TEST_CASE("other outputs beside or after the head do not mislead", "[hook]") {
+TEST_CASE("Other outputs before or after the head are ignored", "[hook]") {
   const std::vector<std::pair<const char*, Headed::Head>> cases = {
       {"auxiliary head before",
        [](Headed& n, Tensor x) {
@@ -253,13 +253,13 @@ TEST_CASE("other outputs beside or after the head do not mislead", "[hook]") {
   for (const auto& [name, head] : cases) {
     INFO(name);
     auto net = headed(head);
-    const auto seen = look(net, pictures());
+    const auto seen = observe(net, pictures());
     CHECK(seen.observation.source.is_same(net->truth));
     CHECK(seen.observation.exact);
   }
 }
 
-TEST_CASE("a mean whose values change places is not read directly", "[hook]") {
+TEST_CASE("A mean whose values are reordered is not exact", "[hook]") {
   const std::vector<std::pair<const char*, Headed::Head>> cases = {
       {"channels shuffled",
        [](Headed& n, Tensor x) {
@@ -275,28 +275,28 @@ TEST_CASE("a mean whose values change places is not read directly", "[hook]") {
   for (const auto& [name, head] : cases) {
     INFO(name);
     auto net = headed(head);
-    const auto seen = look(net, pictures());
+    const auto seen = observe(net, pictures());
     CHECK(seen.observation.source.is_same(net->truth));
     CHECK_FALSE(seen.observation.exact);
   }
 }
 
-TEST_CASE("residual, dense and gated networks are read", "[hook]") {
+TEST_CASE("Residual, dense and gated networks are read", "[hook]") {
   torch::manual_seed(3);
   auto residual = std::make_shared<networks::Residual>();
-  auto seen = look(residual, pictures());
+  auto seen = observe(residual, pictures());
   CHECK(seen.observation.source.is_same(residual->truth));
   CHECK(seen.observation.layer == "layer2");
   CHECK(seen.observation.exact);
 
   auto dense = std::make_shared<networks::Dense>();
-  seen = look(dense, pictures());
+  seen = observe(dense, pictures());
   CHECK(seen.observation.source.is_same(dense->truth));
   CHECK(seen.observation.layer == "features");
   CHECK(seen.observation.exact);
 
   auto squeeze = std::make_shared<networks::Squeeze>();
-  seen = look(squeeze, pictures());
+  seen = observe(squeeze, pictures());
   CHECK(seen.observation.source.is_same(squeeze->truth));
   CHECK(seen.observation.layer == "b");
   CHECK(seen.observation.exact);
@@ -340,7 +340,8 @@ TEST_CASE("1-D, 3-D, transposed and grouped convolutions are read", "[hook]") {
 }
 
 TEST_CASE(
-    "a reference, a shared_ptr, a holder, a module on the stack", "[hook]") {
+    "A hook takes a reference, a shared_ptr, a holder and a stack module",
+    "[hook]") {
   const auto x = pictures();
   auto shared = networks::plain();
   CamHook by_pointer(shared);
@@ -367,7 +368,7 @@ TEST_CASE(
   CHECK(contains(error_of([&] { CamHook hook(none); }), "empty shared_ptr"));
 }
 
-TEST_CASE("a weight-normalised convolution counts as one", "[hook]") {
+TEST_CASE("A weight-normalised convolution counts as a convolution", "[hook]") {
   struct Normed : networks::Net {
     Tensor v, g;
     nn::Linear fc{nullptr};
@@ -383,28 +384,28 @@ TEST_CASE("a weight-normalised convolution counts as one", "[hook]") {
     }
   };
   auto net = std::make_shared<Normed>();
-  const auto seen = look(net, pictures());
+  const auto seen = observe(net, pictures());
   CHECK(seen.observation.source.is_same(net->truth));
   CHECK(seen.observation.exact);
 }
 
-TEST_CASE("a named layer gives that layer's output", "[hook]") {
+TEST_CASE("A named layer gives the output of that layer", "[hook]") {
   torch::manual_seed(4);
   auto net = std::make_shared<networks::Residual>();
   const auto x = pictures();
 
-  auto seen = look(net, x, CamHookOptions().layer("layer1"));
+  auto seen = observe(net, x, CamHookOptions().layer("layer1"));
   CHECK(seen.observation.features.is_same(net->after_layer1));
   CHECK_FALSE(seen.observation.exact);
   CHECK_FALSE(seen.observation.weight.defined());
 
-  seen = look(net, x, CamHookOptions().layer("layer2"));
+  seen = observe(net, x, CamHookOptions().layer("layer2"));
   CHECK(seen.observation.features.is_same(net->truth));
   CHECK(seen.observation.exact);
 
-  // The last block's second convolution: the tap of the published code. The
-  // head's weight is there, though the head does not read this map.
-  seen = look(
+  // The second convolution of the last block, which the published code reads.
+  // The head's weight is known, although the head does not read this map.
+  seen = observe(
       net, x, CamHookOptions().layer("layer2.1.conv2").method(CamMethod::kCam));
   CHECK(
       seen.observation.features.grad_fn()->name().find("Convolution") !=
@@ -418,13 +419,13 @@ TEST_CASE("a named layer gives that layer's output", "[hook]") {
       0));
 
   auto dense = std::make_shared<networks::Dense>();
-  seen = look(dense, x, CamHookOptions().layer("features.block"));
+  seen = observe(dense, x, CamHookOptions().layer("features.block"));
   CHECK(seen.observation.features.is_same(dense->block_output));
-  seen = look(dense, x, CamHookOptions().layer("features"));
+  seen = observe(dense, x, CamHookOptions().layer("features"));
   CHECK(seen.observation.features.is_same(dense->truth));
 }
 
-TEST_CASE("a named layer ends with the pooling it registers", "[hook]") {
+TEST_CASE("A named layer includes the pooling that it registers", "[hook]") {
   struct Pooled : networks::Net {
     nn::Sequential features{nullptr};
     nn::Linear fc{nullptr};
@@ -447,17 +448,19 @@ TEST_CASE("a named layer ends with the pooling it registers", "[hook]") {
 }
 
 TEST_CASE(
-    "a branch computed elsewhere is not part of a named layer", "[hook]") {
+    "A branch that is computed outside is not part of a named layer",
+    "[hook]") {
   auto net = headed([](Headed& n, Tensor x) {
     auto y = n.see(n.b(x));
     return n.fc((y + n.a(torch::ones({2, 3, 8, 8}))).mean({2, 3}));
   });
-  const auto seen = look(net, pictures(), CamHookOptions().layer("b"));
+  const auto seen = observe(net, pictures(), CamHookOptions().layer("b"));
   CHECK(seen.observation.features.is_same(net->truth));
 }
 
 TEST_CASE(
-    "with gradients off the result is detached, the map the same", "[hook]") {
+    "With gradients off the result is detached and the map is the same",
+    "[hook]") {
   torch::manual_seed(5);
   for (bool max : {false, true}) {
     auto net = headed([=](Headed& n, Tensor x) {
@@ -478,7 +481,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("a frozen network is read with gradients off", "[hook]") {
+TEST_CASE("A frozen network is read with gradients off", "[hook]") {
   auto net = networks::plain();
   for (auto& p : net->parameters()) {
     p.requires_grad_(false);
@@ -497,13 +500,13 @@ TEST_CASE("a frozen network is read with gradients off", "[hook]") {
   }
 }
 
-TEST_CASE("one logit: label 0 negates the map", "[hook]") {
+TEST_CASE("With one logit, label 0 negates the map", "[hook]") {
   for (bool max : {false, true}) {
     auto net = headed([=](Headed& n, Tensor x) {
       auto pooled = max ? x.amax({2, 3}) : x.mean({2, 3});
       return torch::linear(pooled, n.fc->weight.slice(0, 0, 1)).squeeze(1);
     });
-    const auto seen = look(net, pictures());
+    const auto seen = observe(net, pictures());
     CHECK(seen.logits.dim() == 1);
     auto zero = seen.observation.cam(seen.logits, support::labels({0, 0}));
     auto one = seen.observation.cam(seen.logits, support::labels({1, 1}));
@@ -518,7 +521,7 @@ TEST_CASE("one logit: label 0 negates the map", "[hook]") {
   }
 }
 
-TEST_CASE("the map is differentiable as finite differences say", "[hook]") {
+TEST_CASE("The gradient of the map is that of finite differences", "[hook]") {
   torch::manual_seed(6);
   for (const char* head : {"mean", "gem"}) {
     const bool gem = std::string(head) == "gem";
@@ -544,7 +547,7 @@ TEST_CASE("the map is differentiable as finite differences say", "[hook]") {
   }
 }
 
-TEST_CASE("results of several types are handed through", "[hook]") {
+TEST_CASE("Results may be of several types", "[hook]") {
   auto net = networks::plain();
   const auto x = pictures();
   CamHook hook(*net);
@@ -572,8 +575,7 @@ TEST_CASE("results of several types are handed through", "[hook]") {
 }
 
 TEST_CASE(
-    "nothing is observed outside forward, an exception leaves no trace",
-    "[hook]") {
+    "Nothing is observed outside forward, nor after an exception", "[hook]") {
   auto net = networks::plain();
   const auto x = pictures();
   CamHook hook(*net);
@@ -598,7 +600,7 @@ TEST_CASE(
       "nothing was observed"));
 }
 
-TEST_CASE("hooks nest, and a copy of an observation stays", "[hook]") {
+TEST_CASE("Hooks nest, and a copy of an observation stays valid", "[hook]") {
   auto first = networks::plain();
   auto second = networks::plain();
   const auto x = pictures();
@@ -622,7 +624,7 @@ TEST_CASE("hooks nest, and a copy of an observation stays", "[hook]") {
   CHECK(kept.source.is_same(truth));
 }
 
-TEST_CASE("each thread may have a hook of its own", "[hook]") {
+TEST_CASE("Each thread may have its own hook", "[hook]") {
   auto net = networks::plain();
   std::vector<std::string> wrong(2);
   std::vector<std::thread> threads;
@@ -649,7 +651,7 @@ TEST_CASE("each thread may have a hook of its own", "[hook]") {
   CHECK(wrong[1].empty());
 }
 
-TEST_CASE("autocast and channels-last memory change nothing", "[hook]") {
+TEST_CASE("Autocast and channels-last memory change nothing", "[hook]") {
   auto net = networks::plain();
   const auto x = pictures();
   CamHook hook(*net);
@@ -670,8 +672,7 @@ TEST_CASE("autocast and channels-last memory change nothing", "[hook]") {
   CHECK(close(hook.cam(logits, support::labels({0, 1})), map, 1e-5));
 }
 
-TEST_CASE(
-    "a model that changed after the hook was made is found again", "[hook]") {
+TEST_CASE("A model may change after the hook was made", "[hook]") {
   auto net = networks::plain();
   CamHook hook(*net);
   CamHook named(*net, CamHookOptions().layer("a"));
@@ -692,15 +693,15 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("batches of one and evaluation mode", "[hook]") {
+TEST_CASE("A batch of one in evaluation mode is read", "[hook]") {
   auto net = std::make_shared<networks::Residual>();
   net->eval();
-  const auto seen = look(net, pictures(1));
+  const auto seen = observe(net, pictures(1));
   CHECK(seen.observation.exact);
   CHECK(seen.observation.features.size(0) == 1);
 }
 
-TEST_CASE("a thousand steps keep no more memory than one", "[hook]") {
+TEST_CASE("A thousand steps keep no more memory than one", "[hook]") {
   auto net = networks::plain();
   CamHook hook(*net);
   c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl> last(
@@ -717,7 +718,7 @@ TEST_CASE("a thousand steps keep no more memory than one", "[hook]") {
   }
 }
 
-TEST_CASE("features handed over by hand", "[hook]") {
+TEST_CASE("Features can be captured by hand", "[hook]") {
   auto net = networks::plain();
   const auto x = pictures();
   CamHook hook(*net);
@@ -727,7 +728,7 @@ TEST_CASE("features handed over by hand", "[hook]") {
   const auto by_hand = hook.cam(logits, support::labels({1, 1}));
   const auto again = hook.forward([&] { return net->forward(x); });
   CHECK(close(by_hand, hook.cam(again, support::labels({1, 1})), 1e-6));
-  // A forward that the hook did not see.
+  // A forward that the hook did not observe.
   CHECK(contains(
       error_of([&] { hook.cam(net->forward(x), support::labels({1, 1})); }),
       "the logits do not come from the observed features"));
@@ -735,7 +736,7 @@ TEST_CASE("features handed over by hand", "[hook]") {
   hook.capture(features);
   CHECK(close(hook.cam(logits, support::labels({1, 1})) * 64, by_hand, 1e-5));
 
-  // Inside forward the hand-over wins over what was found.
+  // Inside forward, captured features replace those that were found.
   logits = hook.forward([&] {
     auto early = torch::relu(net->a(x));
     hook.capture(early);
@@ -756,7 +757,7 @@ TEST_CASE("features handed over by hand", "[hook]") {
       "expected bias [2], got [3]"));
 }
 
-TEST_CASE("a hook prints what it found", "[hook]") {
+TEST_CASE("A hook prints what it found", "[hook]") {
   auto net = networks::plain();
   CamHook hook(*net);
   std::ostringstream before, after;
@@ -771,7 +772,7 @@ TEST_CASE("a hook prints what it found", "[hook]") {
       "a linear head reads the mean over positions"));
 }
 
-TEST_CASE("a GuidedHead is read like any head", "[hook]") {
+TEST_CASE("A GuidedHead is read like any other head", "[hook]") {
   struct Guided : networks::Net {
     nn::Conv2d a{nullptr};
     cyborg::GuidedHead head{nullptr};
@@ -782,14 +783,14 @@ TEST_CASE("a GuidedHead is read like any head", "[hook]") {
     Tensor forward(Tensor x) override { return head(see(torch::relu(a(x)))); }
   };
   auto net = std::make_shared<Guided>();
-  const auto seen = look(net, pictures());
+  const auto seen = observe(net, pictures());
   CHECK(seen.observation.source.is_same(net->truth));
   CHECK(seen.observation.exact);
 }
 
 namespace {
 
-/// An activation written as a function of its own, as memory-saving ones are.
+/// An activation that is written as a custom function, to save memory.
 struct Swish : torch::autograd::Function<Swish> {
   static Tensor forward(torch::autograd::AutogradContext* context, Tensor x) {
     context->save_for_backward({x});
@@ -806,7 +807,7 @@ struct Swish : torch::autograd::Function<Swish> {
 
 }  // namespace
 
-TEST_CASE("a custom function between map and pooling is refused", "[hook]") {
+TEST_CASE("A custom function between map and pooling is refused", "[hook]") {
   auto net = headed(
       [](Headed& n, Tensor x) { return n.fc(Swish::apply(x).mean({2, 3})); });
   CamHook hook(*net);
@@ -814,17 +815,18 @@ TEST_CASE("a custom function between map and pooling is refused", "[hook]") {
   CHECK(contains(
       error_of([&] { hook.forward([&] { return net->forward(x); }); }),
       "the map that aten::mean read was made by the custom autograd function"));
-  // Further down it does no harm, and a layer before it can be named.
+  // Before the map it is allowed, and a layer before it can be named.
   auto deep = headed([](Headed& n, Tensor y) {
     return n.fc(n.see(torch::relu(n.b(Swish::apply(y)))).mean({2, 3}));
   });
-  CHECK(look(deep, x).observation.source.is_same(deep->truth));
-  const auto named = look(net, x, CamHookOptions().layer("a"));
+  CHECK(observe(deep, x).observation.source.is_same(deep->truth));
+  const auto named = observe(net, x, CamHookOptions().layer("a"));
   CHECK_FALSE(named.observation.exact);
 }
 
 TEST_CASE(
-    "whether a mean covers all positions is not learned from zeros", "[hook]") {
+    "A map of zeros does not show whether a mean covers all positions",
+    "[hook]") {
   auto net = headed([](Headed& n, Tensor x) {
     return n.fc(torch::avg_pool2d(x, 7).flatten(1));
   });
@@ -835,7 +837,7 @@ TEST_CASE(
   CHECK_FALSE(hook.observation().exact);
 }
 
-TEST_CASE("the loss sees Grad-CAM in the unit of the logits", "[hook]") {
+TEST_CASE("The loss reads Grad-CAM in the unit of the logits", "[hook]") {
   torch::manual_seed(7);
   auto net = networks::plain();
   auto through_relu = headed([](Headed& n, Tensor x) {
@@ -847,7 +849,7 @@ TEST_CASE("the loss sees Grad-CAM in the unit of the logits", "[hook]") {
   }
   at::AutoGradMode on(true);
   const auto x = pictures();
-  const auto exact = look(net, x), other = look(through_relu, x);
+  const auto exact = observe(net, x), other = observe(through_relu, x);
   CHECK(exact.observation.logit_scale() == 1);
   CHECK(other.observation.logit_scale() == 64);
   const auto y = support::labels({0, 1});
@@ -861,23 +863,25 @@ TEST_CASE("the loss sees Grad-CAM in the unit of the logits", "[hook]") {
       criterion(other.logits, y, other.observation, maps).saliency, 1e-5));
 }
 
-TEST_CASE("partly frozen networks are read where a gradient can go", "[hook]") {
+TEST_CASE(
+    "Partly frozen networks are read if their map has a gradient", "[hook]") {
   auto biases = networks::plain();
   biases->a->weight.requires_grad_(false);
-  CHECK(look(biases, pictures()).observation.source.is_same(biases->truth));
+  CHECK(observe(biases, pictures()).observation.source.is_same(biases->truth));
 
   auto frozen = networks::plain();
   for (auto& p : frozen->parameters()) {
     p.requires_grad_(false);
   }
-  const auto seen = look(frozen, pictures().requires_grad_());
+  const auto seen = observe(frozen, pictures().requires_grad_());
   CHECK(seen.observation.source.is_same(frozen->truth));
 
   auto plain = networks::plain();
-  CHECK(look(plain, pictures().requires_grad_()).observation.layer == "a");
+  CHECK(observe(plain, pictures().requires_grad_()).observation.layer == "a");
 }
 
-TEST_CASE("threads may read one frozen network at a time", "[hook]") {
+TEST_CASE(
+    "Several threads may read one frozen network at the same time", "[hook]") {
   auto net = networks::plain();
   for (auto& p : net->parameters()) {
     p.requires_grad_(false);
@@ -895,7 +899,7 @@ TEST_CASE("threads may read one frozen network at a time", "[hook]") {
         second.forward([&] { return net->forward(x); });
       });
     }).join();
-    after = net->a->weight.requires_grad();  // the first is not done yet
+    after = net->a->weight.requires_grad();  // the first hook still runs
     return net->forward(x);
   });
   CHECK(wrong.empty());

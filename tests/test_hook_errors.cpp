@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "catch.hpp"
+#include "hooked.hpp"
 #include "networks.hpp"
 #include "support.hpp"
 
@@ -13,6 +14,8 @@ using cyborg::CamClass;
 using cyborg::CamHook;
 using cyborg::CamHookOptions;
 using cyborg::CamMethod;
+using hooked::pictures;
+using hooked::refusal;
 using networks::headed;
 using networks::Headed;
 using support::contains;
@@ -20,23 +23,7 @@ using support::error_of;
 using torch::Tensor;
 namespace nn = torch::nn;
 
-namespace {
-
-template <class N>
-std::string refusal(N& net, const Tensor& x, CamHookOptions options = {}) {
-  return error_of([&] {
-    CamHook hook(net, options);
-    hook.forward([&] { return net.forward(x); });
-  });
-}
-
-Tensor pictures(int64_t batch = 2) {
-  return torch::randn({batch, 3, 8, 8});
-}
-
-}  // namespace
-
-TEST_CASE("a network without convolutions is refused", "[hook][error]") {
+TEST_CASE("A network without convolutions is refused", "[hook][error]") {
   nn::Sequential net(
       nn::Flatten(), nn::Linear(192, 8), nn::ReLU(), nn::Linear(8, 2));
   CamHook hook(net);
@@ -45,7 +32,7 @@ TEST_CASE("a network without convolutions is refused", "[hook][error]") {
       "cyborg::CamHook::forward: no convolution ran"));
 }
 
-TEST_CASE("tokens are refused in words", "[hook][error]") {
+TEST_CASE("Tokens are rejected with an explanation", "[hook][error]") {
   for (bool class_token : {false, true}) {
     networks::Tokens net(class_token);
     CHECK(contains(refusal(net, pictures()), "the logits come from tokens"));
@@ -68,7 +55,7 @@ TEST_CASE("tokens are refused in words", "[hook][error]") {
   CHECK(contains(refusal(columns, pictures()), "the logits come from tokens"));
 }
 
-TEST_CASE("several sources are listed, and one can be named", "[hook][error]") {
+TEST_CASE("Several sources are listed, and one can be named", "[hook][error]") {
   auto net = headed(
       [](Headed& n, Tensor x) {
         auto y = n.see(torch::relu(n.b(x)));
@@ -86,7 +73,8 @@ TEST_CASE("several sources are listed, and one can be named", "[hook][error]") {
   CHECK(hook.cam(logits, CamClass::kPredicted).dim() == 3);
 }
 
-TEST_CASE("the same layer twice asks for one forward each", "[hook][error]") {
+TEST_CASE(
+    "A layer that runs twice needs a forward for each run", "[hook][error]") {
   auto net = headed([](Headed& n, Tensor x) {
     auto other = torch::relu(n.a(torch::ones({2, 3, 8, 8})));
     return n.fc((x.mean({2, 3}) - other.mean({2, 3})).abs());
@@ -97,7 +85,7 @@ TEST_CASE("the same layer twice asks for one forward each", "[hook][error]") {
       "one by one"));
 }
 
-TEST_CASE("logits of another head are refused", "[hook][error]") {
+TEST_CASE("Logits of another head are refused", "[hook][error]") {
   auto net = networks::plain();
   CamHook hook(*net);
   hook.forward([&] { return net->forward(pictures()); });
@@ -107,7 +95,8 @@ TEST_CASE("logits of another head are refused", "[hook][error]") {
 }
 
 TEST_CASE(
-    "nothing on this thread is refused, half a batch too", "[hook][error]") {
+    "A network on another thread is refused, also with half a batch",
+    "[hook][error]") {
   auto net = networks::plain();
   const auto x = pictures();
   CamHook hook(*net);
@@ -134,7 +123,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "disabled observers and inference mode are refused", "[hook][error]") {
+    "Disabled observers and inference mode are refused", "[hook][error]") {
   auto net = networks::plain();
   const auto x = pictures();
   CamHook hook(*net);
@@ -150,7 +139,7 @@ TEST_CASE(
       "inference mode leaves no graph"));
 }
 
-TEST_CASE("gradients off inside the callable are refused", "[hook][error]") {
+TEST_CASE("Gradients off inside the callable are refused", "[hook][error]") {
   auto net = networks::plain();
   const auto x = pictures();
   CamHook hook(*net);
@@ -164,7 +153,7 @@ TEST_CASE("gradients off inside the callable are refused", "[hook][error]") {
       "gradients are off inside the callable"));
 }
 
-TEST_CASE("results that are no logits are refused", "[hook][error]") {
+TEST_CASE("Results that are not logits are refused", "[hook][error]") {
   auto net = headed([](Headed&, Tensor x) { return x; });
   CHECK(contains(refusal(*net, pictures()), "is a map itself, not logits"));
   net = headed([](Headed& n, Tensor x) { return n.fc(x.mean({2, 3})).sum(); });
@@ -173,7 +162,7 @@ TEST_CASE("results that are no logits are refused", "[hook][error]") {
   CHECK(contains(refusal(*net, pictures()), "returned no tensor"));
 }
 
-TEST_CASE("results that nobody can guide are refused", "[hook][error]") {
+TEST_CASE("Empty batches and integer results are refused", "[hook][error]") {
   auto net = networks::headed(
       [](Headed& n, Tensor x) { return n.fc(x.mean({2, 3})); });
   CHECK(contains(
@@ -189,7 +178,9 @@ TEST_CASE("results that nobody can guide are refused", "[hook][error]") {
       "[2] of Long"));
 }
 
-TEST_CASE("a body on another thread is named as such", "[hook][error]") {
+TEST_CASE(
+    "A body that ran on another thread is named in the error",
+    "[hook][error]") {
   auto net = networks::headed(
       [](Headed& n, Tensor x) { return n.fc(x.mean({2, 3})); });
   CamHook hook(*net);
@@ -203,7 +194,9 @@ TEST_CASE("a body on another thread is named as such", "[hook][error]") {
   CHECK(contains(text, "they ran in another thread"));
 }
 
-TEST_CASE("a map overwritten after it was read is refused", "[hook][error]") {
+TEST_CASE(
+    "A map that was overwritten after it was read is refused",
+    "[hook][error]") {
   auto net = headed([](Headed& n, Tensor x) {
     auto logits = n.fc(x.mean({2, 3}));
     torch::NoGradGuard off;
@@ -213,7 +206,7 @@ TEST_CASE("a map overwritten after it was read is refused", "[hook][error]") {
   CHECK(contains(refusal(*net, pictures()), "was overwritten by an in-place"));
 }
 
-TEST_CASE("wrong layers are refused", "[hook][error]") {
+TEST_CASE("Layers that cannot be observed are refused", "[hook][error]") {
   auto net = std::make_shared<networks::Residual>();
   CHECK(contains(
       refusal(*net, pictures(), CamHookOptions().layer("layer9")),
@@ -252,7 +245,7 @@ TEST_CASE(
       "CamMethod::kCam needs a linear head that reads 8 channels"));
 }
 
-TEST_CASE("labels and logits that do not fit are refused", "[hook][error]") {
+TEST_CASE("Labels and logits that do not fit are refused", "[hook][error]") {
   auto net = networks::plain();
   CamHook hook(*net);
   auto logits = hook.forward([&] { return net->forward(pictures()); });
@@ -276,6 +269,7 @@ TEST_CASE("Grad-CAM of logits without a graph is refused", "[hook][error]") {
   auto logits = hook.forward([&] { return net->forward(pictures()); });
   CHECK(contains(
       error_of([&] { hook.cam(logits.detach(), CamClass::kPredicted); }),
-      "CAM is not exact here (more than a mean stands between the map and the "
+      "CAM is not exact here (there is more than a mean between the map and "
+      "the "
       "head (aten::amax, ...)), and Grad-CAM needs logits with a graph"));
 }

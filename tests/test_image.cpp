@@ -4,8 +4,8 @@
 
 #include "pictures.hpp"
 
-// A program with its own stb, all formats and with external linkage, in the
-// same file: ours must neither clash with it nor change it.
+// A program has its own stb in the same file, with all formats and external
+// linkage. Ours must neither clash with it nor change it.
 #define STB_IMAGE_IMPLEMENTATION
 #include <stb/stb_image.h>
 
@@ -28,7 +28,7 @@ using torch::Tensor;
 
 namespace {
 
-/// What `read_image` throws for these bytes under this name: the reason alone.
+/// The reason with which `read_image` rejects these bytes under this name.
 std::string reason_of(
     const Folder& folder, const std::string& name, const std::string& bytes,
     const ImageOptions& options = {}) {
@@ -52,7 +52,7 @@ TEST_CASE("8-bit values are divided by 255", "[data][image]") {
   CHECK(close(image, t({0, .6, .2, .8, .4, 1}, {3, 1, 2}), 1e-7));
 }
 
-TEST_CASE("16-bit PNG is read as 16 bit", "[data][image]") {
+TEST_CASE("A 16-bit PNG is read in 16 bits", "[data][image]") {
   const Folder folder;
   const auto grey =
       folder.write("g.png", pictures::png(3, 1, 16, 0, {1, 32768, 65535}));
@@ -66,7 +66,7 @@ TEST_CASE("16-bit PNG is read as 16 bit", "[data][image]") {
 }
 
 TEST_CASE(
-    "Grey becomes three equal channels, colour becomes its luma",
+    "Grey becomes three equal channels, and colour becomes its luma",
     "[data][image]") {
   const Folder folder;
   const auto grey = folder.write("g.png", pictures::png(1, 1, 8, 0, {51}));
@@ -77,13 +77,13 @@ TEST_CASE(
       read_image(rgb, ImageOptions().channels(1)),
       t({.299 + .587 * .4 + .114 * .2}, {1, 1, 1}), 1e-6));
 
-  SECTION("0 channels: what the file holds") {
+  SECTION("0 channels: as in the file") {
     CHECK(read_image(grey, ImageOptions().channels(0)).size(0) == 1);
     CHECK(read_image(rgb, ImageOptions().channels(0)).size(0) == 3);
   }
 }
 
-TEST_CASE("Alpha is dropped, not composed", "[data][image]") {
+TEST_CASE("Alpha is dropped without composing", "[data][image]") {
   const Folder folder;
   const auto rgba =
       folder.write("a.png", pictures::png(1, 1, 8, 6, {255, 102, 51, 0}));
@@ -114,7 +114,7 @@ TEST_CASE("BMP and JPEG are read", "[data][image]") {
 }
 
 TEST_CASE(
-    "A file without one of the known extensions is told by its content",
+    "A file with an unknown extension is read by its content",
     "[data][image]") {
   const Folder folder;
   CHECK(reason_of(folder, "a", pictures::jpeg_rgb()) == "");
@@ -122,7 +122,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "What is there but no file is named with the reason",
+    "An error names what is not a file, with the reason",
     "[data][image][error]") {
   const Folder folder;
   const auto missing = folder / "none.png";
@@ -140,7 +140,7 @@ TEST_CASE(
   CHECK(contains(
       error_of([] { read_image("/dev/null"); }), "is not a regular file"));
 
-  SECTION("the error tells path and reason apart") {
+  SECTION("the error gives path and reason separately") {
     try {
       read_image(missing);
       FAIL("nothing was thrown");
@@ -151,7 +151,9 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("A picture cut off anywhere is an error", "[data][image][error]") {
+TEST_CASE(
+    "A picture that is truncated anywhere is an error",
+    "[data][image][error]") {
   const Folder folder;
   const std::vector<std::pair<std::string, std::string>> whole{
       {"a.png", pictures::png(2, 2, 8, 0, {1, 2, 3, 4})},
@@ -247,7 +249,7 @@ TEST_CASE("Damaged pictures neither crash nor hang", "[data][image][error]") {
 }
 
 TEST_CASE(
-    "What is named as another format than it holds is an error",
+    "A file of another format than its name says is an error",
     "[data][image][error]") {
   const Folder folder;
   CHECK(
@@ -274,7 +276,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "CMYK and other JPEGs that stb would get wrong are errors",
+    "CMYK and other JPEGs that stb would decode wrongly are errors",
     "[data][image][error]") {
   const Folder folder;
   CHECK(
@@ -294,7 +296,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "A picture of too many pixels is refused before it is decoded",
+    "A picture of too many pixels is rejected before it is decoded",
     "[data][image][error]") {
   const Folder folder;
   // A header that promises 10 gigapixels, and no pixels at all.
@@ -314,7 +316,7 @@ TEST_CASE(
       reason_of(folder, "a.png", four, ImageOptions().max_pixels(3)) ==
       "is too large: 2 x 2 pixels, the limit is 3 (ImageOptions::max_pixels)");
 
-  SECTION("a large file of anything is not even read") {
+  SECTION("a large file is not read") {
     const auto file = folder.write("l.png", "x");
     std::filesystem::resize_file(file, (1 << 24) + 9);  // sparse
     CHECK(contains(
@@ -323,7 +325,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("Options that make no sense are refused", "[data][image][error]") {
+TEST_CASE("Invalid options of read_image throw", "[data][image][error]") {
   CHECK(error_of([] {
           read_image("a.png", ImageOptions().channels(2));
         }) == "cyborg::data::read_image: expected 0, 1 or 3 channels, got 2");
@@ -332,7 +334,7 @@ TEST_CASE("Options that make no sense are refused", "[data][image][error]") {
         }) == "cyborg::data::read_image: expected max_pixels > 0, got 0");
 }
 
-TEST_CASE("What write_png wrote is what read_image reads", "[data][image]") {
+TEST_CASE("read_image reads what write_png wrote", "[data][image]") {
   const Folder folder;
   const auto file = folder / "a.png";
   const auto bytes = at::arange(3 * 4 * 5, at::kByte).view({3, 4, 5}) * 4;
@@ -346,14 +348,14 @@ TEST_CASE("What write_png wrote is what read_image reads", "[data][image]") {
         read_image(file, ImageOptions().channels(0)) * 255,
         t({0, 128, 255, 255, 0, 64}, {1, 2, 3}), 1e-4));
   }
-  SECTION("any layout in memory") {
+  SECTION("tensors of any layout in memory") {
     data::write_png(file, bytes.transpose(1, 2));
     CHECK(close(
         read_image(file), bytes.transpose(1, 2).to(at::kDouble) / 255, 1e-7));
   }
 }
 
-TEST_CASE("encode_png refuses what is no picture", "[data][image][error]") {
+TEST_CASE("encode_png rejects what is not a picture", "[data][image][error]") {
   CHECK(
       error_of([] { data::encode_png(at::rand({2, 4, 4})); }) ==
       "cyborg::data::encode_png: expected an image [H, W], [1, H, W] or "
@@ -373,8 +375,7 @@ TEST_CASE("encode_png refuses what is no picture", "[data][image][error]") {
 }
 
 TEST_CASE(
-    "A file that cannot be written leaves what was there",
-    "[data][image][error]") {
+    "If a file cannot be written, the old one stays", "[data][image][error]") {
   const Folder folder;
   const auto lost = folder / "no/such/folder/a.png";
   CHECK(
@@ -401,7 +402,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "A picture resized while it is read is resized in its own depth",
+    "A picture that is resized while it is read is resized in its own depth",
     "[data][image]") {
   const Folder folder;
   // The weights of the case above give 12 and 41 + 3 / 7, that is 41.
@@ -423,7 +424,7 @@ TEST_CASE(
       read_image(deep, options)[0],
       t({1200 / 65535., (4100 + 300 / 7.) / 65535.}, {1, 2}), 1e-7));
 
-  SECTION("for photographs that is resize_image, rounded") {
+  SECTION("for photographs the result is that of resize_image, rounded") {
     const auto noise = (at::rand({3, 50, 40}) * 255).to(at::kByte);
     data::write_png(folder / "n.png", noise);
     const auto small =
@@ -432,15 +433,25 @@ TEST_CASE(
     CHECK(small.is_contiguous());
     CHECK(support::distance(small, exact) * 255 < 1.0);
   }
-  SECTION("the size must be one") {
+  SECTION("an invalid size throws") {
     CHECK(error_of([&] {
             read_image(grey, ImageOptions().size({4}));
           }) == "cyborg::data::read_image: expected size {H, W}, got [4]");
+    CHECK(error_of([&] {
+            read_image(grey, ImageOptions().size({1, 0}));
+          }) == "cyborg::data::read_image: expected size {H, W}, got [1, 0]");
+  }
+  SECTION("only the height can change, too") {
+    const auto tall =
+        folder.write("t.png", pictures::png(1, 4, 8, 0, {7, 14, 21, 71}));
+    CHECK(close(
+        read_image(tall, ImageOptions().size({2, 1}).channels(1)) * 255,
+        t({12, 41}, {1, 2, 1}), 1e-4));
   }
 }
 
 TEST_CASE(
-    "Threads that read good and broken files do not mix their reasons",
+    "Threads that read good and broken files do not mix up their errors",
     "[data][image]") {
   const Folder folder;
   const auto good = folder.write("a.png", pictures::png(1, 1, 8, 0, {51}));
@@ -467,7 +478,7 @@ TEST_CASE(
 
 TEST_CASE(
     "A program's own stb in the same file keeps its formats", "[data][image]") {
-  // 1 x 1 GIF, which cyborg's copy of stb leaves out.
+  // A GIF of 1 x 1, a format that cyborg's copy of stb leaves out.
   const auto gif = pictures::from_hex(
       "47494638396101000100800000ff0000ffffff2c000000000100010000020244010"
       "03b");

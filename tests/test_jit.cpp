@@ -7,6 +7,9 @@
 #include <cyborg/loss.hpp>
 
 #include <filesystem>
+#include <stdexcept>
+#include <string>
+#include <vector>
 
 using cyborg::CamClass;
 using cyborg::CamHook;
@@ -84,7 +87,7 @@ TEST_CASE("TorchScript networks are read, saved and loaded too", "[jit]") {
       }
       const auto x = torch::randn({2, 3, 16, 16});
       CamHook hook(c.net);
-      // The interpreter profiles twice and optimises then, if it may.
+      // The interpreter profiles twice, and then optimises if that is allowed.
       for (int run = 0; run < 4; ++run) {
         auto output = hook.forward([&] { return c.net.forward({x}); });
         auto logits = logits_of(output);
@@ -113,8 +116,8 @@ TEST_CASE("TorchScript networks are read, saved and loaded too", "[jit]") {
 }
 
 TEST_CASE(
-    "a TorchScript network that was used before the hook is read", "[jit]") {
-  // By then it has a plan in which the features are inside a fused block.
+    "A TorchScript network that was used before the hook is read", "[jit]") {
+  // Now it has a plan in which the features are inside a fused block.
   torch::manual_seed(4);
   for (auto& c : zoo()) {
     INFO(c.name);
@@ -129,8 +132,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE(
-    "a TorchScript map equals the mean identity in evaluation mode", "[jit]") {
+TEST_CASE("The mean of a TorchScript map plus the bias is the logit", "[jit]") {
   torch::manual_seed(2);
   for (auto& c : zoo()) {
     if (!c.exact) {
@@ -147,7 +149,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "a TorchScript step of the guided loss reaches every parameter", "[jit]") {
+    "A TorchScript step of the guided loss reaches every parameter", "[jit]") {
   torch::manual_seed(3);
   auto net = torchscript::residual();
   CamHook hook(net);
@@ -164,7 +166,7 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("named layers and gradient-free runs of TorchScript", "[jit]") {
+TEST_CASE("TorchScript has named layers and runs with gradients off", "[jit]") {
   torch::manual_seed(4);
   auto net = torchscript::residual();
   const auto x = torch::randn({2, 3, 16, 16});
@@ -188,6 +190,91 @@ TEST_CASE("named layers and gradient-free runs of TorchScript", "[jit]") {
   auto output = hook.forward([&] { return net.forward({x}); });
   CHECK_FALSE(output.toTensor().requires_grad());
   CHECK(hook.cam(output.toTensor(), CamClass::kPredicted).dim() == 3);
+}
+
+TEST_CASE("Graph optimisation is off only inside a hook", "[jit]") {
+  auto net = torchscript::residual();
+  const auto x = torch::randn({2, 3, 16, 16});
+  CamHook hook(net);
+  REQUIRE(torch::jit::getGraphExecutorOptimize());
+  bool during = true;
+  hook.forward([&] {
+    during = torch::jit::getGraphExecutorOptimize();
+    return net.forward({x});
+  });
+  CHECK_FALSE(during);
+  CHECK(torch::jit::getGraphExecutorOptimize());
+  CHECK(error_of([&] {
+          hook.forward([&]() -> Tensor { throw std::runtime_error("mine"); });
+        }) == "mine");
+  CHECK(torch::jit::getGraphExecutorOptimize());
+}
+
+TEST_CASE("Modules inside modules of TorchScript have names", "[jit]") {
+  // Two modules inside the network; the inner one ends with a pooling.
+  for (const bool pools : {false, true}) {
+    torch::jit::Module net = torchscript::network("Net"), body("Body");
+    auto conv = torchscript::convolution(3, 8, 3);
+    body.register_module("conv", conv);
+    if (pools) {
+      body.register_module("last", torch::jit::Module("MaxPool2d"));
+    }
+    torch::jit::Module backbone("Backbone");
+    backbone.register_module("body", body);
+    net.register_module("backbone", backbone);
+    net.register_module("fc", torchscript::linear(8, 2));
+    net.define(R"(
+      def forward(self, x):
+        conv = self.backbone.body.conv
+        x = torch.relu(torch.conv2d(x, conv.weight, conv.bias, [1, 1], [1, 1]))
+        x = torch.max_pool2d(x, [2, 2])
+        x = torch.max_pool2d(x, [2, 2])
+        x = torch.flatten(torch.adaptive_avg_pool2d(x, [1, 1]), 1)
+        return torch.linear(x, self.fc.weight, self.fc.bias)
+    )");
+    const auto x = torch::randn({2, 3, 16, 16});
+    const auto look = [&](const std::string& layer) {
+      CamHook hook(net, CamHookOptions().layer(layer));
+      hook.forward([&] { return net.forward({x}); });
+      return hook.observation();
+    };
+    CHECK(look("").layer == "backbone");
+    CHECK(look("").features.size(2) == 4);
+    for (const char* layer : {"backbone", "backbone.body"}) {
+      INFO(layer << (pools ? ", with pooling" : ""));
+      CHECK(look(layer).layer == layer);
+      CHECK(look(layer).features.size(2) == (pools ? 8 : 16));
+    }
+    CHECK(look("backbone.body.conv").features.size(2) == 16);
+    CHECK(
+        error_of([&] { look("body"); }) ==
+        std::string("cyborg::CamHook: expected a layer among backbone, "
+                    "backbone.body, backbone.body.conv, ") +
+            (pools ? "backbone.body.last, " : "") + "fc; got 'body'");
+  }
+}
+
+TEST_CASE("TorchScript may return a dictionary", "[jit]") {
+  auto net = torchscript::network("Segmentation");
+  net.register_module("conv", torchscript::convolution(3, 8, 3));
+  net.register_module("fc", torchscript::linear(8, 2));
+  net.define(R"(
+    def forward(self, x):
+      x = torch.relu(torch.conv2d(x, self.conv.weight, self.conv.bias))
+      z = torch.linear(x.mean([2, 3]), self.fc.weight, self.fc.bias)
+      return {"aux": x.amax([2, 3]), "out": z}
+  )");
+  const auto x = torch::randn({2, 3, 16, 16});
+  CamHook hook(net);
+  for (const bool recording : {true, false}) {
+    const at::AutoGradMode mode(recording);
+    const auto dict =
+        hook.forward([&] { return net.forward({x}); }).toGenericDict();
+    CHECK(hook.observation().exact);
+    for (const char* name : {"aux", "out"}) {
+      CHECK(dict.at(name).toTensor().requires_grad() == recording);
+    }
+  }
 }
 
 TEST_CASE("TorchScript without a map is refused", "[jit]") {

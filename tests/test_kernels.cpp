@@ -2,7 +2,7 @@
 //
 // The kernels against ATen's operators: the same values and gradients. This
 // file is also compiled with other flags (see CMakeLists.txt), so it names the
-// headers it needs and no precompiled one.
+// headers that it needs and uses no precompiled one.
 #include <cyborg/cam/head.hpp>
 #include <cyborg/loss.hpp>
 
@@ -17,13 +17,16 @@
 #include <cstdint>
 #include <functional>
 #include <limits>
+#include <mutex>
+#include <set>
 #include <string>
+#include <thread>
 #include <tuple>
 #include <vector>
 
 using cyborg::Normalizer;
+using cyborg::detail::InstructionSet;
 using cyborg::detail::InstructionSetGuard;
-using cyborg::detail::Kernels;
 using support::close;
 using support::labels;
 using torch::Tensor;
@@ -38,7 +41,7 @@ std::string named(at::IntArrayRef sizes, torch::Dtype type) {
   return c10::str(sizes, " of ", type);
 }
 
-/// What `run` returns and the gradients that it leaves in `leaves`.
+/// What `run` returns, and the gradients that it writes to `leaves`.
 std::vector<Tensor> with(
     InstructionSet limit, const std::vector<Tensor>& leaves,
     const std::function<std::vector<Tensor>()>& run) {
@@ -59,7 +62,7 @@ std::vector<Tensor> with(
   return all;
 }
 
-/// While it lives, every gradient goes past the caches, or none.
+/// While it lives, every gradient is written past the caches, or none is.
 struct Streaming {
   int64_t before = cyborg::detail::cache_bytes();
 
@@ -72,8 +75,29 @@ struct Streaming {
   Streaming& operator=(const Streaming&) = delete;
 };
 
-/// Whether the kernels, each kind of them, and the operators agree, `within`
-/// being for numbers of about 1.
+/// Whether the kernels would write a gradient of one number past the caches.
+bool streams() {
+  cyborg::detail::HeadPass<float> pass;
+  pass.batch = pass.channels = pass.positions = 1;
+  float gradient = 0;
+  pass.write_to(&gradient);
+  return pass.streams;
+}
+
+/// How many threads work on features of these sizes.
+size_t threads_on(const std::vector<int64_t>& sizes) {
+  std::set<std::thread::id> threads;
+  std::mutex mutex;
+  cyborg::detail::Slices(sizes[0], sizes[1], sizes[2] * sizes[3])
+      .run([&](int64_t, int64_t, int64_t, int64_t) {
+        const std::lock_guard<std::mutex> lock(mutex);
+        threads.insert(std::this_thread::get_id());
+      });
+  return threads.size();
+}
+
+/// Checks that the kernels of each kind and the operators agree. `within` is
+/// the tolerance for numbers of about 1.
 void check_agree(
     const std::vector<Tensor>& leaves,
     const std::function<std::vector<Tensor>()>& run, double within) {
@@ -84,6 +108,7 @@ void check_agree(
         {InstructionSet::kAvx2, false},
         {InstructionSet::kAvx2, true}}) {
     const Streaming streaming(past_caches);
+    REQUIRE(streams() == past_caches);
     const auto found = with(kind, leaves, run);
     REQUIRE(found.size() == expected.size());
     for (size_t i = 0; i < found.size(); ++i) {
@@ -128,7 +153,7 @@ struct Case {
     return made;
   }
 
-  /// What a hook would have seen.
+  /// The observation that a hook would have made.
   cyborg::Observation seen() const {
     cyborg::Observation observation;
     observation.features = features;
@@ -159,7 +184,8 @@ std::vector<Tensor> loss_of(const Case& given, const Loss& criterion) {
 
 }  // namespace
 
-TEST_CASE("A guided head by kernels is one by operators", "[kernels][head]") {
+TEST_CASE(
+    "Kernels and operators give the same guided head", "[kernels][head]") {
   for (const auto type : {torch::kFloat, torch::kDouble}) {
     for (const auto& sizes : kShapes) {
       for (const int64_t classes : {1, 2, 9}) {
@@ -180,7 +206,9 @@ TEST_CASE("A guided head by kernels is one by operators", "[kernels][head]") {
   }
 }
 
-TEST_CASE("Maps of all classes by kernels", "[kernels][head]") {
+TEST_CASE(
+    "Kernels and operators give the same maps of all classes",
+    "[kernels][head]") {
   for (const auto type : {torch::kFloat, torch::kDouble}) {
     for (const auto& sizes : kShapes) {
       for (const int64_t classes : {1, 3, 8, 9}) {
@@ -200,7 +228,7 @@ TEST_CASE("Maps of all classes by kernels", "[kernels][head]") {
   }
 }
 
-TEST_CASE("Pooling alone is the pooling beside maps, to the bit", "[kernels]") {
+TEST_CASE("Means are equal to the bit with and without maps", "[kernels]") {
   for (const auto type : {torch::kFloat, torch::kDouble}) {
     for (const auto& sizes : kShapes) {
       INFO(named(sizes, type));
@@ -226,7 +254,7 @@ TEST_CASE("Pooling alone is the pooling beside maps, to the bit", "[kernels]") {
 }
 
 TEST_CASE(
-    "Pooling alone keeps no features, and has all derivatives", "[kernels]") {
+    "Means alone keep no features and have all derivatives", "[kernels]") {
   Case given({2, 17, 5, 10}, 3, torch::kDouble);
   const auto twice = [&] {
     const auto values = given.features.tanh();
@@ -239,7 +267,7 @@ TEST_CASE(
   };
   check_agree(given.leaves(), twice, 1e-12);
 
-  // Its gradient is memory of its own, which may be changed in place.
+  // Its gradient has its own memory, which may be changed in place.
   auto values = given.features * 1;
   const auto out = given.head()->forward(values);
   auto slope = torch::autograd::grad(
@@ -247,7 +275,7 @@ TEST_CASE(
   CHECK(slope.is_contiguous());
   CHECK_NOTHROW(slope.mul_(2));
 
-  // Autograd refuses a backward of which a kept tensor was changed.
+  // Autograd refuses a backward when a tensor that it kept was changed.
   {
     const torch::NoGradGuard no_grad;
     values.zero_();
@@ -255,7 +283,7 @@ TEST_CASE(
   CHECK_NOTHROW(out.sum().backward());
 }
 
-TEST_CASE("The fused loss is the loss by operators", "[kernels][loss]") {
+TEST_CASE("The fused loss equals the loss by operators", "[kernels][loss]") {
   for (const auto type : {torch::kFloat, torch::kDouble}) {
     for (const auto& sizes : kShapes) {
       int64_t positions = 1;
@@ -263,7 +291,7 @@ TEST_CASE("The fused loss is the loss by operators", "[kernels][loss]") {
         positions *= sizes[i];
       }
       if (sizes[0] == 0 || positions == 1) {
-        continue;  // the loss refuses those
+        continue;  // the loss throws for those
       }
       for (const int64_t classes : {1, 2, 9}) {
         INFO(named(sizes, type) << ", " << classes << " classes");
@@ -332,7 +360,7 @@ TEST_CASE("Ties share the gradient in the fused loss", "[kernels][loss]") {
 }
 
 TEST_CASE(
-    "Samples that do not guide leave no trace in the fused loss",
+    "Samples that do not guide do not change the fused loss",
     "[kernels][loss]") {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   const double infinity = std::numeric_limits<double>::infinity();
@@ -345,7 +373,7 @@ TEST_CASE(
       const torch::NoGradGuard no_grad;
       given.features[3].fill_(2);  // a constant map of the model
       given.features[4][0][0][0] = 1e30;
-      given.features[5].mul_(1e-9);  // flat but for rounding
+      given.features[5].mul_(1e-9);  // flat, except for rounding
     }
     const Tensor annotated =
         torch::tensor({1, 1, 1, 1, 1, 1, 0, 1}).to(torch::kBool);
@@ -372,7 +400,8 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("A NaN of the model stays where it is", "[kernels][loss]") {
+TEST_CASE(
+    "A NaN in the model's map changes no other sample", "[kernels][loss]") {
   Case given({3, 6, 7, 7}, 2, torch::kFloat);
   {
     const torch::NoGradGuard no_grad;
@@ -389,7 +418,7 @@ TEST_CASE("A NaN of the model stays where it is", "[kernels][loss]") {
   CHECK(at::isfinite(given.features.grad()).all().item<bool>());
 }
 
-TEST_CASE("A weight of samples that is learned has its gradient", "[kernels]") {
+TEST_CASE("Sample weights that are learned have a gradient", "[kernels]") {
   torch::manual_seed(3);
   const Tensor maps = torch::randn({3, 9}).requires_grad_();
   const Tensor weight = torch::rand({3}).requires_grad_();
@@ -406,7 +435,9 @@ TEST_CASE("A weight of samples that is learned has its gradient", "[kernels]") {
   CHECK(weight.grad().abs().min().item<double>() > 0);
 }
 
-TEST_CASE("A gradient that is negative by a flag alone", "[kernels][head]") {
+TEST_CASE(
+    "A gradient whose minus sign is a flag is read correctly",
+    "[kernels][head]") {
   const Case given({2, 5, 3, 3}, 2, torch::kFloat);
   check_agree(
       given.leaves(),
@@ -421,7 +452,8 @@ TEST_CASE("A gradient that is negative by a flag alone", "[kernels][head]") {
 }
 
 TEST_CASE(
-    "Labels, weights and zeros that are so by a flag alone", "[kernels]") {
+    "Labels and weights that are negated or zero by a flag are read correctly",
+    "[kernels]") {
   const Case given({2, 5, 3, 3}, 2, torch::kFloat);
   const auto guided = [&](const Tensor& target, const Tensor& weight) {
     const auto out = given.head()->guided(given.features, target);
@@ -451,7 +483,8 @@ TEST_CASE(
       1e-5);
 }
 
-TEST_CASE("A weight of zero leaves out an infinite distance", "[kernels]") {
+TEST_CASE(
+    "With a weight of zero, an infinite distance counts as zero", "[kernels]") {
   const cyborg::CyborgL2Loss criterion(
       cyborg::SaliencyGuidedLossOptions()
           .map_normalizer(Normalizer::kNone)
@@ -472,7 +505,8 @@ TEST_CASE("A weight of zero leaves out an infinite distance", "[kernels]") {
       1e-6);
 }
 
-TEST_CASE("An infinity at the end of a row stays one", "[kernels][head]") {
+TEST_CASE(
+    "An infinity at the end of a row stays an infinity", "[kernels][head]") {
   // Rows end in a vector that overlaps the one before: 50 = 6 * 8 + 2.
   Case given({1, 17, 5, 10}, 2, torch::kFloat);
   given.target.zero_();
@@ -487,8 +521,8 @@ TEST_CASE("An infinity at the end of a row stays one", "[kernels][head]") {
       [&] {
         const auto out = given.head()->guided(given.features, given.target);
         out.cam.backward(torch::ones_like(out.cam));
-        // By an operator: the compiler may say that no number of ours is
-        // infinite.
+        // By an operator: with -ffast-math the compiler may assume that no
+        // number here is infinite.
         CHECK(given.weight.grad()[0][3].isinf().item<bool>());
         given.weight.grad().masked_fill_(given.weight.grad().isinf(), 0);
         return std::vector<Tensor>{};
@@ -496,7 +530,7 @@ TEST_CASE("An infinity at the end of a row stays one", "[kernels][head]") {
       1e-4);
 }
 
-TEST_CASE("What kernels cannot read takes the operators", "[kernels]") {
+TEST_CASE("Operators compute what kernels cannot read", "[kernels]") {
   const cyborg::CyborgL2Loss criterion;
   const Case plain({4, 16, 6, 6}, 2, torch::kDouble);
   const auto expected = with(InstructionSet::kAvx2, plain.leaves(), [&] {
@@ -536,7 +570,7 @@ TEST_CASE("What kernels cannot read takes the operators", "[kernels]") {
   CHECK(half.features.grad().scalar_type() == torch::kBFloat16);
 }
 
-TEST_CASE("A derivative of the derivative exists", "[kernels][gradient]") {
+TEST_CASE("The derivative can be differentiated", "[kernels][gradient]") {
   const Case given({2, 3, 2, 3}, 2, torch::kDouble);
   const auto slope =
       [&](const std::function<Tensor(const Tensor&, const Tensor&)>& value) {
@@ -568,7 +602,7 @@ TEST_CASE("A derivative of the derivative exists", "[kernels][gradient]") {
         return (out.logits.square().sum() + out.cam.pow(3).sum());
       }),
       at));
-  // With a graph of its own the first derivative is the same.
+  // The first derivative is the same when it has a graph.
   given.features.mutable_grad() = Tensor();
   const auto terms =
       l2(given.logits(), given.target, given.seen(), given.human);
@@ -580,7 +614,8 @@ TEST_CASE("A derivative of the derivative exists", "[kernels][gradient]") {
   CHECK(close(with_graph[1], without[1]));
 }
 
-TEST_CASE("The fused loss has the gradient of differences", "[kernels]") {
+TEST_CASE(
+    "The fused loss has the gradient of finite differences", "[kernels]") {
   const Case given({3, 4, 3, 3}, 2, torch::kDouble);
   const auto run = [&](const auto& criterion) {
     return support::gradcheck(
@@ -620,9 +655,11 @@ TEST_CASE("Any number of threads gives the same numbers", "[kernels]") {
     const Case given(sizes, 2, torch::kDouble);
     const auto run = [&] { return loss_of(given, cyborg::CyborgL2Loss()); };
     at::set_num_threads(1);
+    CHECK(threads_on(sizes) == 1);
     const auto one = with(InstructionSet::kAvx2, given.leaves(), run);
     for (const int threads : {2, 3}) {
       at::set_num_threads(threads);
+      CHECK(threads_on(sizes) > 1);
       const auto several = with(InstructionSet::kAvx2, given.leaves(), run);
       for (size_t i = 0; i < one.size(); ++i) {
         CHECK(close(several[i], one[i], 1e-12));
@@ -634,8 +671,8 @@ TEST_CASE("Any number of threads gives the same numbers", "[kernels]") {
 
 namespace {
 
-/// The functions that have a node of their own, of features that were computed:
-/// what each returns for them.
+/// The functions that are recorded with their own node. Each takes features
+/// that were computed, and returns one result.
 std::vector<std::function<Tensor(const Tensor&)>> own_functions(
     const Case& given) {
   return {
@@ -677,7 +714,7 @@ TEST_CASE("Features changed between forward and backward throw", "[kernels]") {
   }
 }
 
-TEST_CASE("A second backward needs a graph that was kept", "[kernels]") {
+TEST_CASE("A second backward needs a retained graph", "[kernels]") {
   const Case given({2, 4, 3, 3}, 2, torch::kDouble);
   for (const auto& function : own_functions(given)) {
     const Tensor out = function(given.features);
@@ -693,7 +730,7 @@ TEST_CASE("A second backward needs a graph that was kept", "[kernels]") {
   }
 }
 
-TEST_CASE("Backward lets go of the features", "[kernels]") {
+TEST_CASE("Backward frees the features", "[kernels]") {
   const Case given({2, 4, 3, 3}, 2, torch::kDouble);
   const auto functions = own_functions(given);
   // Means keep no features, and the last function reads a copy.
@@ -710,7 +747,7 @@ TEST_CASE("Backward lets go of the features", "[kernels]") {
   }
 }
 
-TEST_CASE("A node of one's own is there where a graph is", "[kernels]") {
+TEST_CASE("Kernels are recorded only where there is a graph", "[kernels]") {
   const Case given({2, 4, 3, 3}, 2, torch::kDouble);
   const auto loss = [&] {
     return cyborg::CyborgL2Loss().combine(
@@ -739,7 +776,7 @@ TEST_CASE("A node of one's own is there where a graph is", "[kernels]") {
   CHECK_FALSE(loss().total.requires_grad());
 }
 
-TEST_CASE("A gradient's derivative in forward mode", "[kernels]") {
+TEST_CASE("A gradient has a derivative in forward mode", "[kernels]") {
   const Case given({2, 4, 3, 3}, 2, torch::kDouble);
   const Tensor tangent = torch::randn({}, torch::kDouble);
   const auto functions = own_functions(given);
@@ -751,13 +788,14 @@ TEST_CASE("A gradient's derivative in forward mode", "[kernels]") {
         {torch::_make_dual(torch::ones({}, torch::kDouble), tangent, 0)})[0];
     const Tensor found = std::get<1>(torch::_unpack_dual(slope, 0)).clone();
     torch::autograd::forward_ad::exit_dual_level(level);
-    // The gradient is linear in what it is weighted by.
+    // The gradient is linear in its weights.
     CHECK(slope.abs().max().item<double>() > 0);
     CHECK(close(found, slope * tangent, 1e-12));
   }
 }
 
-TEST_CASE("A derivative in forward mode is that of backward", "[kernels]") {
+TEST_CASE(
+    "The derivatives of forward mode and of backward are equal", "[kernels]") {
   const Case given({2, 4, 3, 3}, 2, torch::kDouble);
   const Tensor tangent = torch::randn_like(given.features);
   const uint64_t level = torch::autograd::forward_ad::enter_dual_level();

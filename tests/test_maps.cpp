@@ -34,10 +34,11 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "Antialiasing weighs with a triangle as wide as the shrinking asks",
+    "Antialiasing uses a triangle whose width follows the scale",
     "[human][maps]") {
-  // 4 -> 2: output 0 has its centre at 1 in input units, support 2 either
-  // side: inputs at .5, 1.5, 2.5 weigh .75, .75, .25, to sum 1.
+  // 4 -> 2: output 0 has its centre at 1 in input units, and its support is 2
+  // to each side. The inputs at .5, 1.5, 2.5 have the weights .75, .75, .25,
+  // divided by their sum.
   const auto map = t({7, 14, 21, 70}, {1, 4});
   const auto left = (7 * .75 + 14 * .75 + 21 * .25) / 1.75;
   const auto right = (14 * .25 + 21 * .75 + 70 * .75) / 1.75;
@@ -58,7 +59,7 @@ TEST_CASE(
       t({1, 2, 4}, {1, 3})));
 }
 
-TEST_CASE("A constant map stays constant whatever the mode", "[human][maps]") {
+TEST_CASE("A constant map stays constant in every mode", "[human][maps]") {
   const auto map = at::full({2, 5, 7}, 0.3, at::kDouble);
   for (const auto mode :
        {Resize::kAntialias, Resize::kArea, Resize::kNearest}) {
@@ -77,7 +78,7 @@ TEST_CASE("A map shrinks to one row or one column", "[human][maps]") {
       column.flatten()[0].item<double>() < column.flatten()[1].item<double>());
 }
 
-TEST_CASE("A map of the wanted size comes back as it is", "[human][maps]") {
+TEST_CASE("A map of the wanted size is returned unchanged", "[human][maps]") {
   const auto map = t({1, 2, 3, 4}, {1, 2, 2});
   for (const auto mode :
        {Resize::kAntialias, Resize::kArea, Resize::kNearest}) {
@@ -85,8 +86,7 @@ TEST_CASE("A map of the wanted size comes back as it is", "[human][maps]") {
   }
 }
 
-TEST_CASE(
-    "Whatever stands before the spatial dimensions is kept", "[human][maps]") {
+TEST_CASE("The dimensions before the spatial ones are kept", "[human][maps]") {
   const auto map = t({0, 2, 4, 6, 8, 10, 12, 14}, {1, 2, 4});
   const auto expected = t({5, 9}, {1, 2});
   CHECK(close(cyborg::maps::resize(map[0], {1, 2}, Resize::kArea), expected));
@@ -114,7 +114,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "A map with one NaN or infinity is missing, its neighbours are not",
+    "A map with one NaN or infinity is missing, the other maps are not",
     "[human][maps]") {
   auto maps = at::ones({3, 4, 4}, at::kDouble);
   maps[0][3][3] = kNaN;
@@ -142,10 +142,15 @@ TEST_CASE(
   CHECK(
       cyborg::maps::resize(at::ones({2, 2}, at::kDouble), {1, 1})
           .scalar_type() == at::kDouble);
+  for (const double sigma : {0., 50.}) {
+    const auto blurred = human::blur(bytes, sigma);
+    CHECK(blurred.scalar_type() == at::kFloat);
+    CHECK(blurred.sum().item<float>() == Approx(255));
+  }
 }
 
 TEST_CASE(
-    "Resizing and blurring have the gradient that differences show",
+    "Resizing and blurring have the gradient of finite differences",
     "[human][maps][gradient]") {
   const auto maps = at::arange(24, at::kDouble).sin().view({2, 3, 4});
   for (const auto mode :
@@ -203,7 +208,7 @@ TEST_CASE(
     CHECK(blurred.sum().item<double>() == Approx(9.0));
     CHECK(blurred[0][0].item<double>() == Approx(3.0).margin(0.01));
   }
-  SECTION("replication carries the edge on and on") {
+  SECTION("replication repeats the edge") {
     const auto blurred =
         human::blur(t({1, 0, 3}, {1, 3}), 1e3, human::Border::kReplicate);
     CHECK(blurred[0][1].item<double>() == Approx(2.0).margin(0.01));
@@ -221,7 +226,7 @@ TEST_CASE("A missing map is NaN and is not annotated", "[human][maps]") {
   CHECK(human::missing({2}, at::kDouble).scalar_type() == at::kDouble);
   auto maps = at::rand({4, 2, 2}, at::kDouble);
   maps[1] = human::missing({2, 2});
-  maps[2].fill_(0.5);  // the same everywhere: says nothing
+  maps[2].fill_(0.5);  // a constant map is not an annotation
   maps[3][0][0] = kInfinity;
   const auto annotated = human::annotated(maps);
   CHECK(annotated.equal(at::tensor({1, 0, 0, 0}).to(at::kBool)));
@@ -229,7 +234,7 @@ TEST_CASE("A missing map is NaN and is not annotated", "[human][maps]") {
 }
 
 TEST_CASE(
-    "Maps that cannot be meant are refused in words", "[human][maps][error]") {
+    "Invalid maps are rejected with an explanation", "[human][maps][error]") {
   CHECK(
       error_of([] { cyborg::maps::resize(at::rand({2, 2}), {}); }) ==
       "cyborg::maps::resize: expected a size of 1, 2 or 3 numbers, got []");
@@ -253,6 +258,12 @@ TEST_CASE(
   CHECK(contains(
       error_of([] { human::blur(at::rand({4, 4}), kNaN); }),
       "expected sigma >= 0, got "));
+  CHECK(error_of([] {
+          human::blur(at::rand({4, 4}), kInfinity);
+        }) == "cyborg::human::blur: expected sigma >= 0, got inf");
+  CHECK(error_of([] {
+          human::blur(Tensor(), 1);
+        }) == "cyborg::human::blur: expected maps [*, H, W], got []");
   CHECK(error_of([] {
           human::annotated(at::rand({4}));
         }) == "cyborg::human::annotated: expected maps [B, *S], got [4]");

@@ -71,8 +71,8 @@ TEST_CASE("The mean of a CAM plus the bias is the logit", "[cam]") {
 }
 
 TEST_CASE(
-    "Over pooling and a linear layer Grad-CAM is CAM over positions, "
-    "and HiResCAM is Grad-CAM",
+    "With pooling and a linear layer, Grad-CAM is CAM divided by the number of "
+    "positions, and HiResCAM is Grad-CAM",
     "[cam]") {
   for (const auto& space : kSpaces) {
     const Net n = net(space);
@@ -100,7 +100,7 @@ TEST_CASE(
   CHECK(close(cam::hires_cam(features, minus), t({-10, -18}, {1, 2})));
 }
 
-TEST_CASE("All classes at once are the classes one by one", "[cam]") {
+TEST_CASE("cam_all gives the map of each class", "[cam]") {
   for (const auto& space : kSpaces) {
     const Net n = net(space);
     const Tensor all = cam::cam_all(n.features, n.weight);
@@ -177,7 +177,7 @@ TEST_CASE(
   };
   CHECK(support::gradcheck(grad, {features}));
   CHECK(support::gradcheck(hires, {features}));
-  // Through the head's weights too: they act only through the gradient.
+  // Also through the head's weights, which act only through the gradient.
   const Tensor weight = torch::randn({3, 3}, torch::kDouble);
   CHECK(support::gradcheck(
       [](std::vector<Tensor> in) {
@@ -227,7 +227,7 @@ TEST_CASE(
   CHECK_FALSE(cam::cam(n.features, n.weight, n.target).requires_grad());
 }
 
-TEST_CASE("The score's graph survives a map", "[cam][gradient]") {
+TEST_CASE("The graph of the score is kept", "[cam][gradient]") {
   const Net n = net({3, 2});
   const Tensor score = curved_score(n.features);
   cam::grad_cam(n.features, score, GradCamOptions().detach_weights(true));
@@ -265,7 +265,7 @@ TEST_CASE("CAM is computed in float32 at least", "[cam][dtype]") {
     const Tensor weight = n.weight.detach().to(type);
     const Tensor maps = cam::cam(features, weight, n.target);
     CHECK(maps.scalar_type() == at::kFloat);
-    // Only the inputs were rounded: the same in float64 is 1e-6 away.
+    // Only the inputs were rounded: the result in float64 differs by 1e-6.
     CHECK(close(
         maps,
         cam::cam(features.to(at::kDouble), weight.to(at::kDouble), n.target),
@@ -323,43 +323,47 @@ TEST_CASE("CAM says what it expected", "[cam][error]") {
   const Net n = net({3, 2});
   const Tensor& f = n.features;
   const Tensor& w = n.weight;
-  CHECK(error_of([&] {
-          cam::cam(torch::rand({3, 4}), w, n.target);
-        }) == "cyborg::cam: expected features [B, C, *S], got [3, 4]");
-  CHECK(error_of([&] {
-          cam::cam(Tensor(), w, n.target);
-        }) == "cyborg::cam: expected features [B, C, *S], got none");
-  CHECK(error_of([&] {
-          cam::cam(f.to(at::kLong), w, n.target);
-        }) == "cyborg::cam: expected features of floating point, got Long");
+  CHECK(
+      error_of([&] { cam::cam(torch::rand({3, 4}), w, n.target); }) ==
+      "cyborg::functional::cam: expected features [B, C, *S], got [3, 4]");
+  CHECK(
+      error_of([&] { cam::cam(Tensor(), w, n.target); }) ==
+      "cyborg::functional::cam: expected features [B, C, *S], got none");
+  CHECK(
+      error_of([&] { cam::cam(f.to(at::kLong), w, n.target); }) ==
+      "cyborg::functional::cam: expected features of floating point, got Long");
   CHECK(error_of([&] {
           cam::cam(f, w.t(), n.target);
-        }) == "cyborg::cam: expected weight [K, 4], got [4, 3]");
-  CHECK(error_of([&] {
-          cam::cam_all(f, torch::rand({3, 5}));
-        }) == "cyborg::cam_all: expected weight [K, 4], got [3, 5]");
+        }) == "cyborg::functional::cam: expected weight [K, 4], got [4, 3]");
+  CHECK(
+      error_of([&] { cam::cam_all(f, torch::rand({3, 5})); }) ==
+      "cyborg::functional::cam_all: expected weight [K, 4], got [3, 5]");
   CHECK(error_of([&] {
           cam::cam(f, w, labels({0, 1}));
-        }) == "cyborg::cam: expected labels [3], got [2]");
+        }) == "cyborg::functional::cam: expected labels [3], got [2]");
   CHECK(error_of([&] {
           cam::cam(f, w, Tensor());
-        }) == "cyborg::cam: expected labels [3], got none");
+        }) == "cyborg::functional::cam: expected labels [3], got none");
   CHECK(
       error_of([&] { cam::cam(f, w, t({0, 1, 2})); }) ==
-      "cyborg::cam: expected labels of integers, got Double "
+      "cyborg::functional::cam: expected labels of integers, got Double "
       "(labels.to(torch::kLong) makes them)");
-  CHECK(error_of([&] {
-          cam::cam(f, w, labels({0, 3, 1}));
-        }) == "cyborg::cam: expected labels in [0, 2], got 3 at position 1");
-  CHECK(error_of([&] {
-          cam::cam(f, w, labels({0, 1, -1}));
-        }) == "cyborg::cam: expected labels in [0, 2], got -1 at position 2");
-  CHECK(error_of([&] {
-          cam::cam(f, w.narrow(0, 0, 1), labels({0, 1, 2}));
-        }) == "cyborg::cam: expected labels in [0, 1], got 2 at position 2");
-  CHECK(error_of([&] {
-          cam::cam(f, Tensor(), labels({0, 4, 0}));
-        }) == "cyborg::cam: expected labels in [0, 3], got 4 at position 1");
+  CHECK(
+      error_of([&] { cam::cam(f, w, labels({0, 3, 1})); }) ==
+      "cyborg::functional::cam: expected labels in [0, 2], got 3 at position "
+      "1");
+  CHECK(
+      error_of([&] { cam::cam(f, w, labels({0, 1, -1})); }) ==
+      "cyborg::functional::cam: expected labels in [0, 2], got -1 at position "
+      "2");
+  CHECK(
+      error_of([&] { cam::cam(f, w.narrow(0, 0, 1), labels({0, 1, 2})); }) ==
+      "cyborg::functional::cam: expected labels in [0, 1], got 2 at position "
+      "2");
+  CHECK(
+      error_of([&] { cam::cam(f, Tensor(), labels({0, 4, 0})); }) ==
+      "cyborg::functional::cam: expected labels in [0, 3], got 4 at position "
+      "1");
 }
 
 TEST_CASE("Grad-CAM says what is wrong with the graph", "[cam][error]") {
@@ -368,24 +372,29 @@ TEST_CASE("Grad-CAM says what is wrong with the graph", "[cam][error]") {
   const Tensor score = curved_score(f);
   CHECK(
       error_of([&] { cam::grad_cam(f, score.sum()); }) ==
-      "cyborg::grad_cam: expected score [3], one number a sample, got []");
+      "cyborg::functional::grad_cam: expected score [3], one number a sample, "
+      "got []");
   CHECK(
       error_of([&] { cam::hires_cam(f, score.narrow(0, 0, 2)); }) ==
-      "cyborg::hires_cam: expected score [3], one number a sample, got [2]");
+      "cyborg::functional::hires_cam: expected score [3], one number a sample, "
+      "got [2]");
   CHECK(
       error_of([&] { cam::grad_cam(f, score.detach()); }) ==
-      "cyborg::grad_cam: expected a score with a graph to the features, got a "
+      "cyborg::functional::grad_cam: expected a score with a graph to the "
+      "features, got a "
       "score without one (computed with gradients off, or detached)");
   CHECK(
       error_of([&] { cam::hires_cam(f.detach(), score); }) ==
-      "cyborg::hires_cam: expected a score with a graph to the features, got "
+      "cyborg::functional::hires_cam: expected a score with a graph to the "
+      "features, got "
       "features without one (computed with gradients off, or detached)");
   CHECK(
       error_of([&] { cam::grad_cam(f.clone(), score); }) ==
-      "cyborg::grad_cam: expected features that the score is computed from, "
+      "cyborg::functional::grad_cam: expected features that the score is "
+      "computed from, "
       "got features that do not reach it (a copy, or those of another "
       "forward)");
-  CHECK(error_of([&] {
-          cam::grad_cam(f, score, GradCamOptions(), 4);
-        }) == "cyborg::grad_cam: expected channel_dim in [1, 3], got 4");
+  CHECK(
+      error_of([&] { cam::grad_cam(f, score, GradCamOptions(), 4); }) ==
+      "cyborg::functional::grad_cam: expected channel_dim in [1, 3], got 4");
 }

@@ -32,8 +32,8 @@ Tensor pictures(int64_t batch = 2) {
   return torch::randn({batch, 3, 64, 64});
 }
 
-/// How many numbers a network learns, how many tensors they are in, and how
-/// many more it keeps.
+/// How many numbers a network learns, in how many tensors, and how many other
+/// numbers it keeps.
 struct Size {
   int64_t numbers, parameters, buffers;
   bool operator==(const Size& other) const {
@@ -53,7 +53,7 @@ Size size_of(const torch::nn::Module& net) {
 
 using Shapes = std::map<std::string, std::vector<int64_t>>;
 
-/// Those of `expected` that `net` lacks or has in another shape.
+/// Those tensors of `expected` that `net` lacks or has in another shape.
 std::string misfits(const torch::nn::Module& net, const Shapes& expected) {
   Shapes found;
   for (const auto& item : net.named_parameters()) {
@@ -71,9 +71,9 @@ std::string misfits(const torch::nn::Module& net, const Shapes& expected) {
   return names;
 }
 
-/// Whether the weights look drawn from a normal distribution of this standard
-/// deviation: within five standard errors, and with tails that a uniform
-/// distribution lacks (it ends at 1.7).
+/// Whether the weights can come from a normal distribution of this standard
+/// deviation: it is within five standard errors, and there are tails, which a
+/// uniform distribution lacks (it ends at 1.7).
 bool looks_normal(const Tensor& weight, double sigma) {
   const double error = 5 / std::sqrt(2 * static_cast<double>(weight.numel()));
   return std::abs(weight.std().item<double>() / sigma - 1) < error &&
@@ -88,13 +88,13 @@ bool looks_uniform(const Tensor& weight) {
   return largest <= bound && largest > 0.98 * bound;
 }
 
-/// Numbers between -1 and 1 that are the same everywhere.
+/// Numbers between -1 and 1 that are the same on every machine.
 Tensor wave(const Tensor& like, int64_t number) {
   const Tensor steps = torch::arange(like.numel(), torch::kDouble);
   return torch::cos((number + 1) * steps).view(like.sizes());
 }
 
-/// Gives a network in float64 parameters and statistics that are known.
+/// Fills a network in float64 with known parameters and statistics.
 void fill(const torch::nn::Module& net) {
   const torch::NoGradGuard no_grad;
   int64_t number = 0;
@@ -127,7 +127,7 @@ TEST_CASE("The networks have the sizes that are published", "[models]") {
   CHECK(size_of(*models::densenet121()) == Size{7978856, 364, 363});
 }
 
-TEST_CASE("The options make the families' other networks", "[models]") {
+TEST_CASE("The options make the other networks of each family", "[models]") {
   using models::ResNetBlock;
   const models::ResNet resnet34(
       models::ResNetOptions(ResNetBlock::kBasic, {3, 4, 6, 3}));
@@ -221,7 +221,9 @@ TEST_CASE("The same weights give torchvision's logits", "[models]") {
   });
 }
 
-TEST_CASE("The logits are the head of the mean of the features", "[models]") {
+TEST_CASE(
+    "The logits are what the head makes of the mean of the features",
+    "[models]") {
   const torch::NoGradGuard no_grad;
   const auto check = [](auto& net, const torch::nn::Linear& head) {
     net->eval();
@@ -268,8 +270,8 @@ TEST_CASE("The gradient reaches every parameter", "[models]") {
 }
 
 TEST_CASE("The gradient is that of finite differences", "[models]") {
-  // Operators that work in place must not spoil it. The step is small, so that
-  // no ReLU among 10^6 changes its side within it.
+  // Operators that work in place must not change it. The step is so small that
+  // none of 10^6 ReLUs changes its side.
   each_network([](const char* name, auto net) {
     INFO(name);
     net->to(torch::kDouble);
@@ -307,7 +309,7 @@ TEST_CASE("A CamHook finds the pooled map, and CAM is exact", "[models]") {
   });
 }
 
-TEST_CASE("Initialisation is torchvision's", "[models]") {
+TEST_CASE("The networks are initialised as in torchvision", "[models]") {
   each_network([](const char* name, auto net) {
     INFO(name);
     const bool dense = std::is_same_v<decltype(net), models::DenseNet>;
@@ -349,7 +351,8 @@ TEST_CASE("A network can be saved and loaded", "[models]") {
   });
 }
 
-TEST_CASE("A clone has the names and values, and is its own", "[models]") {
+TEST_CASE(
+    "A clone has the same names and values, and is independent", "[models]") {
   each_network([](const char* name, auto net) {
     INFO(name);
     const torch::NoGradGuard no_grad;
@@ -387,7 +390,7 @@ TEST_CASE(
   });
 }
 
-TEST_CASE("What is not a batch of colour pictures is refused", "[models]") {
+TEST_CASE("Anything but a batch of colour pictures is refused", "[models]") {
   CHECK(
       error_of([] {
         models::resnet18()->forward(torch::zeros({2, 1, 64, 64}));

@@ -59,7 +59,7 @@ TEST_CASE("Each sample is normalised by itself", "[normalize]") {
   }
 }
 
-TEST_CASE("Min-max does not feel scale and shift", "[normalize]") {
+TEST_CASE("Min-max does not depend on scale and shift", "[normalize]") {
   torch::manual_seed(2);
   const Tensor maps = torch::randn({2, 6}, torch::kDouble);
   CHECK(close(
@@ -124,12 +124,12 @@ TEST_CASE(
       CHECK(at::isfinite(maps.grad()).all().item<bool>());
     }
   }
-  // Just above the limit it is a map.
+  // Just above the limit it is normalised.
   const Tensor maps = t({big, big + 2e-3}, {1, 2});
   CHECK(close(normalize(maps, Normalizer::kMinMax), t({0, 1}, {1, 2}), 1e-6));
 }
 
-TEST_CASE("A map of tiny numbers is a map", "[normalize]") {
+TEST_CASE("A map of tiny numbers is normalised", "[normalize]") {
   const Tensor maps = t({0, 1e-12, 4e-12}, {1, 3});
   CHECK(close(
       normalize(maps, Normalizer::kMinMax), t({0, .25, 1}, {1, 3}), 1e-9));
@@ -194,11 +194,11 @@ TEST_CASE("Maps are computed in float32 at least", "[normalize][dtype]") {
 TEST_CASE("normalize says what it expected", "[normalize][error]") {
   CHECK(error_of([] {
           normalize(torch::rand({4}), Normalizer::kMinMax);
-        }) == "cyborg::normalize: expected maps [B, *S], got [4]");
-  CHECK(error_of([] {
-          normalize(torch::rand({2, 0}), Normalizer::kMax);
-        }) == "cyborg::normalize: expected maps [B, *S], got [2, 0]");
+        }) == "cyborg::functional::normalize: expected maps [B, *S], got [4]");
+  CHECK(
+      error_of([] { normalize(torch::rand({2, 0}), Normalizer::kMax); }) ==
+      "cyborg::functional::normalize: expected maps [B, *S], got [2, 0]");
   CHECK(error_of([] {
           normalize(Tensor(), Normalizer::kSum);
-        }) == "cyborg::normalize: expected maps [B, *S], got none");
+        }) == "cyborg::functional::normalize: expected maps [B, *S], got none");
 }

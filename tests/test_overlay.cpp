@@ -27,7 +27,7 @@ double lightness(const torch::Tensor& rgb) {
 
 }  // namespace
 
-TEST_CASE("Colours run from one published end to the other", "[report]") {
+TEST_CASE("The first and the last colour are the published ones", "[report]") {
   const double n = 255;
   CHECK(close(
       colour(0, Colormap::kViridis), t({0x44 / n, 0x01 / n, 0x54 / n}), 1e-6));
@@ -48,13 +48,13 @@ TEST_CASE("Jet is the piecewise linear rainbow", "[report]") {
     const auto ramp = [&](double centre) {
       return std::min(1.0, std::max(0.0, 1.5 - std::abs(4 * x - centre)));
     };
-    // To one step of 8 bits: the knots are bytes.
+    // Up to one step of 8 bits, because the anchors are bytes.
     CHECK(close(
         colour(x, Colormap::kJet), t({ramp(3), ramp(2), ramp(1)}), 1 / 255.0));
   }
 }
 
-TEST_CASE("Viridis grows lighter all the way", "[report]") {
+TEST_CASE("Viridis always becomes lighter", "[report]") {
   double last = -1;
   for (int i = 0; i <= 100; ++i) {
     const double now = lightness(colour(i / 100.0, Colormap::kViridis));
@@ -63,7 +63,7 @@ TEST_CASE("Viridis grows lighter all the way", "[report]") {
   }
 }
 
-TEST_CASE("Numbers outside [0, 1] take the end's colour", "[report]") {
+TEST_CASE("Numbers outside of [0, 1] have the colours of 0 and 1", "[report]") {
   for (const auto map : {Colormap::kViridis, Colormap::kJet}) {
     CHECK(close(colour(-3, map), colour(0, map)));
     CHECK(close(colour(HUGE_VAL, map), colour(1, map)));
@@ -71,7 +71,7 @@ TEST_CASE("Numbers outside [0, 1] take the end's colour", "[report]") {
   CHECK(close(colour(std::nan(""), Colormap::kJet), t({.5, .5, .5}), 1e-7));
 }
 
-TEST_CASE("A map becomes planes, a batch of maps a batch", "[report]") {
+TEST_CASE("A map becomes a picture, and a batch of maps a batch", "[report]") {
   const auto maps = torch::rand({5, 2, 3});
   const auto all = colorize(maps);
   CHECK(all.sizes() == at::IntArrayRef({5, 3, 2, 3}));
@@ -115,7 +115,7 @@ TEST_CASE("A small map is enlarged, and keeps its place", "[report]") {
   CHECK(picture[0][7][7].item<double>() == Approx(0).margin(1e-6));
 }
 
-TEST_CASE("A constant map and a missing one do not break a page", "[report]") {
+TEST_CASE("A constant or missing map gives finite colours", "[report]") {
   const auto image = torch::rand({1, 4, 4});
   const auto flat = overlay(image, torch::full({2, 2}, 7.0));
   CHECK(at::isfinite(flat).all().item<bool>());
@@ -123,7 +123,7 @@ TEST_CASE("A constant map and a missing one do not break a page", "[report]") {
   CHECK(at::isfinite(missing).all().item<bool>());
 }
 
-TEST_CASE("An overlay refuses what it cannot draw", "[report]") {
+TEST_CASE("An overlay rejects invalid arguments", "[report]") {
   CHECK(
       error_of([] { overlay(torch::rand({2, 4, 4}), torch::rand({4, 4})); }) ==
       "cyborg::report::overlay: expected an image [1, H, W] or [3, H, W] and a "

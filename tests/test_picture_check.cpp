@@ -3,6 +3,7 @@
 #include "support.hpp"
 
 #include "pictures.hpp"
+#include "threads.hpp"
 
 #include <cyborg/data/picture_check.hpp>
 
@@ -19,7 +20,7 @@ using pictures::Folder;
 namespace {
 
 /// A grey picture of one row whose first value is `value` and others 0.
-std::string grey(uint32_t width, uint32_t height, uint32_t value) {
+std::string grey_png(uint32_t width, uint32_t height, uint32_t value) {
   std::vector<uint32_t> samples(width * height, 0);
   samples[0] = value;
   return pictures::png(width, height, 8, 0, samples);
@@ -65,14 +66,16 @@ using Texts = std::vector<std::string>;
 
 }  // namespace
 
-TEST_CASE("A table is counted by split and class", "[data][check]") {
+TEST_CASE("Pictures are counted by split and class", "[data][check]") {
   Set set;
-  set.add("test", "b", grey(4, 4, 1)).saliency = {set.map(grey(4, 4, 9))};
-  set.add("train", "b", grey(4, 4, 2)).saliency = {"", ""};
-  set.add("train", "a", grey(4, 4, 3)).saliency = {
-      "", set.map(grey(4, 4, 0)), set.map(grey(4, 4, 8))};
-  set.add("train", "b", grey(4, 4, 4)).saliency = {set.map(grey(4, 4, 0))};
-  set.add("train", "b", grey(4, 4, 5));
+  set.add("test", "b", grey_png(4, 4, 1)).saliency = {
+      set.map(grey_png(4, 4, 9))};
+  set.add("train", "b", grey_png(4, 4, 2)).saliency = {"", ""};
+  set.add("train", "a", grey_png(4, 4, 3)).saliency = {
+      "", set.map(grey_png(4, 4, 0)), set.map(grey_png(4, 4, 8))};
+  set.add("train", "b", grey_png(4, 4, 4)).saliency = {
+      set.map(grey_png(4, 4, 0))};
+  set.add("train", "b", grey_png(4, 4, 5));
   const auto found = check_pictures(set.table);
   REQUIRE(found.counts.size() == 3);
   const auto is = [&](size_t i, const char* split, const char* cls,
@@ -96,11 +99,11 @@ TEST_CASE("A table is counted by split and class", "[data][check]") {
 
 TEST_CASE("Files that cannot be used are named", "[data][check]") {
   Set set;
-  set.add("train", "a", "broken").saliency = {set.map(grey(4, 4, 1))};
-  set.add("train", "a", grey(4, 4, 1)).saliency = {
+  set.add("train", "a", "broken").saliency = {set.map(grey_png(4, 4, 1))};
+  set.add("train", "a", grey_png(4, 4, 1)).saliency = {
       set.map(pictures::jpeg_grey()), set.folder / "none.png"};
-  set.add("train", "b", grey(4, 4, 2).substr(0, 40));
-  set.add("train", "b", grey(9, 9, 2));
+  set.add("train", "b", grey_png(4, 4, 2).substr(0, 40));
+  set.add("train", "b", grey_png(9, 9, 2));
   const auto found =
       check_pictures(set.table, data::ImageOptions().max_pixels(64));
   CHECK_FALSE(found.ok());
@@ -124,13 +127,13 @@ TEST_CASE("Files that cannot be used are named", "[data][check]") {
 
 TEST_CASE("Maps of another size or shape are named", "[data][check]") {
   Set set;
-  set.add("train", "a", grey(8, 6, 1)).saliency = {
-      set.map(grey(8, 6, 1)),    // the same
-      set.map(grey(4, 3, 1)),    // half as large
-      set.map(grey(16, 12, 1)),  // twice as large
-      set.map(grey(3, 2, 1)),    // 2.67 x 2: rounded
-      set.map(grey(6, 8, 1)),    // upright
-      set.map(grey(8, 8, 1))};
+  set.add("train", "a", grey_png(8, 6, 1)).saliency = {
+      set.map(grey_png(8, 6, 1)),    // the same
+      set.map(grey_png(4, 3, 1)),    // half as large
+      set.map(grey_png(16, 12, 1)),  // twice as large
+      set.map(grey_png(3, 2, 1)),    // 2.67 x 2: rounded
+      set.map(grey_png(6, 8, 1)),    // upright
+      set.map(grey_png(8, 8, 1))};
   const auto found = check_pictures(set.table);
   CHECK(
       texts(found.other_size) == Texts{
@@ -147,28 +150,29 @@ TEST_CASE("Maps of another size or shape are named", "[data][check]") {
 TEST_CASE(
     "The same picture in two splits or classes is found", "[data][check]") {
   Set set;
-  set.add("train", "a", grey(4, 4, 1));
-  set.add("train", "a", grey(4, 4, 2));
-  set.add("train", "b", grey(4, 4, 3));
-  set.add("test", "a", grey(4, 4, 2));   // in another split
-  set.add("train", "a", grey(4, 4, 3));  // of another class
-  set.add("train", "a", grey(4, 4, 1));  // a mere repetition
-  set.add("val", "a", grey(4, 4, 2));
+  set.add("train", "a", grey_png(4, 4, 1));
+  set.add("train", "a", grey_png(4, 4, 2));
+  set.add("train", "b", grey_png(4, 4, 3));
+  set.add("test", "a", grey_png(4, 4, 2));   // in another split
+  set.add("train", "a", grey_png(4, 4, 3));  // of another class
+  set.add(
+      "train", "a", grey_png(4, 4, 1));  // the same split and class: allowed
+  set.add("val", "a", grey_png(4, 4, 2));
   const auto found = check_pictures(set.table);
   CHECK(
       found.duplicates == std::vector<std::vector<size_t>>{{1, 3, 6}, {2, 4}});
   CHECK_FALSE(found.ok());
   // FNV-1a's published values.
-  CHECK(data::detail::hash_bytes("") == 0xCBF29CE484222325ULL);
-  CHECK(data::detail::hash_bytes("a") == 0xAF63DC4C8601EC8CULL);
-  CHECK(data::detail::hash_bytes("foobar") == 0x85944171F73967E8ULL);
+  CHECK(cyborg::io::fnv1a("") == 0xCBF29CE484222325ULL);
+  CHECK(cyborg::io::fnv1a("a") == 0xAF63DC4C8601EC8CULL);
+  CHECK(cyborg::io::fnv1a("foobar") == 0x85944171F73967E8ULL);
 }
 
 TEST_CASE("Subjects in two splits are found", "[data][check]") {
   Set set;
   const auto add = [&](const char* split, const char* subject) {
     const auto count = static_cast<uint32_t>(set.table.rows.size());
-    set.add(split, "a", grey(4, 4, count)).subject = subject;
+    set.add(split, "a", grey_png(4, 4, count)).subject = subject;
   };
   add("train", "Zoe");
   add("train", "Ann");
@@ -188,15 +192,21 @@ TEST_CASE("Any number of threads finds the same", "[data][check]") {
   for (uint32_t i = 0; i < 60; ++i) {
     set.add(
            i % 2 == 0 ? "train" : "test", i % 3 == 0 ? "a" : "b",
-           i % 7 == 0 ? "broken" : grey(4, 4, i % 20))
-        .saliency = {set.map(grey(3 + i % 3, 3, i % 5))};
+           i % 7 == 0 ? "broken" : grey_png(4, 4, i % 20))
+        .saliency = {set.map(grey_png(3 + i % 3, 3, i % 5))};
   }
   const auto threads = at::get_num_threads();
+  PictureCheck alone;
+  PictureCheck many;
   at::set_num_threads(1);
-  const auto alone = check_pictures(set.table);
+  const auto one =
+      support::threads_of([&] { alone = check_pictures(set.table); });
   at::set_num_threads(4);
-  const auto many = check_pictures(set.table);
+  const auto four =
+      support::threads_of([&] { many = check_pictures(set.table); });
   at::set_num_threads(threads);
+  CHECK(one == 1);
+  CHECK(four == 4);
   CHECK(alone.unreadable.size() == 9);
   CHECK(texts(alone.unreadable) == texts(many.unreadable));
   CHECK(alone.constant.size() == 12);
@@ -207,7 +217,7 @@ TEST_CASE("Any number of threads finds the same", "[data][check]") {
   CHECK(alone.counts.size() == many.counts.size());
 }
 
-TEST_CASE("An empty table has nothing to find", "[data][check]") {
+TEST_CASE("In an empty table nothing is found", "[data][check]") {
   const auto found = check_pictures({});
   CHECK(found.counts.empty());
   CHECK(found.ok());

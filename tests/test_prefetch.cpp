@@ -3,6 +3,7 @@
 #include "support.hpp"
 
 #include "pictures.hpp"
+#include "threads.hpp"
 
 #include <cyborg/data/dataset.hpp>
 #include <cyborg/data/prefetch.hpp>
@@ -29,20 +30,20 @@ using torch::Tensor;
 
 namespace {
 
-/// What a `Source` counts, over all its copies.
+/// What a `NumberedSource` counts, over all its copies.
 struct Counts {
   std::atomic<int> made{0};   ///< batches so far
   std::atomic<int> alive{0};  ///< batches in memory
   std::atomic<int> most{0};   ///< most batches in memory at once
 };
 
-/// Batches whose data are their indices. Batches with an index in `fails`
-/// throw, those with one in `empties` hold no sample; batches of later indices
-/// are ready sooner.
-class Source
-    : public torch::data::datasets::BatchDataset<Source, GuidedExample> {
+/// A data set of batches whose data are their indices. Batches with an index in
+/// `fails` throw; those with an index in `empties` have no sample. Batches of
+/// later indices are ready sooner.
+class NumberedSource : public torch::data::datasets::BatchDataset<
+                           NumberedSource, GuidedExample> {
  public:
-  explicit Source(size_t count) : count_(count) {}
+  explicit NumberedSource(size_t count) : count_(count) {}
 
   GuidedExample get_batch(at::ArrayRef<size_t> indices) override {
     const auto has = [&](const std::vector<size_t>& list) {
@@ -75,8 +76,11 @@ class Source
     return batch;
   }
 
-  data::detail::SizeHint size() const override { return count_; }
+  data::detail::SizeHint size() const override {
+    return has_size ? data::detail::SizeHint(count_) : data::detail::SizeHint();
+  }
 
+  bool has_size = true;
   std::shared_ptr<Counts> counts = std::make_shared<Counts>();
   std::vector<size_t> fails;
   std::vector<size_t> empties;
@@ -87,7 +91,7 @@ class Source
 
 /// The indices of one epoch, batch by batch.
 template <class Loader>
-std::vector<std::vector<int64_t>> epoch_of(Loader& loader) {
+std::vector<std::vector<int64_t>> batches_of(Loader& loader) {
   std::vector<std::vector<int64_t>> batches;
   for (auto& batch : loader) {
     const auto* index = batch.data.template data_ptr<int64_t>();
@@ -99,36 +103,36 @@ std::vector<std::vector<int64_t>> epoch_of(Loader& loader) {
 }  // namespace
 
 TEST_CASE(
-    "Batches come in order, whatever the number of threads",
-    "[data][prefetch]") {
+    "Batches come in order for any number of threads", "[data][prefetch]") {
   for (const size_t workers : {0, 1, 2, 5}) {
     Prefetcher loader(
-        Source(10), PrefetchOptions().batch_size(4).workers(workers).ahead(3));
+        NumberedSource(10),
+        PrefetchOptions().batch_size(4).workers(workers).ahead(3));
     CHECK(loader.size() == 3);
     const auto expected =
         std::vector<std::vector<int64_t>>{{0, 1, 2, 3}, {4, 5, 6, 7}, {8, 9}};
-    CHECK(epoch_of(loader) == expected);
-    CHECK(epoch_of(loader) == expected);
+    CHECK(batches_of(loader) == expected);
+    CHECK(batches_of(loader) == expected);
   }
 }
 
-TEST_CASE("The order is a matter of seed and epoch alone", "[data][prefetch]") {
+TEST_CASE("The order depends on seed and epoch alone", "[data][prefetch]") {
   auto global = at::globalContext().defaultGenerator(at::kCPU);
   const auto before = global.get_state();
   const auto options =
       PrefetchOptions().batch_size(7).shuffle(true).seed(3).ahead(2);
-  Prefetcher one(Source(40), PrefetchOptions(options).workers(1));
-  Prefetcher many(Source(40), PrefetchOptions(options).workers(4));
-  Prefetcher other(Source(40), PrefetchOptions(options).seed(4));
-  const auto first = epoch_of(one);
-  CHECK(first == epoch_of(many));
-  CHECK(first != epoch_of(other));
-  const auto second = epoch_of(one);
+  Prefetcher one(NumberedSource(40), PrefetchOptions(options).workers(1));
+  Prefetcher many(NumberedSource(40), PrefetchOptions(options).workers(4));
+  Prefetcher other(NumberedSource(40), PrefetchOptions(options).seed(4));
+  const auto first = batches_of(one);
+  CHECK(first == batches_of(many));
+  CHECK(first != batches_of(other));
+  const auto second = batches_of(one);
   CHECK(second != first);
-  CHECK(second == epoch_of(many));
+  CHECK(second == batches_of(many));
   CHECK(global.get_state().equal(before));
 
-  SECTION("every sample comes once an epoch") {
+  SECTION("every sample comes once in an epoch") {
     std::vector<int64_t> all;
     for (const auto& batch : second) {
       all.insert(all.end(), batch.begin(), batch.end());
@@ -139,35 +143,74 @@ TEST_CASE("The order is a matter of seed and epoch alone", "[data][prefetch]") {
     CHECK(all.back() == 39);
     CHECK(std::adjacent_find(all.begin(), all.end()) == all.end());
   }
-  SECTION("a training that goes on says where") {
-    Prefetcher resumed(Source(40), options);
+  SECTION("a resumed training begins at its epoch and batch") {
+    Prefetcher resumed(NumberedSource(40), options);
     resumed.epoch(1);
     CHECK(resumed.epoch() == 1);
-    CHECK(epoch_of(resumed) == second);
+    CHECK(batches_of(resumed) == second);
     CHECK(resumed.epoch() == 2);
     // and from which batch on, in that epoch alone
     resumed.epoch(1);
     resumed.skip(4);
     CHECK(
-        epoch_of(resumed) ==
+        batches_of(resumed) ==
         std::vector<std::vector<int64_t>>(second.begin() + 4, second.end()));
     resumed.epoch(0);
-    CHECK(epoch_of(resumed) == first);
+    CHECK(batches_of(resumed) == first);
     resumed.skip(100);
-    CHECK(epoch_of(resumed).empty());
+    CHECK(batches_of(resumed).empty());
   }
+}
+
+TEST_CASE(
+    "The order is that of LibTorch's permutations, epoch by epoch",
+    "[data][prefetch]") {
+  auto generator = at::make_generator<at::CPUGeneratorImpl>(3);
+  std::vector<std::vector<size_t>> expected;
+  for (int epoch = 0; epoch < 4; ++epoch) {
+    const auto drawn = at::randperm(9, generator, at::kLong);
+    const auto* index = drawn.data_ptr<int64_t>();
+    expected.emplace_back(index, index + 9);
+  }
+  const Prefetcher loader(
+      NumberedSource(9), PrefetchOptions().shuffle(true).seed(3));
+  for (const uint64_t epoch : {0, 3, 1, 1, 2, 3, 0}) {  // forwards and back
+    INFO(epoch);
+    CHECK(loader.order(epoch) == expected[epoch]);
+    CHECK(loader.share(epoch) == expected[epoch]);
+  }
+  const Prefetcher still(NumberedSource(3));
+  CHECK(still.order(5) == std::vector<size_t>{0, 1, 2});
+}
+
+TEST_CASE(
+    "By default a batch has 20 samples, as published", "[data][prefetch]") {
+  const PrefetchOptions options;
+  CHECK(options.batch_size() == 20);
+  CHECK(options.workers() == 2);
+  CHECK(options.ahead() == 4);
+  CHECK_FALSE(options.shuffle());
+  CHECK(options.seed() == 0);
+  CHECK_FALSE(options.drop_last());
+  Prefetcher loader(NumberedSource(45));
+  CHECK(loader.size() == 3);
+  const auto batches = batches_of(loader);
+  REQUIRE(batches.size() == 3);
+  CHECK(batches[0].size() == 20);
+  CHECK(batches[2].size() == 5);
 }
 
 TEST_CASE("Several processes share each batch", "[data][prefetch]") {
   // 23 samples, two processes of 5: two batches of 10, and 3 left: one each.
   const auto options = PrefetchOptions().shuffle(true).seed(5);
-  Prefetcher whole(Source(23), PrefetchOptions(options).batch_size(10));
+  Prefetcher whole(NumberedSource(23), PrefetchOptions(options).batch_size(10));
   const auto half = PrefetchOptions(options).batch_size(5).world(2);
-  Prefetcher first(Source(23), PrefetchOptions(half).rank(0));
-  Prefetcher second(Source(23), PrefetchOptions(half).rank(1));
+  Prefetcher first(NumberedSource(23), PrefetchOptions(half).rank(0));
+  Prefetcher second(NumberedSource(23), PrefetchOptions(half).rank(1));
   CHECK(first.size() == 3);
   CHECK(second.size() == 3);
-  const auto all = epoch_of(whole), a = epoch_of(first), b = epoch_of(second);
+  const auto all = batches_of(whole), a = batches_of(first),
+             b = batches_of(second);
   REQUIRE(a.size() == 3);
   REQUIRE(b.size() == 3);
   for (size_t i = 0; i < 3; ++i) {
@@ -179,15 +222,36 @@ TEST_CASE("Several processes share each batch", "[data][prefetch]") {
   }
   CHECK(a[2].size() == 1);
   CHECK(b[2].size() == 1);
-  CHECK_THROWS_AS(
-      Prefetcher(Source(3), PrefetchOptions(half).rank(2)), c10::ValueError);
+  CHECK(
+      error_of([&] {
+        Prefetcher(NumberedSource(3), PrefetchOptions(half).rank(2));
+      }) ==
+      "cyborg::data::Prefetcher: expected a rank below world, got 2 of 2");
+
+  // Each process skips batches of its own.
+  second.epoch(0);
+  second.skip(2);
+  CHECK(
+      batches_of(second) ==
+      std::vector<std::vector<int64_t>>(b.begin() + 2, b.end()));
+  CHECK(second.position() == 3);
+  Prefetcher whole_batches(
+      NumberedSource(23), PrefetchOptions(half).rank(1).drop_last(true));
+  CHECK(whole_batches.size() == 2);
+  CHECK(
+      batches_of(whole_batches) ==
+      std::vector<std::vector<int64_t>>(b.begin(), b.begin() + 2));
+  // 17 samples: 10, and of 7 three each.
+  Prefetcher uneven(NumberedSource(17), half);
+  CHECK(uneven.size() == 2);
+  CHECK(uneven.share(0).size() == 8);
 }
 
 TEST_CASE(
     "At most `ahead` batches and the one in use are in memory",
     "[data][prefetch]") {
   for (const size_t workers : {0, 1, 4}) {
-    Source source(60);
+    NumberedSource source(60);
     const auto counts = source.counts;
     Prefetcher loader(
         source, PrefetchOptions().batch_size(2).workers(workers).ahead(3));
@@ -203,10 +267,10 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "An exception arrives as itself, after the batches before it",
+    "An exception arrives unchanged, after the batches before it",
     "[data][prefetch]") {
   for (const size_t workers : {0, 1, 3}) {
-    Source source(12);
+    NumberedSource source(12);
     source.fails = {6};
     Prefetcher loader(source, PrefetchOptions().batch_size(2).workers(workers));
     int seen = 0;
@@ -217,16 +281,16 @@ TEST_CASE(
     };
     CHECK_THROWS_AS(epoch(), std::out_of_range);
     CHECK(seen == 3);
-    CHECK(error_of(epoch) == "no sample 6");  // and once more
+    CHECK(error_of(epoch) == "no sample 6");  // and again
     CHECK(seen == 6);
   }
 }
 
 TEST_CASE(
-    "An epoch left halfway frees everything, and another can follow",
+    "An epoch that is left early frees everything, and another can follow",
     "[data][prefetch]") {
   for (const size_t workers : {0, 3}) {
-    Source source(100);
+    NumberedSource source(100);
     const auto counts = source.counts;
     {
       Prefetcher loader(
@@ -240,7 +304,7 @@ TEST_CASE(
           }
         }
       }
-      CHECK(epoch_of(loader).size() == 50);
+      CHECK(batches_of(loader).size() == 50);
     }
     CHECK(counts->alive == 0);
     CHECK(counts->made < 50 + 3 * 8);
@@ -249,12 +313,13 @@ TEST_CASE(
 
 TEST_CASE("Batches without a sample are left out", "[data][prefetch]") {
   for (const size_t workers : {0, 2}) {
-    Source source(10);
+    NumberedSource source(10);
     source.empties = {0, 4, 9};
     Prefetcher loader(source, PrefetchOptions().batch_size(2).workers(workers));
     CHECK(
-        epoch_of(loader) == std::vector<std::vector<int64_t>>{{2, 3}, {6, 7}});
-    // They count where the place in the epoch is told.
+        batches_of(loader) ==
+        std::vector<std::vector<int64_t>>{{2, 3}, {6, 7}});
+    // They count in the position.
     std::vector<size_t> positions;
     for (auto& batch : loader) {
       CHECK(batch.data.defined());
@@ -270,21 +335,22 @@ TEST_CASE("Batches without a sample are left out", "[data][prefetch]") {
   }
 }
 
-TEST_CASE("A last batch of fewer samples can be left out", "[data][prefetch]") {
+TEST_CASE("A smaller last batch can be left out", "[data][prefetch]") {
   Prefetcher loader(
-      Source(10), PrefetchOptions().batch_size(4).drop_last(true));
+      NumberedSource(10), PrefetchOptions().batch_size(4).drop_last(true));
   CHECK(loader.size() == 2);
-  CHECK(epoch_of(loader).size() == 2);
+  CHECK(batches_of(loader).size() == 2);
 }
 
 TEST_CASE("An empty data set gives no batch", "[data][prefetch]") {
-  Prefetcher loader(Source(0), PrefetchOptions().shuffle(true));
+  Prefetcher loader(NumberedSource(0), PrefetchOptions().shuffle(true));
   CHECK(loader.size() == 0);
-  CHECK(epoch_of(loader).empty());
+  CHECK(batches_of(loader).empty());
 }
 
 TEST_CASE(
-    "Pictures read on threads are the same as without", "[data][prefetch]") {
+    "Pictures that threads read are the same as without threads",
+    "[data][prefetch]") {
   const Folder folder;
   std::vector<data::Row> rows;
   for (uint32_t i = 0; i < 23; ++i) {
@@ -318,7 +384,8 @@ TEST_CASE(
   const auto alone = batches(0);
   REQUIRE(alone.size() == 24);
   for (const size_t workers : {1, 4}) {
-    const auto threads = batches(workers);
+    std::vector<Tensor> threads;
+    CHECK(support::threads_of([&] { threads = batches(workers); }) >= 2);
     REQUIRE(threads.size() == alone.size());
     bool equal = true;
     for (size_t i = 0; i < alone.size(); ++i) {
@@ -329,7 +396,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "A broken picture stops the loop with its name",
+    "A broken picture ends the loop with an error that names it",
     "[data][prefetch][error]") {
   data::Row row;
   row.path = "none.png";
@@ -341,13 +408,19 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "The prefetcher refuses options that make no sense",
-    "[data][prefetch][error]") {
+    "Invalid options of the prefetcher throw", "[data][prefetch][error]") {
   CHECK(error_of([] {
-          Prefetcher(Source(1), PrefetchOptions().batch_size(0));
+          Prefetcher(NumberedSource(1), PrefetchOptions().batch_size(0));
         }) == "cyborg::data::Prefetcher: expected batch_size > 0, got 0");
   CHECK(
-      error_of([] { Prefetcher(Source(1), PrefetchOptions().ahead(0)); }) ==
+      error_of(
+          [] { Prefetcher(NumberedSource(1), PrefetchOptions().ahead(0)); }) ==
       "cyborg::data::Prefetcher: expected ahead > 0 with 2 workers, got 0");
-  CHECK_NOTHROW(Prefetcher(Source(1), PrefetchOptions().workers(0).ahead(0)));
+  CHECK_NOTHROW(
+      Prefetcher(NumberedSource(1), PrefetchOptions().workers(0).ahead(0)));
+  NumberedSource endless(1);
+  endless.has_size = false;
+  CHECK(error_of([&] {
+          Prefetcher loader(endless);
+        }) == "cyborg::data::Prefetcher: expected a data set with a size");
 }

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // What Python wrote, trained here: networks as TorchScript, and weights. Needs
 // a Python with torch (CYBORG_TEST_PYTHON, else python3); without one the cases
-// say so and pass.
+// are skipped.
 
 #include "catch.hpp"
 #include "pictures.hpp"
+#include "skip.hpp"
 #include "support.hpp"
 
 #include <common/scoring.hpp>
@@ -43,14 +44,14 @@ std::string output(const pictures::Folder& folder) {
   return {std::istreambuf_iterator<char>(stream), {}};
 }
 
-/// Whether Python has a module; says so where it does not.
+/// Whether Python has a module; skips the case where it does not.
 bool has(const pictures::Folder& folder, const std::string& module) {
   if (runs(folder, "'" + python() + "' -c 'import " + module + "'")) {
     return true;
   }
-  WARN(
-      "skipped: " << python() << " has no " << module
-                  << "; CYBORG_TEST_PYTHON names another Python");
+  support::skip(
+      python() + " has no " + module +
+      "; CYBORG_TEST_PYTHON names another Python");
   return false;
 }
 
@@ -143,7 +144,7 @@ TEST_CASE(
   INFO(output(folder));
   REQUIRE(exported);
   CHECK(
-      contains(output(folder), "traced, since it cannot be scripted") ==
+      contains(output(folder), "traced, because it cannot be scripted") ==
       (name == "unscriptable"));
   train_exported(folder);
 }
@@ -158,7 +159,7 @@ TEST_CASE("Weights that Python wrote fit the native network", "[python]") {
   INFO(output(folder));
   REQUIRE(written);
   programs::Settings settings;
-  settings.network = "resnet18";
+  settings.network = programs::Architecture::kResNet18;
   const auto expected =
       programs::read_weights(folder / "logits.pt").front().second;
   const auto fits = [&](const std::string& file) {

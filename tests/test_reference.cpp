@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The published training loop's own numbers: see reference/README.md.
+// The numbers of the published training loop: see reference/README.md.
 #include <cyborg/cam/methods.hpp>
 #include <cyborg/guide/saliency_guided.hpp>
 
@@ -67,7 +67,7 @@ struct Case {
     logits = torch::matmul(pooled.flatten(2).mean(2), weight.t()) + bias;
   }
 
-  // What a criterion asks of its source.
+  // What a criterion needs from its source.
   Tensor cam(const Tensor&, const Tensor& target) const {
     return cyborg::functional::cam(features, weight, target);
   }
@@ -97,13 +97,13 @@ const std::string kConstant = "constant_cam";
 }  // namespace
 
 TEST_CASE(
-    "The published loop's loss, parts and gradients are met to 1e-12",
+    "Loss, terms and gradients equal those of the published loop to 1e-12",
     "[reference]") {
   int met = 0;
   for (const json& node : cases()) {
     const std::string name = node["name"];
     if (name.rfind(kConstant, 0) == 0) {
-      continue;  // the next test case
+      continue;  // the next test case has it
     }
     INFO(name);
     const Case c(node);
@@ -142,7 +142,7 @@ TEST_CASE(
     INFO(name);
     const Case c(node);
     const auto terms = c.loss(node["alpha"]);
-    // The same loss, one sample at a time, over those whose map is not flat.
+    // The same loss, one sample at a time, over the samples with a usable map.
     const Tensor maps = c.cam(c.logits, cyborg::CamClass::kPredicted);
     Tensor sum = torch::zeros({}, torch::kDouble);
     double guided = 0;

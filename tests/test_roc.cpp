@@ -28,7 +28,7 @@ std::vector<RocPoint> four() {
   return roc_curve(t({.1, .4, .35, .8}), labels({0, 0, 1, 1}));
 }
 
-// A tie between the classes: (0, .5), then at once (.5, 1).
+// A tie between the classes: the curve goes from (0, .5) directly to (.5, 1).
 std::vector<RocPoint> tied() {
   return roc_curve(t({2, 1, 1, 0}), labels({1, 1, 0, 0}));
 }
@@ -63,7 +63,7 @@ TEST_CASE("The area under the curve is the AUC", "[measure]") {
 TEST_CASE("The rate between two points is interpolated", "[measure]") {
   CHECK(tpr_at_fpr(four(), 0) == .5);
   CHECK(tpr_at_fpr(four(), .25) == .5);
-  CHECK(tpr_at_fpr(four(), .5) == 1);  // vertical there: the highest
+  CHECK(tpr_at_fpr(four(), .5) == 1);  // vertical there: the highest rate
   CHECK(tpr_at_fpr(four(), 1) == 1);
   CHECK(tpr_at_fpr(tied(), .25) == .75);
   CHECK(tpr_at_fpr(tied(), .5) == 1);
@@ -73,14 +73,14 @@ TEST_CASE("The equal error rate is where the errors cross", "[measure]") {
   CHECK(equal_error_rate(four()) == .5);  // met at a point
   CHECK(threshold_at_eer(four()) == .4);
   CHECK(equal_error_rate(tied()) == .25);  // halfway from (0, .5) to (.5, 1)
-  CHECK(threshold_at_eer(tied()) == 1);    // both as close: the lower
+  CHECK(threshold_at_eer(tied()) == 1);    // both are equally close: the lower
   const auto perfect = roc_curve(t({1, 2, 3, 4}), labels({0, 0, 1, 1}));
   CHECK(equal_error_rate(perfect) == 0);
   CHECK(threshold_at_eer(perfect) == 3);
   const auto wrong = roc_curve(t({1, 2, 3, 4}), labels({1, 1, 0, 0}));
   CHECK(equal_error_rate(wrong) == 1);
-  // (0, .75) misses by .25; (.75, 1) by .75: a quarter of the way, and the
-  // threshold of the nearer.
+  // At (0, .75) the errors differ by .25, at (.75, 1) by .75. They cross a
+  // quarter of the way, and the threshold is that of the nearer point.
   const auto uneven =
       roc_curve(t({9, 8, 7, 1, 1, 1, 1, 0}), labels({1, 1, 1, 1, 0, 0, 0, 0}));
   CHECK(equal_error_rate(uneven) == .1875);
@@ -99,7 +99,7 @@ TEST_CASE("A threshold keeps the false positives within a limit", "[measure]") {
   CHECK(threshold_at_fpr(wrong, .5) == HUGE_VAL);
 }
 
-TEST_CASE("The curve and its readings refuse what is undefined", "[measure]") {
+TEST_CASE("Curves and measures that are not defined throw", "[measure]") {
   CHECK(
       error_of([] { roc_curve(t({1, 2}), labels({1, 1})); }) ==
       "cyborg::measure::roc_curve: expected both classes, got 2 positives and "

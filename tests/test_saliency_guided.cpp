@@ -53,7 +53,7 @@ struct Batch {
     return torch::matmul(features.flatten(2).mean(2), weight.t()) + bias;
   }
 
-  // A source, as a CamHook is one.
+  // A source of maps, as a CamHook is.
   Tensor cam(const Tensor&, const Tensor& which) const {
     return cyborg::functional::cam(features, weight, which);
   }
@@ -90,7 +90,7 @@ bool finite(const Tensor& tensor) {
   return at::isfinite(tensor).all().item<bool>();
 }
 
-/// The mean squared difference of one sample, written as a loop would.
+/// The mean squared difference of one sample, written as a loop.
 Tensor one_distance(const Batch& b, int64_t i) {
   const Tensor cam = b.cam(b.logits(), b.target)[i];
   const Tensor shifted = cam - cam.min();
@@ -100,7 +100,7 @@ Tensor one_distance(const Batch& b, int64_t i) {
   return (shifted / shifted.max() - h).square().mean();
 }
 
-/// 0 / 0 for a map of zeros.
+/// A distance that is 0 / 0 for a map of zeros.
 struct Cosine {
   static constexpr auto map_normalizer = Normalizer::kMinMax;
   static constexpr auto human_normalizer = Normalizer::kMinMax;
@@ -109,7 +109,7 @@ struct Cosine {
   }
 };
 
-/// The share of the model's map that lies outside.
+/// A distance: the share of the model's map that is outside.
 struct Outside {
   static constexpr Normalizer map_normalizer = Normalizer::kSum;
   static constexpr Normalizer human_normalizer = Normalizer::kMax;
@@ -119,7 +119,7 @@ struct Outside {
   }
 };
 
-/// Forgets that it is to give one number a sample.
+/// A wrong distance: it does not return one number a sample.
 struct Wrong : Outside {
   Tensor operator()(const Tensor& model, const Tensor&) const {
     return model.mean();
@@ -130,7 +130,7 @@ auto options() {
   return SaliencyGuidedLossOptions();
 }
 
-/// Distances that are easy to work out: the maps as they are.
+/// Options that make distances easy to work out: maps are not normalised.
 auto plain() {
   return options()
       .map_normalizer(Normalizer::kNone)
@@ -156,7 +156,7 @@ TEST_CASE("The loss gives the numbers worked out by hand", "[loss]") {
   CHECK(count(l1) == 2);
   const auto l2 = CyborgL2Loss(options().alpha(.25))(logits, target, cam, maps);
   CHECK(close(l2.saliency, t({(.0625 + .0625 + .25) / 8}, {})));
-  // Divergence: people's maps as 0 0 1/3 2/3 and .2 .2 .2 .4, the model's as
+  // Divergence: people's maps are 0 0 1/3 2/3 and .2 .2 .2 .4, the model's are
   // a softmax.
   const double z0 = std::exp(0) + std::exp(1) + std::exp(2) + std::exp(4);
   const double z1 = std::exp(1) + std::exp(3) + std::exp(5) + std::exp(9);
@@ -202,7 +202,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "The normalisers are the distance's unless others are asked for",
+    "The normalisers are the distance's unless the options name others",
     "[loss]") {
   const Batch b;
   const Tensor cam = b.cam(b.logits(), b.target);
@@ -230,10 +230,10 @@ TEST_CASE(
   CHECK(close(own.total, said.total, 0));
 }
 
-// -------------------------------------------------- samples without a guide
+// -------------------------------------------- samples that are not guided
 
 TEST_CASE(
-    "Of a batch that is annotated in part, the mean is over that part",
+    "In a batch that is partly annotated, the mean is over that part",
     "[loss][missing]") {
   const Batch b;
   const auto check = [&](const LossTerms& terms,
@@ -295,7 +295,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "A batch without annotation is the task's loss, value and gradient",
+    "Without annotations the loss is the task's, in value and gradient",
     "[loss][missing][gradient]") {
   const auto check = [](const auto& criterion, at::ScalarType type) {
     const Batch b(type);
@@ -353,7 +353,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "A constant map of the model counts where nothing normalises it",
+    "A constant map of the model guides when it is not normalised",
     "[loss][missing]") {
   const Tensor cam = torch::ones({1, 2, 2}, torch::kDouble);
   const Tensor maps = t({0, 1, 1, 1}, {1, 2, 2});
@@ -414,15 +414,15 @@ TEST_CASE(
 
 TEST_CASE(
     "A large constant map stays constant when resized", "[loss][missing]") {
-  // The resize sums hundreds of rounded weights: 9e-6 of this map's value
-  // comes out as range, which is more than what counts as rounding.
+  // The resize sums hundreds of rounded weights. The range of the result is
+  // then 9e-6 of this map's value, which is more than what counts as rounding.
   const Tensor maps = torch::full({1, 1001, 400}, 0.9f);
   const Tensor cam = torch::rand({1, 3, 3});
   CHECK(count(CyborgL2Loss().combine(torch::ones({}), cam, maps)) == 0);
 }
 
 TEST_CASE(
-    "A distance that cannot stand zeros may be used",
+    "A distance that is not defined for zeros may be used",
     "[loss][missing][gradient]") {
   const Batch b;
   Tensor maps = b.maps.clone();
@@ -474,14 +474,14 @@ TEST_CASE("Maps may have one or three dimensions", "[loss][maps]") {
       CHECK(count(terms) == 2);
     }
   }
-  // One dimension, halved, is the mean of pairs.
+  // One dimension that is halved gives the mean of pairs.
   const auto terms = CyborgL1Loss(plain()).combine(
       t({1}), t({0, 0}, {1, 2}), t({1, 3, 5, 9}, {1, 4}));
   CHECK(close(terms.saliency, t({4.5}, {})));
 }
 
 TEST_CASE(
-    "A map of one channel is told from a batch of rows by the rank",
+    "The rank separates a map of one channel from a batch of rows",
     "[loss][maps]") {
   // [B, 1, S] is a one-channel map for a model's map [B, S], and a map of one
   // row for a model's map [B, 1, S].
@@ -503,20 +503,20 @@ TEST_CASE("People's maps may be of any type", "[loss][maps][dtype]") {
     CHECK(close(
         CyborgL2Loss().combine(t({1}), cam, maps.to(type)).total, expected));
   }
-  // A picture's bytes: their range does not matter.
+  // The bytes of a picture: their range does not matter.
   CHECK(close(
       CyborgL2Loss().combine(t({1}), cam, (maps * 255).to(at::kByte)).total,
       expected));
 }
 
-TEST_CASE("People's maps are targets, not trained", "[loss][maps]") {
+TEST_CASE("People's maps are targets and get no gradient", "[loss][maps]") {
   const Batch b;
   const Tensor maps = b.maps.clone().requires_grad_();
   const auto terms = CyborgL2Loss()(b.logits(), b.target, b, maps);
   CHECK_FALSE(
       torch::autograd::grad({terms.total}, {maps}, {}, false, false, true)[0]
           .defined());
-  // And they are not written to.
+  // They are not written to.
   const Tensor before = b.maps.clone();
   before[0].fill_(kNaN);
   const Tensor given = before.clone();
@@ -526,7 +526,7 @@ TEST_CASE("People's maps are targets, not trained", "[loss][maps]") {
 
 // ----------------------------------------------------------------- options
 
-TEST_CASE("With alpha = 1 nothing is asked of the source", "[loss][alpha]") {
+TEST_CASE("With alpha = 1 the source is not read", "[loss][alpha]") {
   struct Never {
     Tensor cam(const Tensor&, const Tensor&) const {
       throw std::logic_error("asked");
@@ -566,7 +566,7 @@ TEST_CASE("alpha can be set before every step", "[loss][alpha]") {
   }
 }
 
-TEST_CASE("Options that cannot be meant throw", "[loss][alpha][error]") {
+TEST_CASE("Invalid options throw", "[loss][alpha][error]") {
   CHECK(error_of([] {
           CyborgL2Loss(options().alpha(1.5));
         }) == "cyborg::SaliencyGuidedLoss: expected alpha in [0, 1], got 1.5");
@@ -585,7 +585,8 @@ TEST_CASE("Options that cannot be meant throw", "[loss][alpha][error]") {
 }
 
 TEST_CASE(
-    "The map of the predicted class is compared where asked for", "[loss]") {
+    "The map of the predicted class is compared with CamClass::kPredicted",
+    "[loss]") {
   const Batch b;
   const Tensor predicted = b.logits().argmax(1);
   REQUIRE_FALSE(predicted.equal(b.target));
@@ -623,7 +624,7 @@ TEST_CASE("A sum is B times the mean", "[loss][reduction]") {
       }
     }
   }
-  // LibTorch's own names serve too.
+  // LibTorch's own names are valid too.
   const Tensor ours = CyborgL2Loss(options().reduction(Reduction::kSum))(
                           b.logits(), b.target, b, b.maps)
                           .total;
@@ -654,7 +655,7 @@ TEST_CASE("A weight multiplies a sample's whole loss", "[loss][weight]") {
   CHECK(count(terms) == 3);
   const double a = 1 - .6 * 3 / 4;
   CHECK(close(terms.total, a * terms.classification + (1 - a) * saliency));
-  // Weights of one change nothing; float ones serve double logits.
+  // Weights of one change nothing; float weights may be given to double logits.
   CHECK(close(
       CyborgL2Loss()(b.logits(), b.target, b, b.maps, {}, torch::ones({4}))
           .total,
@@ -675,7 +676,7 @@ TEST_CASE(
                        one_distance(b, 2) + one_distance(b, 3)) /
                           4));
   CHECK(terms.classification.item<double>() > 0.1);
-  // [B] is [B, 1]; labels may be bool.
+  // [B] means [B, 1]; labels may be bool.
   const auto flat =
       CyborgL2Loss()(b.logits().squeeze(1), b.target.to(at::kBool), b, b.maps);
   CHECK(close(flat.total, terms.total, 0));
@@ -722,8 +723,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "A distance of one's own has its normalisers and its say",
-    "[loss][distance]") {
+    "A custom distance and its normalisers are used", "[loss][distance]") {
   const Tensor cam = t({1, 2, 3, 4}, {1, 4});
   const Tensor maps = t({0, 0, 2, 1}, {1, 4});
   CHECK(close(
@@ -785,7 +785,7 @@ TEST_CASE(
         }) == expected);
   const Tensor task = cross_entropy(b.logits(), b.target);
   CHECK(error_of([&] { criterion.combine(task, cam, b.maps); }) == expected);
-  // Nothing to train, or nothing to guide: fine.
+  // Without anything to train, or anything to guide, there is no error.
   const Tensor fixed = b.logits().detach();
   CHECK(error_of([&] { criterion(fixed, b.target, cam, b.maps); }).empty());
   CHECK(error_of([&] {
@@ -812,7 +812,7 @@ TEST_CASE("A step reads nothing back from the device", "[loss][sync]") {
   check(CyborgL1Loss());
   check(CyborgL2Loss(options().reduction(Reduction::kSum)));
   check(CyborgKLLoss());
-  // The count counts.
+  // The counter of reads does count one.
   CHECK(support::host_reads(support::operators_of([] {
           torch::ones({1}).item<float>();
         })) > 0);
@@ -953,16 +953,15 @@ TEST_CASE("The loss says what it expected", "[loss][error]") {
         fails(l.detach(), y, one, h) ==
         name +
             "a map of the model of more than one position, got [4, 1, 1], "
-            "which is flat whatever it holds: take an earlier layer, or "
-            "larger pictures");
+            "which is always flat: use an earlier layer or larger pictures");
     CHECK(count(CyborgL1Loss(plain()).combine(t({1}), one, h)) == 4);
   }
   SECTION("people's maps") {
     CHECK(
         fails(l, y, cam, {}) ==
         name +
-            "maps of people, got none (a batch that nobody annotated: "
-            "maps of NaN, or annotated all false)");
+            "maps of people, got none (for a batch that nobody annotated, "
+            "give maps of NaN, or annotated with every entry false)");
     CHECK(
         fails(l, y, cam, h.unsqueeze(1).expand({4, 3, 6, 8})) ==
         name +

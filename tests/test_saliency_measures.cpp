@@ -46,7 +46,7 @@ const double kNan = std::numeric_limits<double>::quiet_NaN();
 
 }  // namespace
 
-TEST_CASE("Correlation of two maps", "[measure]") {
+TEST_CASE("The correlation of two maps is Pearson's", "[measure]") {
   const auto a = map({0, 1, 2, 10});
   const auto b = map({0, 0, 1, 1});
   CHECK(value(map_correlation(a, b)) == Approx(5.5 / std::sqrt(62.75)));
@@ -77,7 +77,8 @@ TEST_CASE("Similarity is what two stretched maps share", "[measure]") {
   CHECK(value(map_similarity(a, map({3, 3, 3, 3}))) == 0);
 }
 
-TEST_CASE("Divergence is that of the prediction from the human", "[measure]") {
+TEST_CASE(
+    "Divergence is that of the prediction from the human map", "[measure]") {
   const auto p = map({1, 1, 0, 0});
   const auto q = map({1, 3, 0, 0});
   CHECK(
@@ -87,7 +88,8 @@ TEST_CASE("Divergence is that of the prediction from the human", "[measure]") {
       value(map_divergence(q, p)) ==
       Approx(.5 * std::log(2.) + .5 * std::log(2. / 3)));
   CHECK(std::abs(value(map_divergence(q, 5 * q))) < 1e-14);
-  // Nothing predicted where people looked: as large as eps allows.
+  // Nothing is predicted where people looked: the value is as large as eps
+  // allows.
   const auto eps = 2.220446049250313e-16;
   CHECK(
       value(map_divergence(map({0, 0, 0, 0}), map({1, 0, 0, 0}))) ==
@@ -110,7 +112,7 @@ TEST_CASE("NSS is in population standard deviations", "[measure]") {
       "cyborg::measure::nss: expected a second map of 0 and 1, got 0.5");
 }
 
-TEST_CASE("Judd's AUC joins the thresholds at fixations", "[measure]") {
+TEST_CASE("Judd's AUC takes its thresholds at the fixations", "[measure]") {
   const auto plain = AucJuddOptions().jitter(false);
   const auto s = map({.9, .5, .1, 0});
   const auto looked = map({1, 0, 1, 0});
@@ -119,7 +121,7 @@ TEST_CASE("Judd's AUC joins the thresholds at fixations", "[measure]") {
   CHECK(value(auc_judd(s, looked)) == .875);  // the noise moves nothing here
   CHECK(value(auc_judd(s, map({1, 1, 0, 0}), plain)) == 1);
   CHECK(value(auc_judd(s, map({0, 0, 0, 1}), plain)) == .5);  // one line
-  // Equal pixels: at once, and one half.
+  // Equal pixels are counted together, which gives one half.
   const auto flat = torch::ones({8, 8});
   const auto half = torch::arange(64, torch::kFloat).fmod(2).reshape({8, 8});
   CHECK(value(auc_judd(flat, half, plain)) == .5);
@@ -127,7 +129,7 @@ TEST_CASE("Judd's AUC joins the thresholds at fixations", "[measure]") {
   CHECK(std::isnan(value(auc_judd(s, map({1, 1, 1, 1})))));
 }
 
-TEST_CASE("Judd's noise comes from its seed alone", "[measure]") {
+TEST_CASE("Judd's noise depends only on its seed", "[measure]") {
   const auto flat = torch::ones({8, 8});
   const auto half = torch::arange(64, torch::kFloat).fmod(2).reshape({8, 8});
   const auto with = [](uint64_t seed) { return AucJuddOptions().seed(seed); };
@@ -135,7 +137,7 @@ TEST_CASE("Judd's noise comes from its seed alone", "[measure]") {
   CHECK(one == value(auc_judd(flat, half, with(1))));
   CHECK(one != value(auc_judd(flat, half, with(2))));
   CHECK(std::abs(one - .5) < .35);
-  // Not from the map's place in the batch.
+  // It does not depend on the map's place in the batch.
   const auto batch = auc_judd(
       torch::stack({half, flat, flat}), torch::stack({half, half, half}),
       with(1));
@@ -156,7 +158,7 @@ TEST_CASE("Overlap counts the pixels above a threshold", "[measure]") {
   CHECK(value(map_dice(a, b, lower)) == Approx(.8));
 }
 
-TEST_CASE("The highest pixels of a map, by their share", "[measure]") {
+TEST_CASE("A threshold can be a share of the highest pixels", "[measure]") {
   const auto a = map({0, 1, 2, 3, 4, 5, 6, 7, 8, 9});
   const auto b = map({0, 0, 0, 0, 0, 0, 0, 1, 0, 0});
   const auto top = [](double share) {
@@ -164,14 +166,14 @@ TEST_CASE("The highest pixels of a map, by their share", "[measure]") {
   };
   CHECK(value(map_iou(a, b, top(.25))) == Approx(1. / 3));  // 7, 8 and 9
   CHECK(value(map_iou(a, b, top(.1))) == 0);                // 9
-  // Above the quantile of a constant map lies nothing.
+  // Nothing is above the quantile of a constant map.
   CHECK(value(map_dice(map({1, 1, 1, 1}), map({1, 0, 0, 0}), top(.5))) == 0);
   CHECK(error_of([&] {
           map_iou(a, b, top(1));
         }) == "cyborg::measure::map_iou: expected top in [0, 1), got 1");
 }
 
-TEST_CASE("The overlap of nothing with nothing is chosen", "[measure]") {
+TEST_CASE("An option is the overlap of two empty maps", "[measure]") {
   const auto zero = map({0, 0, 0, 0});
   for (const double chosen : {0., 1.}) {
     const auto options = OverlapOptions().empty(chosen);
@@ -182,7 +184,7 @@ TEST_CASE("The overlap of nothing with nothing is chosen", "[measure]") {
   CHECK(std::isnan(value(map_dice(zero, zero, OverlapOptions().empty(kNan)))));
 }
 
-TEST_CASE("Energy is counted where it is positive", "[measure]") {
+TEST_CASE("Only positive energy counts", "[measure]") {
   const auto s = map({-1, 1, 2, 1});
   CHECK(value(energy_inside(s, map({1, 1, 0, 0}))) == .25);
   CHECK(value(energy_inside(s, map({0, 0, .5, 0}))) == .25);
@@ -214,7 +216,8 @@ TEST_CASE("Entropy says how spread out a map is", "[measure]") {
       "got -2");
 }
 
-TEST_CASE("What is not annotated is NaN for its sample alone", "[measure]") {
+TEST_CASE(
+    "A map that is not annotated gives NaN only for its sample", "[measure]") {
   const auto s = torch::stack({map({0, 1, 2, 3}), map({0, 1, 2, 3})});
   auto human = torch::stack({map({0, 0, 0, 1}), map({0, 0, 0, 1})});
   human[1].fill_(kNan);
@@ -238,7 +241,7 @@ TEST_CASE("What is not annotated is NaN for its sample alone", "[measure]") {
   }
 }
 
-TEST_CASE("A batch is a map after the other, of any type", "[measure]") {
+TEST_CASE("A batch gives the measure of each map, for any type", "[measure]") {
   torch::manual_seed(1);
   const auto a = torch::rand({3, 4, 5}).requires_grad_();
   const auto b = torch::rand({3, 5, 4}).transpose(1, 2);  // not contiguous

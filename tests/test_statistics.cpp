@@ -22,7 +22,7 @@ TEST_CASE("Mean and spread are those of a sample", "[measure]") {
   const auto [mean, std] = mean_std({2, 4, 4, 4, 5, 5, 7, 9});
   CHECK(mean == 5);
   CHECK(std == Approx(std::sqrt(32.0 / 7)).epsilon(1e-15));
-  // Two passes: the spread survives a large common part.
+  // Two passes: a large common part does not change the spread.
   CHECK(mean_std({1e9 + 1, 1e9 + 2, 1e9 + 3}).std == 1);
   CHECK(mean_std({3}).mean == 3);
   CHECK(std::isnan(mean_std({3}).std));
@@ -60,8 +60,8 @@ TEST_CASE("A constant difference has an interval of no width", "[measure]") {
 
 TEST_CASE("The interval of two pairs follows the binomial", "[measure]") {
   // Means of two draws from {0, 1}: 0, .5, 1 with chances 1/4, 1/2, 1/4. The
-  // 50 % interval reaches to the quartiles, which lie on the jumps; 40 % and
-  // 60 % lie clear of them.
+  // 50 % interval ends at the quartiles, which are at the jumps; the ends of the
+  // 40 % and 60 % intervals are not.
   const std::vector<double> row = {1, 1};
   const std::vector<double> against = {1, 0};
   auto d = paired_difference(row, against, BootstrapOptions().confidence(0.4));

@@ -6,6 +6,8 @@
 
 #include <cyborg/data/table.hpp>
 
+#include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -28,7 +30,7 @@ data::Table table_of(
   return read_table(folder.write("t.csv", text), options);
 }
 
-/// What `read_table` says about this text, from the file's name on.
+/// The error of `read_table` for this text, from the name of the file on.
 std::string error_in(
     const Folder& folder, const std::string& text,
     const TableOptions& options = {}) {
@@ -40,7 +42,7 @@ std::string error_in(
 
 }  // namespace
 
-TEST_CASE("The published format has no header", "[data][table]") {
+TEST_CASE("A CSV of the published format has no header", "[data][table]") {
   const Folder folder;
   const auto table = table_of(
       folder,
@@ -104,8 +106,7 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "Which class is positive is known or said, never guessed",
-    "[data][table]") {
+    "The positive class is known or named, never guessed", "[data][table]") {
   const Folder folder;
   const auto classes = [&](const std::string& a, const std::string& b,
                            const TableOptions& options = {}) {
@@ -127,16 +128,16 @@ TEST_CASE(
       Strings{"c", "b", "a"});
   CHECK(
       error_in(folder, "train,a,1.png\nval,b,2.png\n") ==
-      "t.csv: which of \"a\" and \"b\" is positive must be said "
-      "(TableOptions::positive)");
+      "t.csv: expected to know which of \"a\" and \"b\" is the positive class; "
+      "name it in TableOptions::positive");
   CHECK(
       error_in(folder, "train,Real,1.png\nval,Spoof,2.png\n") ==
-      "t.csv: which of \"Real\" and \"Spoof\" is positive must be said "
-      "(TableOptions::positive)");
+      "t.csv: expected to know which of \"Real\" and \"Spoof\" is the positive "
+      "class; name it in TableOptions::positive");
   CHECK(
       error_in(folder, "train,a,1.png\n") ==
-      "t.csv: expected two or more classes, got only \"a\"; "
-      "TableOptions::classes says all of them");
+      "t.csv: expected two or more classes, got only \"a\"; name "
+      "all classes in TableOptions::classes");
   CHECK(
       error_in(
           folder, "train,a,1.png\nval,b,2.png\n",
@@ -146,6 +147,12 @@ TEST_CASE(
   CHECK(
       error_in(folder, "train,Real,1.png\nval,real,2.png\n") ==
       "t.csv: classes \"Real\" and \"real\" differ only in case");
+  CHECK(
+      error_in(
+          folder, "train,c,1.png\nval,b,2.png\ntest,a,3.png\n",
+          TableOptions().positive("a")) ==
+      "t.csv: expected two classes, one of them the positive \"a\", got \"a\", "
+      "\"b\", \"c\"");
   CHECK(
       error_in(
           folder, "train,a,1.png\nval,d,2.png\n",
@@ -164,7 +171,7 @@ TEST_CASE("Three or more classes are numbered by name", "[data][table]") {
 }
 
 TEST_CASE(
-    "Without val rows the test rows validate, and the table says so",
+    "Without val rows the test rows are used for validation, with a warning",
     "[data][table]") {
   const Folder folder;
   const auto table = table_of(
@@ -176,30 +183,30 @@ TEST_CASE(
   REQUIRE(table.warnings.size() == 1);
   CHECK(contains(
       table.warnings[0],
-      "t.csv: no val rows: the test rows validate, as published"));
+      "t.csv: no val rows: the test rows are used for validation, as in the "
+      "published code"));
 
-  SECTION("with val rows there is nothing to say") {
+  SECTION("no warning if there are val rows") {
     const auto three =
         table_of(folder, "train,Real,1.png\ntest,Real,2.png\nval,Real,3.png\n");
     CHECK(three.rows_of("val").size() == 1);
     CHECK(three.rows_of("val")[0].path == folder / "3.png");
     CHECK(three.warnings.empty());
   }
-  SECTION("nothing at all to validate with") {
+  SECTION("neither val nor test rows") {
     const auto alone = table_of(folder, "train,Real,1.png\n");
     CHECK(alone.rows_of("val").empty());
     REQUIRE(alone.warnings.size() == 1);
     CHECK(contains(
-        alone.warnings[0], "neither val nor test rows: nothing validates"));
+        alone.warnings[0], "neither val nor test rows: no validation"));
   }
-  SECTION("a table without training says nothing either") {
+  SECTION("no warning if there are no train rows") {
     CHECK(table_of(folder, "test,Real,1.png\n").warnings.empty());
   }
 }
 
 TEST_CASE(
-    "A subject or a picture in two splits is worth a warning",
-    "[data][table]") {
+    "A subject or a picture in two splits gives a warning", "[data][table]") {
   const Folder folder;
   const auto table = table_of(
       folder,
@@ -239,23 +246,49 @@ TEST_CASE("Maps are found by the name of the picture", "[data][table]") {
   CHECK(table.rows[4].saliency == Strings{folder / "own.png"});
   CHECK(table.warnings.empty());
 
-  SECTION("two pictures cannot share a map by accident") {
+  SECTION("the first choices are split/class and the picture's extension") {
+    folder.write("maps/Real/1.png", "x");
+    folder.write("maps/Real/3.png", "x");
+    folder.write("maps/2.png", "x");
+    folder.write("maps/Real/2.jpg", "x");
+    const auto again = table_of(
+        folder,
+        "train,Real,a/1.jpg\ntrain,Real,a/2.jpg\ntrain,Real,a/3.jpg\n"
+        "val,Real,a/3.jpg\ntrain,Real,a/1.jpg\n",
+        TableOptions().saliency(folder / "maps"));
+    const auto found = [&](size_t i) { return again.rows[i].saliency; };
+    CHECK(found(0) == Strings{folder / "maps/Real/1.png"});
+    CHECK(found(1) == Strings{folder / "maps/Real/2.jpg"});
+    CHECK(found(2) == Strings{folder / "maps/train/Real/3.png"});
+    CHECK(found(3) == Strings{folder / "maps/Real/3.png"});
+    CHECK(found(4) == found(0));  // the same picture twice is allowed
+  }
+  SECTION("a row with the map of one annotator gets no other map") {
+    const auto two = table_of(
+        folder,
+        "split,class,path,saliency_a,saliency_b\n"
+        "train,Real,1.jpg,,own.png\nval,Real,1.jpg,,\n",
+        TableOptions().saliency(folder / "maps"));
+    CHECK(two.rows[0].saliency == Strings{"", folder / "own.png"});
+    CHECK(two.rows[1].saliency == Strings{folder / "maps/1.jpg"});
+  }
+  SECTION("two pictures must not have the same map") {
     CHECK(contains(
         error_of([&] {
           table_of(
               folder, "train,Real,a/1.jpg\nval,Real,b/1.jpg\n",
               TableOptions().saliency(folder / "maps"));
         }),
-        "maps/1.jpg: is the map of two pictures of that name, "));
+        "maps/1.jpg: is the map of two pictures of the same name, "));
   }
-  SECTION("a folder with no map of these pictures is worth a warning") {
+  SECTION("a folder with no map for these pictures gives a warning") {
     const auto none = table_of(
         folder, "train,Real,x.jpg\nval,Real,y.jpg\n",
         TableOptions().saliency(folder / "maps"));
     REQUIRE(none.warnings.size() == 1);
-    CHECK(contains(none.warnings[0], "maps holds no map of any picture of "));
+    CHECK(contains(none.warnings[0], "maps holds no map for a picture of "));
   }
-  SECTION("the folder must be there") {
+  SECTION("the folder must exist") {
     CHECK(contains(
         error_of([&] {
           table_of(
@@ -267,8 +300,7 @@ TEST_CASE("Maps are found by the name of the picture", "[data][table]") {
 }
 
 TEST_CASE(
-    "A row that cannot be meant is named by file and line",
-    "[data][table][error]") {
+    "An invalid row is an error with file and line", "[data][table][error]") {
   const Folder folder;
   const std::string good = "train,Real,1.png\n";
   CHECK(
@@ -295,34 +327,50 @@ TEST_CASE(
       "t.csv:2: text follows a closing quote");
   CHECK(
       error_in(folder, good + "val,Real,2\".png\n") ==
-      "t.csv:2: a quote stands inside an unquoted field");
+      "t.csv:2: an unquoted field contains a quote");
   CHECK(
       error_in(folder, good + std::string("val,Re\0al,2.png\n", 17)) ==
-      "t.csv:2: holds a zero byte: not a text file");
+      "t.csv:2: contains a zero byte: this is not a text file");
   CHECK(
       error_in(folder, "trian,Real,1.png\n") ==
-      "t.csv:1: expected a header naming split, class and path, or a row that "
+      "t.csv:1: expected a header with split, class and path, or a row that "
       "begins with train, val or test, got \"trian\"");
   CHECK(
       error_in(folder, "split,class,path,class\ntrain,a,b,c\n") ==
       "t.csv:1: two columns are named \"class\"");
+  CHECK(
+      error_in(folder, "\nPath,Subject,subject,CLASS,Split\n") ==
+      "t.csv:2: two columns are named \"subject\"");
+  CHECK(
+      error_in(folder, "split,path\ntrain,1.png\n") ==
+      "t.csv:1: expected a header with split, class and path, or a row that "
+      "begins with train, val or test, got \"split\"");
+  CHECK(
+      error_in(folder, "split,class,path\ntrain,Real,1.png,2.png\n") ==
+      "t.csv:2: expected 3 fields, got 4");
+  // An empty quoted field is a field, so this line is not blank.
+  CHECK(
+      error_in(folder, good + "\"\"\n") ==
+      "t.csv:2: expected 3 or 4 fields, got 1");
 }
 
-TEST_CASE(
-    "A table that is not there or holds nothing is an error",
-    "[data][table][error]") {
+TEST_CASE("A missing or empty table is an error", "[data][table][error]") {
   const Folder folder;
   CHECK(error_in(folder, "") == "t.csv: is empty (0 bytes)");
   CHECK(error_in(folder, "\n\n") == "t.csv: holds no rows");
   CHECK(error_in(folder, "split,class,path\n") == "t.csv: holds no rows");
+  const auto large = folder.write("large.csv", "train,Real,1.png\n");
+  std::filesystem::resize_file(large, (uint64_t{1} << 31) + 1);  // sparse
+  CHECK(
+      error_of([&] { read_table(large); }) ==
+      "cyborg::data::read_table: " + large +
+          ": is too large: 2147483649 bytes, the limit is 2147483648");
   CHECK(
       error_of([&] { read_table(folder / "none.csv"); }) ==
       "cyborg::data::read_table: " + folder / "none.csv" + ": no such file");
 }
 
-TEST_CASE(
-    "Folders split/class hold the pictures of a split and class",
-    "[data][table]") {
+TEST_CASE("A table is read from folders split/class", "[data][table]") {
   const Folder folder;
   for (const auto* name :
        {"train/Real/b.png", "train/Real/a.JPG", "train/Synthetic/c.bmp",
@@ -339,7 +387,7 @@ TEST_CASE(
   CHECK(table.rows[3].label == 1);
   REQUIRE(table.warnings.size() == 1);  // no val rows
 
-  SECTION("what is not used is said, once a folder") {
+  SECTION("files that are not used give one warning for each folder") {
     folder.write("maps/1.png", "x");
     folder.write("train/Real/notes.txt", "x");
     folder.write("train/Real/more.txt", "x");
@@ -351,12 +399,41 @@ TEST_CASE(
         again.warnings[1] ==
         folder / "train/Real" + ": 2 files are not used, e.g. more.txt");
   }
+  SECTION("files next to the folders give warnings") {
+    folder.write("about.txt", "x");
+    folder.write("train/1.png", "x");
+    const auto again = read_folders(folder.path());
+    CHECK(again.rows.size() == 4);
+    REQUIRE(again.warnings.size() == 3);
+    CHECK(again.warnings[0] == folder / "about.txt" + " is not used");
+    CHECK(again.warnings[1] == folder / "train/1.png" + " is not used");
+    CHECK(
+        again.warnings[2] == folder.path().string() +
+                                 ": no val rows: the test rows are used for "
+                                 "validation, as in the published code");
+  }
+  SECTION("options name the positive class and the folder of maps") {
+    folder.write("looks/train/Real/b.png", "x");
+    const auto again = read_folders(
+        folder.path(),
+        TableOptions().positive("Real").saliency(folder / "looks"));
+    CHECK(again.name == folder.path().string());
+    CHECK(again.classes == Strings{"Synthetic", "Real"});
+    CHECK(again.rows[2].saliency == Strings{folder / "looks/train/Real/b.png"});
+    CHECK(again.rows[3].saliency.empty());
+    CHECK(again.rows[3].line == 0);
+    CHECK(
+        error_of([&] {
+          read_folders(folder.path(), TableOptions().classes({"Real", "Fake"}));
+        }) == "cyborg::data::read_folders: " + folder.path().string() +
+                  ": unknown class \"Synthetic\"");
+  }
   SECTION("errors") {
     const Folder empty;
     CHECK(contains(
         error_of([&] { read_folders(empty.path()); }),
-        ": holds no pictures in folders split/class, split one of train, val, "
-        "test"));
+        ": holds no pictures in folders split/class, where split is train, val "
+        "or test"));
     CHECK(contains(
         error_of([&] { read_folders(empty / "none"); }),
         "none: is not a folder"));

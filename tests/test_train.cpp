@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Checkpoints and learning rates: what lets a training go on as if it had not
-// stopped.
+// Checkpoints and learning rates: with both, a training that was stopped
+// continues as if it had not been stopped.
 
 #include "pictures.hpp"
 #include "support.hpp"
@@ -11,8 +11,12 @@
 #include <torch/nn/modules/batchnorm.h>
 #include <torch/nn/modules/container/sequential.h>
 #include <torch/nn/modules/linear.h>
+#include <torch/optim/rmsprop.h>
 
 #include <memory>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace {
 
@@ -59,7 +63,7 @@ Optimizer make(const std::string& kind, const Sequential& net) {
 
 }  // namespace
 
-TEST_CASE("A checkpoint comes back as it was", "[train]") {
+TEST_CASE("load_checkpoint reads what save_checkpoint wrote", "[train]") {
   const pictures::Folder folder;
   const auto path = folder.path() / "last.pt";
   train::Checkpoint out;
@@ -75,7 +79,26 @@ TEST_CASE("A checkpoint comes back as it was", "[train]") {
   CHECK(same(in.tensors.at("model"), out.tensors.at("model")));
   CHECK(in.tensors.at("empty").empty());
 
-  SECTION("and takes the place of the one before") {
+  SECTION("of any type and layout, in order") {
+    const auto half = torch::tensor({1.5F, -2.F}).to(torch::kHalf);
+    out.tensors["model"] = {
+        {"z", torch::arange(6, torch::kDouble).view({2, 3}).t()},
+        {"a", half},
+        {"b", torch::tensor({1, 0, 1}).to(torch::kBool)},
+        {"c", torch::zeros({0, 4})},
+        {"d", torch::rand({3}).requires_grad_()}};
+    train::save_checkpoint(path, out);
+    const auto model = train::load_checkpoint(path).tensors.at("model");
+    CHECK(same(model, out.tensors.at("model")));
+    REQUIRE(model.size() == 5);
+    for (size_t i = 0; i < model.size(); ++i) {
+      const auto& wanted = out.tensors.at("model")[i].second;
+      CHECK(model[i].second.scalar_type() == wanted.scalar_type());
+      CHECK(model[i].second.is_contiguous());
+      CHECK_FALSE(model[i].second.requires_grad());
+    }
+  }
+  SECTION("and save_checkpoint replaces a file that exists") {
     out.texts["settings"] = "new";
     train::save_checkpoint(path, out);
     CHECK(train::load_checkpoint(path).texts.at("settings") == "new");
@@ -83,18 +106,44 @@ TEST_CASE("A checkpoint comes back as it was", "[train]") {
   }
 }
 
-TEST_CASE("A file that is no checkpoint is named", "[train]") {
+TEST_CASE("load_checkpoint names a file that is no checkpoint", "[train]") {
   const pictures::Folder folder;
   const auto path = folder.path() / "last.pt";
   const auto load = [&] { train::load_checkpoint(path); };
-  CHECK(support::contains(support::error_of(load), "no such file"));
+  const auto is = [&](const std::string& reason) {
+    CHECK(
+        support::error_of(load) ==
+        "cyborg::train::load_checkpoint: " + path.string() + ": " + reason);
+  };
+  is("no such file");
   cyborg::io::write_file(path, "not a zip");
-  CHECK(support::contains(
-      support::error_of(load), "last.pt: is damaged, or no checkpoint"));
-  const auto other = torch::jit::pickle_save(c10::IValue(3));
-  cyborg::io::write_file(path, {other.data(), other.size()});
-  CHECK(support::contains(
-      support::error_of(load), "is not a checkpoint that cyborg wrote"));
+  is("is damaged, or is not a checkpoint");
+  // Files that Python or another program may have saved.
+  const auto pickled = [&](const c10::IValue& value) {
+    const auto bytes = torch::jit::pickle_save(value);
+    cyborg::io::write_file(path, {bytes.data(), bytes.size()});
+  };
+  pickled(3);
+  is("is not a checkpoint that cyborg wrote");
+  c10::Dict<std::string, std::string> texts;
+  pickled(texts);
+  is("has no entry \"texts\": it is not a checkpoint that cyborg wrote");
+  texts.insert("texts", "a");
+  pickled(texts);
+  is("has no entry \"tensors\": it is not a checkpoint that cyborg wrote");
+  texts.insert("tensors", "b");
+  pickled(texts);
+  is("is not a checkpoint that cyborg wrote");
+  c10::Dict<int64_t, std::string> numbers;
+  numbers.insert(1, "texts");
+  pickled(numbers);
+  is("has no entry \"texts\": it is not a checkpoint that cyborg wrote");
+
+  CHECK(
+      support::error_of([&] {
+        train::save_checkpoint(folder / "none/last.pt", {});
+      }) == "cyborg::train::save_checkpoint: " + folder / "none/last.pt" +
+                ": cannot be written: No such file or directory");
 
   train::save_checkpoint(path, {{{"a", "b"}}, {}});
   const auto bytes = cyborg::io::read_file(path);
@@ -103,8 +152,30 @@ TEST_CASE("A file that is no checkpoint is named", "[train]") {
   CHECK(support::contains(support::error_of(load), "is damaged"));
 }
 
-TEST_CASE(
-    "A state is loaded by name, and what does not fit is listed", "[train]") {
+TEST_CASE("A module's state is named as in Python, and shared", "[train]") {
+  auto net = network(1);
+  std::string names;
+  for (const auto& [name, tensor] : train::state_of(*net)) {
+    names += name + " ";
+  }
+  CHECK(
+      names ==
+      "0.weight 0.bias 1.weight 1.bias 2.weight 2.bias 1.running_mean "
+      "1.running_var 1.num_batches_tracked ");
+  CHECK(train::state_of(*net)[1].second.is_same(net->parameters()[1]));
+
+  // Loading copies values: neither memory nor type of the source is taken.
+  const auto bias = net->parameters()[1];
+  auto source = torch::arange(4, torch::kDouble);
+  const auto mismatch = train::load_state({{"a", bias}}, {{"a", source}});
+  CHECK(mismatch.empty());
+  CHECK(bias.scalar_type() == torch::kFloat);
+  source.fill_(9);
+  CHECK(bias.detach().equal(torch::arange(4, torch::kFloat)));
+  CHECK(bias.requires_grad());
+}
+
+TEST_CASE("load_state copies by name and lists the differences", "[train]") {
   auto net = network(1), other = network(2);
   CHECK(train::load_state(train::state_of(*net), train::state_of(*other))
             .empty());
@@ -121,7 +192,8 @@ TEST_CASE(
       "of another shape: 0.bias: expected [4], got [5]\n");
 }
 
-TEST_CASE("An optimizer goes on as if it had not stopped", "[train]") {
+TEST_CASE(
+    "An optimizer with a loaded state continues the training", "[train]") {
   const std::string kind = GENERATE("sgd", "adam", "adamw");
   INFO(kind);
   auto whole = network(1);
@@ -147,12 +219,75 @@ TEST_CASE("An optimizer goes on as if it had not stopped", "[train]") {
   CHECK(same(train::state_of(*second), train::state_of(*whole)));
   CHECK(same(train::state_of(*after), train::state_of(*without_stop)));
 
-  SECTION("but not with the state of another one") {
-    auto small = Sequential(Linear(3, 4));
-    const auto wrong = make(kind, small);
-    CHECK_THROWS_AS(
-        train::load_state(*wrong, checkpoint.tensors.at("optimizer")),
-        c10::ValueError);
+  SECTION("but the state of another optimizer is an error") {
+    const std::string error = "cyborg::train::load_state: expected ";
+    const auto load = [&](const Sequential& net, const std::string& as,
+                          const train::NamedTensors& state) {
+      return support::error_of(
+          [&] { train::load_state(*make(as, net), state); });
+    };
+    const auto& state = checkpoint.tensors.at("optimizer");
+    const std::string first_of = kind == "sgd" ? "momentum_buffer" : "exp_avg";
+    // Two parameters, of six; and of another shape.
+    CHECK(
+        load(Sequential(Linear(3, 4)), kind, state) ==
+        error +
+            "the state of an optimizer of this type with 2 parameters, "
+            "got also \"2." +
+            first_of + "\"");
+    CHECK(
+        load(Sequential(Linear(3, 5)), kind, state) ==
+        error + "\"0." + first_of + "\" [5, 3], got [4, 3]");
+    CHECK(
+        load(second, kind == "sgd" ? "adam" : "sgd", state) ==
+        error +
+            "the state of an optimizer of this type with 6 parameters, "
+            "got also \"0." +
+            first_of + "\"");
+  }
+}
+
+TEST_CASE("An optimizer's state is numbered by parameter", "[train]") {
+  // Two groups; the first parameter never has a gradient.
+  const auto parameter = [] { return torch::ones({2}).requires_grad_(); };
+  const auto idle = parameter(), one = parameter(), two = parameter();
+  const std::vector<torch::optim::OptimizerParamGroup> groups{
+      std::vector<torch::Tensor>{idle, one}, std::vector<torch::Tensor>{two}};
+  const auto options = torch::optim::SGDOptions(0.5).momentum(0.9);
+  torch::optim::SGD optimizer(groups, options);
+  (one.sum() + 3 * two.sum()).backward();
+  optimizer.step();
+  const auto state = train::state_of(optimizer);
+  REQUIRE(state.size() == 2);
+  CHECK(state[0].first == "1.momentum_buffer");
+  CHECK(state[1].first == "2.momentum_buffer");
+  CHECK(state[1].second.equal(torch::full({2}, 3.F)));
+
+  // The other optimizer gets a copy.
+  torch::optim::SGD other(groups, options);
+  train::load_state(other, state);
+  other.step();  // the gradients are still there: 0.9 * 3 + 3
+  CHECK(support::close(
+      train::state_of(other)[1].second, torch::full({2}, 5.7), 1e-6));
+  CHECK(train::state_of(optimizer)[1].second.equal(torch::full({2}, 3.F)));
+
+  torch::optim::RMSprop unknown({one});
+  unknown.step();
+  CHECK(
+      support::error_of([&] { train::state_of(unknown); }) ==
+      "cyborg::train::state_of: expected an optimizer of type SGD, Adam or "
+      "AdamW, got another one");
+}
+
+TEST_CASE("A learning rate is set for all parameters", "[train]") {
+  const auto one = torch::ones({1}), two = torch::ones({1});
+  torch::optim::SGD optimizer(
+      std::vector<torch::optim::OptimizerParamGroup>{
+          std::vector<torch::Tensor>{one}, std::vector<torch::Tensor>{two}},
+      torch::optim::SGDOptions(0.5));
+  train::set_learning_rate(optimizer, 0.25);
+  for (auto& group : optimizer.param_groups()) {
+    CHECK(group.options().get_lr() == 0.25);
   }
 }
 
@@ -176,10 +311,45 @@ TEST_CASE("The learning rate follows its schedule", "[train]") {
   CHECK(learning_rate(1, 1, 2, options) == Approx(2));
   CHECK(learning_rate(3, 0, 2, options) == Approx(2));
 
-  CHECK(support::contains(
-      support::error_of([&] { learning_rate(0, 2, 2, options); }),
-      "expected a step below 2 of an epoch from 0, got step 2 of epoch 0"));
-  CHECK_THROWS_AS(
-      learning_rate(0, 0, 1, train::ScheduleOptions().base(0)),
-      c10::ValueError);
+  // The decay and the warm-up multiply; a part of an epoch warms up, too.
+  options = train::ScheduleOptions().base(1).step_epochs(3).factor(0.5);
+  CHECK(learning_rate(2, 0, 1, options) == 1);
+  CHECK(learning_rate(3, 0, 1, options) == 0.5);
+  CHECK(learning_rate(7, 0, 1, options) == 0.25);
+  options = options.warm_up(8);
+  CHECK(learning_rate(7, 0, 4, options) == Approx(0.25 * 7.25 / 8));
+  options = options.warm_up(0.5);
+  CHECK(learning_rate(0, 0, 4, options) == 0.5);
+  CHECK(learning_rate(0, 1, 4, options) == 1);
+  CHECK(learning_rate(0, 2, 4, options) == 1);
+  // A cosine goes to 0 after all epochs, and stays there.
+  options = train::ScheduleOptions().decay(Decay::kCosine);
+  CHECK(learning_rate(25, 0, 3, options) == Approx(0.0025));  // of 50
+  CHECK(learning_rate(70, 0, 3, options) == Approx(0).margin(1e-15));
+
+  const std::string name = "cyborg::train::learning_rate: expected ";
+  const auto step_error = [&](int64_t epoch, int64_t step, int64_t steps) {
+    return support::error_of([&] { learning_rate(epoch, step, steps); });
+  };
+  CHECK(
+      step_error(0, 2, 2) ==
+      name + "epoch >= 0 and 0 <= step < 2, got epoch 0 and step 2");
+  CHECK(
+      step_error(-1, 0, 2) ==
+      name + "epoch >= 0 and 0 <= step < 2, got epoch -1 and step 0");
+  CHECK(
+      step_error(3, -1, 2) ==
+      name + "epoch >= 0 and 0 <= step < 2, got epoch 3 and step -1");
+  using O = train::ScheduleOptions;
+  const std::vector<std::pair<O, std::string>> wrong{
+      {O().base(0), "0, 12, 50 and 0"},
+      {O().step_epochs(0), "0.005, 0, 50 and 0"},
+      {O().epochs(0), "0.005, 12, 0 and 0"},
+      {O().warm_up(-1), "0.005, 12, 50 and -1"}};
+  for (const auto& [invalid, got] : wrong) {
+    const auto& each = invalid;
+    CHECK(
+        support::error_of([&] { learning_rate(0, 0, 1, each); }) ==
+        name + "base, step_epochs and epochs > 0 and warm_up >= 0, got " + got);
+  }
 }

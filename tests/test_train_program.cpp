@@ -38,25 +38,25 @@ using support::error_of;
 using training::command;
 using training::write_table;
 
-programs::Request request_for(const std::string& table) {
-  programs::Request request;
-  request.settings.data = table;
-  request.settings.size = {32, 32};
-  request.settings.channels = 1;
-  request.settings.mean = {0.5};
-  request.settings.stddev = {0.25};
-  request.settings.network = "demo";
-  request.settings.loss = "cyborg-kl";
-  request.settings.alpha = 0.3;
-  request.settings.optimizer = "adam";
-  request.settings.learning_rate = 2e-3;
-  request.settings.weight_decay = 0;
-  request.settings.schedule = "none";
-  request.settings.epochs = 3;
-  request.settings.batch = 8;
-  request.threads = 1;
-  request.quiet = true;
-  return request;
+programs::TrainOptions options_for(const std::string& table) {
+  programs::TrainOptions options;
+  options.settings.data = table;
+  options.settings.size = {32, 32};
+  options.settings.channels = 1;
+  options.settings.mean = {0.5};
+  options.settings.stddev = {0.25};
+  options.settings.network = programs::Architecture::kDemo;
+  options.settings.loss = programs::Loss::kCyborgKL;
+  options.settings.alpha = 0.3;
+  options.settings.optimizer = programs::OptimizerKind::kAdam;
+  options.settings.learning_rate = 2e-3;
+  options.settings.weight_decay = 0;
+  options.settings.schedule = cyborg::train::Decay::kNone;
+  options.settings.epochs = 3;
+  options.settings.batch = 8;
+  options.threads = 1;
+  options.quiet = true;
+  return options;
 }
 
 pid_t start_train(const std::vector<std::string>& arguments) {
@@ -100,11 +100,11 @@ TEST_CASE(
 
 TEST_CASE("Ctrl-C stops after the step, and the rest follows", "[train]") {
   const pictures::Folder folder;
-  auto request = request_for(write_table(folder));
-  request.out = folder / "whole";
-  const auto whole = programs::Trainer(request).run();
+  auto options = options_for(write_table(folder));
+  options.out = folder / "whole";
+  const auto whole = programs::Trainer(options).run();
   REQUIRE(whole.finished);
-  CHECK(whole.place.step == 18);
+  CHECK(whole.state.step == 18);
   CHECK(whole.log.size() == 3);
   CHECK(std::filesystem::exists(folder / "whole/best.pt"));
   REQUIRE(whole.validation.rows.size() == 12);
@@ -112,15 +112,15 @@ TEST_CASE("Ctrl-C stops after the step, and the rest follows", "[train]") {
   CHECK(!whole.validation.rows[2].saliency.front().empty());
   CHECK(whole.log.back()["annotated"] == 30);  // of 48, three of five
 
-  request.out = folder / "stopped";
-  request.stop_after = 8;  // in the second epoch
-  const auto stopped = programs::Trainer(request).run();
+  options.out = folder / "stopped";
+  options.stop_after = 8;  // in the second epoch
+  const auto stopped = programs::Trainer(options).run();
   CHECK(!stopped.finished);
-  CHECK(stopped.place.step == 8);
-  CHECK(stopped.place.batch == 2);
-  request.stop_after = 0;
-  request.resume = true;
-  const auto rest = programs::Trainer(request).run();
+  CHECK(stopped.state.step == 8);
+  CHECK(stopped.state.batch == 2);
+  options.stop_after = 0;
+  options.resume = true;
+  const auto rest = programs::Trainer(options).run();
   CHECK(rest.finished);
   CHECK(same_checkpoints(folder / "whole/last.pt", folder / "stopped/last.pt"));
   CHECK(rest.log == whole.log);
@@ -128,13 +128,43 @@ TEST_CASE("Ctrl-C stops after the step, and the rest follows", "[train]") {
 
 TEST_CASE("Several batches make one step, the last fewer", "[train]") {
   const pictures::Folder folder;
-  auto request = request_for(write_table(folder));
-  request.settings.loss = "ce";
-  request.settings.epochs = 1;
-  request.settings.accumulate = 4;
-  request.out = folder / "four";
-  const auto outcome = programs::Trainer(request).run();
-  CHECK(outcome.place.step == 2);  // 6 batches: 4 and 2
+  auto options = options_for(write_table(folder));
+  options.settings.loss = programs::Loss::kCrossEntropy;
+  options.settings.epochs = 1;
+  options.settings.accumulate = 4;
+  options.out = folder / "four";
+  const auto outcome = programs::Trainer(options).run();
+  CHECK(outcome.state.step == 2);  // 6 batches: 4 and 2
+}
+
+TEST_CASE("A choice is one of its table, by name", "[train]") {
+  using programs::choice_named;
+  using programs::SelectBy;
+  CHECK(choice_named<SelectBy>("last") == SelectBy::kLast);
+  CHECK(programs::name_of(SelectBy::kAuc) == "auc");
+  CHECK(error_of([] {
+          choice_named<SelectBy>("best");
+        }) == "expected accuracy, auc, loss or last, got best");
+  CHECK(error_of([] {
+          programs::name_of(static_cast<SelectBy>(9));
+        }) == "programs::name_of: expected a value of the table, got 9");
+  CHECK(
+      programs::choice_help<programs::Loss>("the loss") ==
+      "the loss; ce: cross entropy, without guidance");
+  // In checkpoints a choice is its name, and "" where none was made.
+  programs::Settings settings;
+  settings.map_normalizer = cyborg::Normalizer::kSum;
+  nlohmann::json json = settings;
+  CHECK(json["select"] == "accuracy");
+  CHECK(json["map_normalizer"] == "sum");
+  CHECK(json["human_normalizer"] == "");
+  const auto again = json.get<programs::Settings>();
+  CHECK(again.map_normalizer == cyborg::Normalizer::kSum);
+  CHECK(!again.human_normalizer);
+  json["optimizer"] = "lion";
+  CHECK(error_of([&] {
+          json.get<programs::Settings>();
+        }) == "expected sgd, adam or adamw, got lion");
 }
 
 TEST_CASE("A row of the demo can be trained again", "[train][demo]") {
@@ -163,16 +193,16 @@ TEST_CASE("A row of the demo can be trained again", "[train][demo]") {
   at::set_num_threads(1);
   const auto expected = demo::run(*row, repetition, sizes, tested);
 
-  auto request = request_for(folder / "pictures.csv");
-  request.settings.size = {};
-  request.settings.epochs = 2;
-  request.settings.seed = static_cast<uint64_t>(seed);
-  request.settings.loss = name == "ce"          ? "ce"
-                          : name == "cyborg_l1" ? "cyborg-l1"
-                                                : "cyborg-kl";
-  request.settings.alpha = row->alpha;
-  request.out = folder / "run";
-  const auto outcome = programs::Trainer(request).run();
+  auto options = options_for(folder / "pictures.csv");
+  options.settings.size = {};
+  options.settings.epochs = 2;
+  options.settings.seed = static_cast<uint64_t>(seed);
+  options.settings.loss = name == "ce"          ? programs::Loss::kCrossEntropy
+                          : name == "cyborg_l1" ? programs::Loss::kCyborgL1
+                                                : programs::Loss::kCyborgKL;
+  options.settings.alpha = row->alpha;
+  options.out = folder / "run";
+  const auto outcome = programs::Trainer(options).run();
   REQUIRE(expected.curve.step.size() == 2);
   for (size_t i = 0; i < 2; ++i) {
     CHECK(
@@ -205,32 +235,32 @@ TEST_CASE("A row of the demo can be trained again", "[train][demo]") {
 TEST_CASE("What cannot be trained on is said", "[train]") {
   const pictures::Folder folder;
   const auto table = write_table(folder);
-  auto request = request_for(table);
-  request.out = folder / "run";
+  auto options = options_for(table);
+  options.out = folder / "run";
   const auto error = [&] {
-    return error_of([&] { programs::Trainer(request).run(); });
+    return error_of([&] { programs::Trainer(options).run(); });
   };
   SECTION("a table that is not there") {
-    request.settings.data = folder / "nothing.csv";
+    options.settings.data = folder / "nothing.csv";
     CHECK(contains(error(), "nothing.csv: no such file"));
   }
   SECTION("a class that training does not know") {
-    request.settings.data = folder.write(
+    options.settings.data = folder.write(
         "other.csv",
         "train,live,p0.png\ntrain,spoof,p1.png\nval,mask,p2.png\n");
     CHECK(contains(error(), "other.csv"));
     CHECK(contains(error(), "mask"));
   }
   SECTION("a device that is not there") {
-    request.device = "cuda:x";
+    options.device = "cuda:x";
     CHECK(contains(error(), "expected cpu, cuda or cuda:N, got \"cuda:x\""));
   }
   SECTION("a network for other pictures") {
-    request.settings.network = "resnet18";
+    options.settings.network = programs::Architecture::kResNet18;
     CHECK(contains(error(), "resnet18 reads pictures of 3 channels, got 1"));
   }
   SECTION("a file that is no network") {
-    request.settings.model = table;
+    options.settings.model = table;
     CHECK(contains(error(), "is no TorchScript file"));
   }
   SECTION("weights of another network") {
@@ -239,23 +269,23 @@ TEST_CASE("What cannot be trained on is said", "[train]") {
       other.insert("conv.weight", torch::zeros({3}));
       return c10::IValue(other);
     }());
-    request.settings.weights =
+    options.settings.weights =
         folder.write("other.pt", {bytes.data(), bytes.size()});
     CHECK(contains(error(), "other.pt: fits nothing of this network"));
   }
   SECTION("a training that is there already") {
-    request.settings.epochs = 1;
-    programs::Trainer(request).run();
-    CHECK(contains(error(), "holds a training already: --resume goes on"));
+    options.settings.epochs = 1;
+    programs::Trainer(options).run();
+    CHECK(contains(error(), "holds a training already: --resume continues it"));
   }
   SECTION("a loss that is not finite, with the pictures' names") {
-    request.settings.epochs = 1;
-    programs::Trainer(request).run();
+    options.settings.epochs = 1;
+    programs::Trainer(options).run();
     const auto kept = cyborg::io::read_file(folder / "run/last.pt");
-    request.settings.learning_rate = 1e30;
-    request.settings.optimizer = "sgd";
-    request.settings.epochs = 3;
-    request.out = folder / "other";
+    options.settings.learning_rate = 1e30;
+    options.settings.optimizer = programs::OptimizerKind::kSgd;
+    options.settings.epochs = 3;
+    options.out = folder / "other";
     CHECK(contains(error(), "the loss is not finite in epoch 1, batch"));
     CHECK(contains(error(), ".png"));
     CHECK(!std::filesystem::exists(folder / "other/best.pt"));
@@ -263,15 +293,15 @@ TEST_CASE("What cannot be trained on is said", "[train]") {
   SECTION("a picture that cannot be read") {
     folder.write("p3.png", "not a picture");
     CHECK(contains(error(), "p3.png"));
-    request.settings.skip_unreadable = true;
-    request.settings.epochs = 1;
-    CHECK(programs::Trainer(request).run().log.front()["pictures"] == 47);
+    options.settings.skip_unreadable = true;
+    options.settings.epochs = 1;
+    CHECK(programs::Trainer(options).run().log.front()["pictures"] == 47);
   }
   SECTION("a training whose table is another one now") {
-    request.settings.epochs = 2;
-    request.stop_after = 3;
-    programs::Trainer(request).run();
-    request.resume = true;
+    options.settings.epochs = 2;
+    options.stop_after = 3;
+    programs::Trainer(options).run();
+    options.resume = true;
     auto changed = cyborg::io::read_file(table);
     const auto at = changed.find("train,live,p4.png");
     REQUIRE(at != std::string::npos);
@@ -279,31 +309,31 @@ TEST_CASE("What cannot be trained on is said", "[train]") {
     CHECK(contains(error(), "is not the table that this training began with"));
   }
   SECTION("weights alone") {
-    request.settings.epochs = 1;
-    programs::Trainer(request).run();
+    options.settings.epochs = 1;
+    programs::Trainer(options).run();
     std::filesystem::copy_file(
         folder / "run/best.pt", folder / "run/last.pt",
         std::filesystem::copy_options::overwrite_existing);
-    request.resume = true;
+    options.resume = true;
     CHECK(contains(error(), "holds weights alone, as best.pt does"));
   }
   SECTION("a file where a folder should be") {
-    request.out = table;
-    CHECK(contains(error(), "is no folder: name one"));
+    options.out = table;
+    CHECK(contains(error(), "is no folder: expected the name of one"));
   }
   SECTION("the first picture, by a training that is stopped behind it") {
     folder.write("p0.png", "not a picture");
-    request.settings.skip_unreadable = true;
-    request.settings.batch = 1;  // a batch of which nothing is left
-    request.settings.epochs = 1;
-    request.out = folder / "whole";
-    const auto whole = programs::Trainer(request).run();
-    CHECK(whole.place.step == 47);
-    request.out = folder / "stopped";
+    options.settings.skip_unreadable = true;
+    options.settings.batch = 1;  // a batch of which nothing is left
+    options.settings.epochs = 1;
+    options.out = folder / "whole";
+    const auto whole = programs::Trainer(options).run();
+    CHECK(whole.state.step == 47);
+    options.out = folder / "stopped";
     for (const int64_t stop : {20, 40, 0}) {
-      request.stop_after = stop;
-      programs::Trainer(request).run();
-      request.resume = true;
+      options.stop_after = stop;
+      programs::Trainer(options).run();
+      options.resume = true;
     }
     CHECK(
         same_checkpoints(folder / "whole/last.pt", folder / "stopped/last.pt"));

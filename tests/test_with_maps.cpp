@@ -42,6 +42,16 @@ class Digits : public torch::data::datasets::Dataset<Digits> {
   size_t count_;
 };
 
+/// A data set that leaves out a sample, but not in its size.
+class Lossy : public Digits {
+ public:
+  using Digits::Digits;
+  std::vector<torch::data::Example<>> get_batch(
+      at::ArrayRef<size_t> indices) override {
+    return Digits::get_batch(indices.slice(1));
+  }
+};
+
 /// Map i is filled with 10 i.
 Tensor maps_of(int64_t count) {
   return (at::arange(count, at::kFloat) * 10)
@@ -68,7 +78,7 @@ int64_t check_batches(Loader& loader) {
 
 }  // namespace
 
-TEST_CASE("WithMaps puts a map beside each sample", "[data][with_maps]") {
+TEST_CASE("WithMaps adds a map to each sample", "[data][with_maps]") {
   auto set = WithMaps(Digits(5), maps_of(5));
   CHECK(*set.size() == 5);
   const auto sample = set.get(3);
@@ -82,13 +92,13 @@ TEST_CASE("WithMaps puts a map beside each sample", "[data][with_maps]") {
 }
 
 TEST_CASE(
-    "A loop over a loader gives data, target and saliency",
+    "The batches of a loader have data, target and saliency",
     "[data][with_maps]") {
   auto loader = torch::data::make_data_loader<SequentialSampler>(
       WithMaps(Digits(10), maps_of(10)).map(Collate()), DataLoaderOptions(4));
   CHECK(check_batches(*loader) == 10);
 
-  SECTION("shuffled and on threads, maps stay with their pictures") {
+  SECTION("maps stay with their pictures when shuffled and on threads") {
     auto shuffled = torch::data::make_data_loader(
         WithMaps(Digits(50), maps_of(50))
             .map(torch::data::transforms::Stack<GuidedExample>()),
@@ -97,21 +107,32 @@ TEST_CASE(
   }
 }
 
-TEST_CASE("A data set with transforms keeps them", "[data][with_maps]") {
+TEST_CASE("A data set keeps its transforms", "[data][with_maps]") {
   auto set = Digits(6).map(torch::data::transforms::Normalize<>(1.0, 2.0));
   auto guided = WithMaps(std::move(set), maps_of(6));
   CHECK(close(guided.get(5).data, at::full({1, 4, 4}, 2.), 0));
   CHECK(close(guided.get(5).saliency, at::full({2, 2}, 50.), 0));
 }
 
-TEST_CASE(
-    "A data set that is stacked already stays stacked", "[data][with_maps]") {
+TEST_CASE("A stacked data set stays stacked", "[data][with_maps]") {
   auto set =
       WithMaps(Digits(7).map(torch::data::transforms::Stack<>()), maps_of(7));
   STATIC_REQUIRE(std::is_same<decltype(set)::BatchType, GuidedExample>::value);
   auto loader = torch::data::make_data_loader<SequentialSampler>(
       std::move(set), DataLoaderOptions(3));
   CHECK(check_batches(*loader) == 7);
+}
+
+TEST_CASE(
+    "A stacked batch without maps gets maps of NaN in the size of the pictures",
+    "[data][with_maps]") {
+  auto set = WithMaps(
+      Digits(4).map(torch::data::transforms::Stack<>()),
+      [](size_t /*index*/) { return Tensor(); });
+  const auto batch = set.get_batch(std::vector<size_t>{3, 1});
+  CHECK(batch.data.flatten(1).select(1, 0).equal(torch::tensor({3.F, 1.F})));
+  CHECK(batch.saliency.sizes() == at::IntArrayRef({2, 4, 4}));
+  CHECK(batch.saliency.isnan().all().item<bool>());
 }
 
 TEST_CASE("Maps can come from a function of the index", "[data][with_maps]") {
@@ -169,7 +190,9 @@ TEST_CASE("LibTorch's MNIST gets maps too", "[data][with_maps]") {
   CHECK(together);
 }
 
-TEST_CASE("WithMaps wants one map a sample", "[data][with_maps][error]") {
+TEST_CASE(
+    "WithMaps throws unless there is one map for each sample",
+    "[data][with_maps][error]") {
   CHECK(
       error_of([] { WithMaps(Digits(5), maps_of(4)); }) ==
       "cyborg::data::WithMaps: expected maps [N, *S], one for each of the 5 "
@@ -181,4 +204,23 @@ TEST_CASE("WithMaps wants one map a sample", "[data][with_maps][error]") {
   CHECK(error_of([] {
           WithMaps(Digits(5), std::function<Tensor(size_t)>());
         }) == "cyborg::data::WithMaps: expected a function, got none");
+  CHECK(
+      error_of([] { WithMaps(Digits(5), Tensor()); }) ==
+      "cyborg::data::WithMaps: expected maps [N, *S], one for each of the 5 "
+      "samples, got []");
+  // It is not known which sample was left out, so no map can be assigned.
+  const std::vector<size_t> indices{0, 1, 2};
+  CHECK(error_of([&] {
+          WithMaps(Lossy(5), maps_of(5)).get_batch(indices);
+        }) == "cyborg::data::WithMaps: expected a batch of 3 samples, got 2");
+  CHECK(
+      error_of([&] {
+        WithMaps(
+            torch::data::datasets::map(
+                Lossy(5), torch::data::transforms::Stack<>()),
+            maps_of(5))
+            .get_batch(indices);
+      }) ==
+      "cyborg::data::WithMaps: expected a batch of 3 samples, got [2, 1, 4, "
+      "4]");
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-// TorchScript networks of the shapes of the zoo, built without Python.
+// TorchScript networks like those of torchvision, built without Python.
 
 #include <torch/script.h>
 #include <torch/torch.h>
@@ -46,7 +46,7 @@ inline Module norm(int64_t channels) {
   return module;
 }
 
-/// A network without a forward yet, in training mode.
+/// A network that has no forward yet, in training mode.
 inline Module network(const std::string& name) {
   Module net(name);
   net.register_attribute("training", c10::BoolType::get(), true);
@@ -181,7 +181,7 @@ inline Module vgg() {
   return net;
 }
 
-/// Branches side by side, and an auxiliary head in training: a tuple.
+/// Parallel branches, and an auxiliary head in training, which returns a tuple.
 inline Module inception() {
   auto net = network("Inception");
   net.register_module("stem", convolution(3, 8, 3));

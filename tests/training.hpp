@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What the program `train` is given in tests.
+// Data and command lines for tests of the program `train`.
 #pragma once
 
 #include "pictures.hpp"
@@ -15,8 +15,8 @@
 
 namespace training {
 
-/// 48 + 12 grey pictures of mixed sizes, a bright square where the class says;
-/// maps for three of five.
+/// 48 + 12 grey pictures of different sizes, with a bright square whose place
+/// depends on the class. Three of five have maps.
 inline std::string write_table(const pictures::Folder& folder) {
   std::string csv = "split,class,path,saliency\n";
   torch::manual_seed(5);

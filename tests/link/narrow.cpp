@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // A user of the loss who includes <cyborg/loss.hpp> and, of LibTorch, only the
-// operators that are called here. CTest checks what that draws in.
+// operators that are called here. CTest checks which headers that includes.
 #include <cyborg/loss.hpp>
 
 #include <ATen/ops/conv2d.h>
@@ -26,7 +26,7 @@ struct Named {
   const torch::Tensor& value() const { return tensor; }
 };
 
-// What a hook asks of a torch::nn::Module.
+// What a hook needs from a torch::nn::Module.
 struct Net {
   struct Child {
     static std::string key() { return {}; }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// All of LibTorch after the loss: what the loss declared does not stand in its
-// way, and torch::kMean and torch::kSum are understood.
+// All of LibTorch after the loss: the declarations of the loss do not conflict
+// with it, and torch::kMean and torch::kSum can be used.
 #include <cyborg/loss.hpp>
 
 #include <torch/torch.h>

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Adds one executable for each file of tests, so that a fault costs the files
+# that should see it. Only run.py includes this file, at the end of
+# tests/CMakeLists.txt in its copy of the project.
+
+get_property(targets DIRECTORY PROPERTY BUILDSYSTEM_TARGETS)
+set(list "")
+foreach(target IN LISTS targets)
+  get_target_property(options ${target} COMPILE_OPTIONS)
+  if(NOT target MATCHES "^test_" OR options)
+    continue() # no tests, or the same file with other flags
+  endif()
+  string(REGEX REPLACE "^test_" "" area ${target})
+  foreach(property IN ITEMS SOURCES LINK_LIBRARIES COMPILE_DEFINITIONS
+                            MANUALLY_ADDED_DEPENDENCIES)
+    get_target_property(${property} ${target} ${property})
+  endforeach()
+  foreach(source IN LISTS SOURCES)
+    if(NOT source MATCHES "^test_[a-z0-9_]+\\.cpp$")
+      continue()
+    endif()
+    cmake_path(GET source STEM stem)
+    set(alone alone_${area}_${stem})
+    add_executable(${alone} EXCLUDE_FROM_ALL ${source})
+    target_link_libraries(${alone} PRIVATE ${LINK_LIBRARIES})
+    cyborg_use_precompiled_torch(${alone})
+    if(COMPILE_DEFINITIONS)
+      target_compile_definitions(${alone} PRIVATE ${COMPILE_DEFINITIONS})
+    endif()
+    if(MANUALLY_ADDED_DEPENDENCIES)
+      add_dependencies(${alone} ${MANUALLY_ADDED_DEPENDENCIES})
+    endif()
+    string(APPEND list "${area} ${alone}\n")
+  endforeach()
+endforeach()
+file(WRITE "${PROJECT_BINARY_DIR}/alone.txt" "${list}")
