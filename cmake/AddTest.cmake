@@ -1,13 +1,22 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # cyborg_add_test(<area> SOURCES <file>... [LIBRARIES <target>...]
-#                 [OPTIONS <flag>...])
+#                 [OPTIONS <flag>...] [EACH_CASE])
 #
-# Makes the executable test_<area> and registers every case in it with CTest, as
-# "<area>: <name of the case>". All areas share one precompiled header, except
-# one that is compiled with flags of its own.
+# Makes the executable test_<area> and registers each of its files with CTest, as
+# "<area>: <file without extension>". CTest runs all cases of a file in one
+# process, because a process with LibTorch takes a third of a second to start; it
+# prints the name and the time of each case (ctest -V, or the log of a failure).
+# A case without an assertion fails. One case alone: bin/test_<area> "its name".
+#
+# With EACH_CASE, each case is a test of CTest's, "<area>: <name of the case>".
+# This is for cases that may be skipped, because CTest shows only whole tests as
+# skipped.
+#
+# All areas share one precompiled header, except those with OPTIONS.
 
 function(cyborg_add_test area)
-  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "SOURCES;LIBRARIES;OPTIONS")
+  cmake_parse_arguments(PARSE_ARGV 1 arg "EACH_CASE" ""
+                        "SOURCES;LIBRARIES;OPTIONS")
   set(target test_${area})
   add_executable(${target} ${arg_SOURCES})
   target_link_libraries(${target} PRIVATE cyborg_test_support cyborg_test_main
@@ -15,11 +24,34 @@ function(cyborg_add_test area)
   if(arg_OPTIONS)
     target_compile_options(${target} PRIVATE ${arg_OPTIONS})
   else()
-    target_precompile_headers(${target} REUSE_FROM cyborg_test_pch)
+    cyborg_use_precompiled_torch(${target})
   endif()
+  if(arg_EACH_CASE)
+    _cyborg_add_each_case(${area} ${target})
+    return()
+  endif()
+  set(strict --warn NoAssertions)
+  if(Catch2_VERSION VERSION_LESS 3)
+    # Version 3 fails by itself where no case is found.
+    list(APPEND strict --warn NoTests)
+  endif()
+  foreach(source IN LISTS arg_SOURCES)
+    cmake_path(GET source STEM file)
+    if(source MATCHES "/")
+      continue() # no cases: a file that the cases use
+    endif()
+    add_test(NAME "${area}: ${file}"
+             COMMAND ${target} --filenames-as-tags "[#${file}]~[.]" --durations
+                     yes ${strict})
+    set_tests_properties(
+      "${area}: ${file}" PROPERTIES LABELS ${area} TIMEOUT 900 ENVIRONMENT
+                                                               OMP_NUM_THREADS=1)
+  endforeach()
+endfunction()
 
-  # CTest reads a list of cases that each link of the executable writes anew.
-  # (Debian 12's Catch.cmake does it only in part, and knows Catch2 2 only.)
+# Each link of the executable writes a list of its cases, which CTest reads.
+# (docs/decisions/0002 says why Catch2's own function is not used.)
+function(_cyborg_add_each_case area target)
   set(list "${CMAKE_CURRENT_BINARY_DIR}/${target}_cases.cmake")
   add_custom_command(
     TARGET ${target} POST_BUILD

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# ccache where there is one. The sloppiness lets it cache what uses a precompiled
-# header; it would skip those files otherwise.
+# Uses ccache if it is installed. Without these sloppiness settings it would not
+# cache files that use a precompiled header.
 
 find_program(CYBORG_CCACHE ccache)
 mark_as_advanced(CYBORG_CCACHE)

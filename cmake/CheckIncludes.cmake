@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# Fails where a file draws in a header that costs more than it gives.
+# Fails if a file includes, directly or not, one of the named headers, which take
+# too long to compile.
 #   cmake -D source=FILE -D compiler=PATH -D standard=N -D includes=DIR,DIR,...
 #         -D forbidden=HEADER,HEADER,... -P CheckIncludes.cmake
 

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# Run after each link of a test executable: asks it for its cases and writes the
-# commands that CTest includes.
+# Runs after each link of a test executable. It asks the executable for its cases
+# and writes the commands that CTest includes.
 #   cmake -D executable=FILE -D area=NAME -D list=FILE -D catch=VERSION -P ...
 
 if(catch VERSION_LESS 3)
@@ -14,14 +14,15 @@ execute_process(
   OUTPUT_VARIABLE output
   ERROR_VARIABLE errors
   RESULT_VARIABLE result)
-# Catch2 2 answers with the number of cases as its exit status.
+# The exit status of Catch2 2 is the number of cases.
 if(NOT result MATCHES "^[0-9]+$" OR (catch VERSION_GREATER_EQUAL 3
                                      AND NOT result EQUAL 0))
   message(FATAL_ERROR "${executable} cannot list its cases: ${result}\n"
                       "${output}${errors}")
 endif()
 
-# A name is one line; brackets and semicolons must survive CMake's lists.
+# Each line is a name. Brackets and semicolons must not be changed by CMake's
+# lists.
 string(REPLACE "[" "<bracket-open>" output "${output}")
 string(REPLACE "]" "<bracket-close>" output "${output}")
 string(REPLACE ";" "<semicolon>" output "${output}")
@@ -36,7 +37,7 @@ foreach(line IN LISTS lines)
   string(REPLACE "<bracket-open>" "[" name "${name}")
   string(REPLACE "<bracket-close>" "]" name "${name}")
   string(REPLACE "<semicolon>" ";" name "${name}")
-  # The same name as a test specification, in which these characters count.
+  # The name as a test specification, in which these characters have a meaning.
   set(spec "${name}")
   foreach(character IN ITEMS "\\" "," "[" "]")
     string(REPLACE "${character}" "\\${character}" spec "${spec}")
@@ -47,6 +48,7 @@ foreach(line IN LISTS lines)
     "add_test([==[${area}: ${name}]==] [==[${executable}]==] [==[${spec}]==])\n"
     "set_tests_properties([==[${area}: ${name}]==] PROPERTIES\n"
     "  LABELS [==[${area}]==] TIMEOUT 900\n"
+    "  SKIP_REGULAR_EXPRESSION [==[cyborg-test-skipped: ]==]\n"
     "  ENVIRONMENT [==[OMP_NUM_THREADS=1]==])\n")
   math(EXPR count "${count} + 1")
 endforeach()

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# Headers and the CMake package: find_package(cyborg) gives cyborg::cyborg.
+# Installs the headers and the CMake package: find_package(cyborg) defines the
+# target cyborg::cyborg.
 
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# The library: headers, and LibTorch. No flag, no warning and no precompiled
-# header is set on it, because they would be set on its users too.
+# The library: headers and LibTorch. It sets no flags, no warnings and no
+# precompiled header, because its users would get them, too.
 
 add_library(cyborg INTERFACE)
 add_library(cyborg::cyborg ALIAS cyborg)

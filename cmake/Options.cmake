@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-3-Clause
-# What to build. Everything is on when cyborg is the project being built, and
-# off when it is a part of another one.
+# What is built. By default everything is on if cyborg is the main project, and off
+# if it is a part of another one.
 
 option(CYBORG_BUILD_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
 option(CYBORG_BUILD_EXAMPLES "Build the examples and the demo"

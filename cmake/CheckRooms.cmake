@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# Checks which header includes which. The folders of include/cyborg are rooms, and
+# includes go in one direction (docs/architecture.md draws it).
+#   cmake -D include=FOLDER -P CheckRooms.cmake
+# Fails and prints the two file names of each include that breaks one of these
+# rules:
+#   1. A room includes itself and the rooms listed for it below, nothing else.
+#   2. The `detail` folder of a room is included from that room alone.
+#   3. Only data/ and report/ reach stb. No header includes fmt, JSON or a library
+#      for command lines.
+#   4. No header has more than 400 lines, and none lies directly in detail/.
+
+cmake_minimum_required(VERSION 3.25)
+include("${CMAKE_CURRENT_LIST_DIR}/IncludeGraph.cmake")
+
+# The rooms that each room may include.
+set(room_io "")
+set(room_detail/torch "")
+set(room_maps detail/torch)
+set(room_detail/kernels maps detail/torch)
+set(room_human maps detail/torch)
+set(room_cam human maps detail/kernels detail/torch)
+set(room_guide cam human maps detail/kernels detail/torch)
+set(room_measure detail/torch)
+set(room_data io human maps detail/torch)
+set(room_report io maps data human detail/torch)
+set(room_train io data guide cam human maps detail/torch)
+
+# The room of a header, "" for cyborg.hpp and version.hpp.
+function(room_of header out)
+  if(header STREQUAL "cyborg/jit.hpp")
+    set(room cam)
+  elseif(header STREQUAL "cyborg/loss.hpp")
+    set(room guide)
+  elseif(header MATCHES "^cyborg/(detail/[a-z]+)/")
+    set(room "${CMAKE_MATCH_1}")
+  elseif(header MATCHES "^cyborg/([a-z]+)/")
+    set(room "${CMAKE_MATCH_1}")
+  else()
+    set(room "")
+  endif()
+  set(${out} "${room}" PARENT_SCOPE)
+endfunction()
+
+file(GLOB_RECURSE headers RELATIVE "${include}" "${include}/cyborg/*.hpp")
+cyborg_read_includes("${include}" ${headers})
+
+set(broken "")
+foreach(header IN LISTS headers)
+  room_of("${header}" room)
+  if(header MATCHES "^cyborg/detail/[^/]*$")
+    list(APPEND broken "${header} lies directly in detail/")
+  elseif(NOT room STREQUAL "" AND NOT DEFINED room_${room})
+    list(APPEND broken "${header} lies in a room without a rule: ${room}")
+  endif()
+  file(STRINGS "${include}/${header}" lines)
+  list(LENGTH lines count)
+  # In a CMake list, a line with an opening bracket is joined to the next one. So
+  # the line breaks of the text are counted.
+  file(READ "${include}/${header}" text)
+  string(REGEX REPLACE "[^\n]" "" breaks "${text}")
+  string(LENGTH "${breaks}" count)
+  if(count GREATER 400)
+    list(APPEND broken "${header} has ${count} lines, expected 400 at most")
+  endif()
+  foreach(other IN LISTS includes_${header})
+    if(other MATCHES "^cyborg/")
+      room_of("${other}" other_room)
+      if(NOT other IN_LIST headers)
+        list(APPEND broken "${header} includes ${other}, which does not exist")
+      elseif(other MATCHES "^cyborg/([a-z]+)/detail/"
+             AND NOT room STREQUAL CMAKE_MATCH_1)
+        list(APPEND broken
+             "${header} includes ${other}, which is private to ${CMAKE_MATCH_1}/")
+      elseif(NOT room STREQUAL "" AND NOT room STREQUAL other_room
+             AND NOT other_room STREQUAL "" AND NOT other_room IN_LIST
+                                                room_${room})
+        list(APPEND broken
+             "${header} includes ${other}: ${room}/ may not include ${other_room}/"
+        )
+      elseif(other STREQUAL "cyborg/cyborg.hpp")
+        list(APPEND broken "${header} includes ${other}, which includes everything")
+      endif()
+    endif()
+  endforeach()
+  if(header IN_LIST reaches_${header})
+    list(APPEND broken "${header} includes itself, through other headers")
+  endif()
+  if(NOT room MATCHES "^(data|report)$" AND NOT header STREQUAL
+                                            "cyborg/cyborg.hpp")
+    foreach(other IN LISTS reaches_${header})
+      if(other MATCHES "^stb/")
+        # Name the header of cyborg through which stb is reached.
+        foreach(step IN LISTS includes_${header})
+          if(step MATCHES "^stb/" OR "${reaches_${step}}" MATCHES "(^|;)stb/")
+            list(APPEND broken "${header} includes ${step}, which needs stb")
+          endif()
+        endforeach()
+        break()
+      endif()
+    endforeach()
+  endif()
+  foreach(other IN LISTS includes_${header})
+    if(other MATCHES "^(fmt|nlohmann|CLI)/")
+      list(APPEND broken "${header} includes ${other}, which only programs may include")
+    endif()
+  endforeach()
+endforeach()
+
+list(LENGTH headers count)
+if(count EQUAL 0)
+  message(FATAL_ERROR "${include} has no headers: expected an absolute path")
+endif()
+if(broken)
+  list(REMOVE_DUPLICATES broken)
+  list(JOIN broken "\n  " lines)
+  message(FATAL_ERROR "Includes that the rooms do not allow:\n  ${lines}")
+endif()
+message("${count} headers keep the rules of their rooms")

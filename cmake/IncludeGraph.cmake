@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: BSD-3-Clause
+# What the headers of the library include, read from their text.
+#
+# cyborg_read_includes(<folder> <header>...)
+#     For each header, a path below <folder> such as cyborg/cam/hook.hpp, sets
+#       includes_<header>   the headers that it includes itself
+#       reaches_<header>    all that it includes, directly or through headers of
+#                           cyborg (not through those of other libraries)
+#     in the caller. Names of other libraries stay as they are written.
+
+# The headers of <header> and of all that it includes; each is visited once.
+function(_cyborg_reach header out)
+  set(open "${header}")
+  set(seen "")
+  while(open)
+    list(POP_FRONT open next)
+    foreach(include IN LISTS includes_${next})
+      if(NOT include IN_LIST seen)
+        list(APPEND seen "${include}")
+        list(APPEND open "${include}")
+      endif()
+    endforeach()
+  endwhile()
+  set(${out} "${seen}" PARENT_SCOPE)
+endfunction()
+
+function(cyborg_read_includes folder)
+  foreach(header IN LISTS ARGN)
+    file(STRINGS "${folder}/${header}" lines REGEX "^ *# *include *[<\"]")
+    set(includes_${header} "")
+    foreach(line IN LISTS lines)
+      string(REGEX REPLACE "^ *# *include *[<\"]([^>\"]+)[>\"].*$" "\\1" name
+                           "${line}")
+      list(APPEND includes_${header} "${name}")
+    endforeach()
+    set(includes_${header} "${includes_${header}}" PARENT_SCOPE)
+  endforeach()
+  foreach(header IN LISTS ARGN)
+    _cyborg_reach("${header}" reached)
+    set(reaches_${header} "${reached}" PARENT_SCOPE)
+  endforeach()
+endfunction()
