@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Each method of class activation maps, batched, beside a loop over the
-// samples, and Grad-CAM beside CAM, which is its closed form under a linear
-// head. Maps for looking at: no gradient flows on from them.
+// Compares each method of class activation maps on a batch with a loop over the
+// samples, and CAM with Grad-CAM, which gives the same map if the head is
+// linear. The maps are for display: they have no gradient.
 
 #include "heads.hpp"
 #include "program.hpp"
@@ -27,8 +27,8 @@ torch::Tensor scores(const Case& c) {
       .squeeze(1);
 }
 
-/// Maps of one sample at a time, as explanation code is written: a forward of
-/// the head for each, its gradient, and a sum over the channels.
+/// The maps sample by sample, as much code for explanations computes them: a
+/// forward pass of the head, its gradient, and a sum over the channels.
 torch::Tensor loop(const Case& c, bool mean_of_gradient) {
   std::vector<torch::Tensor> maps;
   for (int64_t i = 0; i < c.shape.batch; ++i) {
@@ -45,7 +45,7 @@ torch::Tensor loop(const Case& c, bool mean_of_gradient) {
   return torch::stack(maps);
 }
 
-/// CAM one sample at a time.
+/// CAM sample by sample.
 torch::Tensor cam_loop(const Case& c) {
   const torch::NoGradGuard no_grad;
   std::vector<torch::Tensor> maps;
@@ -78,7 +78,7 @@ torch::Tensor hires_cam(const Case& c) {
 struct Method {
   std::string text;
   std::function<torch::Tensor(const Case&)> maps;
-  bool divided = false;  // by the positions: Grad-CAM's gradient of a mean
+  bool divided = false;  // by the positions, as the gradient of a mean is
 };
 
 claims::Claim claim(

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-// A claim is a ratio: ours against a baseline, timed in turns in one process.
+// A claim is about a ratio: our time divided by that of a baseline. Both run in
+// turns in one process.
 
 #include <cyborg/measure/statistics.hpp>
 
@@ -26,7 +27,7 @@ struct Pair {
   double ratio;
 };
 
-/// Measures a pair; ours first, or the baseline.
+/// Measures a pair, ours first or the baseline first.
 using Sampler = std::function<Pair(bool ours_first)>;
 
 /// How many pairs are measured, with --quick and without.
@@ -38,20 +39,22 @@ constexpr Pairs kVerySlow{11, 31};  // or more than three
 
 struct Result;
 
-/// What is claimed: `ours` takes at most `target` of the time of `baseline`.
-/// Without a target it is a row that is reported.
+/// The claim that `ours` takes at most `target` of the time of `baseline`.
+/// Without a target the row is only reported.
 struct Claim {
   std::string name, ours, baseline;
-  /// Called when it is this claim's turn. Asserts that both sides compute the
-  /// same, before anything is timed; throws where they do not.
+  /// Prepares the measurement. Before anything is timed, it checks that both
+  /// sides compute the same, and throws if they do not.
   std::function<Sampler()> make = {};
   std::optional<double> target = {};
   Pairs pairs = {};
-  /// Untimed pairs before the first, for caches and the allocator.
+  /// Pairs that run before the first one is measured, to fill caches and the
+  /// allocator.
   int warm_up = 3;
-  /// Whether the upper end of the median's interval must meet the target.
+  /// Whether the upper end of the median's interval must meet the target, and
+  /// not only the median.
   bool by_interval = false;
-  /// What else the row says.
+  /// More entries of the row.
   std::function<nlohmann::json(const Result&)> more = {};
 };
 
@@ -59,10 +62,10 @@ inline double median(const std::vector<double>& values) {
   return cyborg::measure::quantile(values, 0.5);
 }
 
-/// An interval that holds the median with 95 %, whatever the distribution:
-/// order statistics, of which the outer are taken until the binomial tail
-/// beyond is below 2.5 %. Below six values it is their range, which holds it
-/// with less (five: 94 %).
+/// An interval that contains the median with a probability of 95 %, for any
+/// distribution. Its ends are order statistics, the innermost ones for which
+/// the binomial tail outside of each is below 2.5 %. With fewer than six values
+/// it is their range, whose probability is lower (94 % with five).
 struct Interval {
   double low, high;
 };
@@ -82,7 +85,7 @@ inline Interval median_interval(std::vector<double> values) {
   return {values[outer], values[values.size() - 1 - outer]};
 }
 
-/// What the pairs of a claim come to.
+/// The measured pairs of a claim.
 struct Result {
   const Claim* claim;
   std::vector<double> ours = {}, baseline = {}, ratio = {};
@@ -127,7 +130,7 @@ inline double seconds(const std::function<void()>& work) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-/// The times of two pieces of work, the one or the other first.
+/// The times of two pieces of work, in this order or the other.
 inline Pair time_pair(
     const std::function<void()>& ours, const std::function<void()>& baseline,
     bool ours_first) {
@@ -148,8 +151,8 @@ inline Sampler alternate(
              bool ours_first) { return time_pair(ours, baseline, ours_first); };
 }
 
-/// Measures the claims that --benchmark_filter names, each a benchmark whose
-/// time is ours; gives their rows.
+/// Measures the claims that --benchmark_filter selects, and returns their rows.
+/// For Google Benchmark each claim is a benchmark whose time is ours.
 inline nlohmann::json run(const std::vector<Claim>& all, bool quick) {
   std::vector<Result> results;
   for (const Claim& claim : all) {
@@ -167,7 +170,8 @@ inline nlohmann::json run(const std::vector<Claim>& all, bool quick) {
           }
           bool ours_first = false;
           for (auto _ : state) {
-            // Taking turns in who goes first cancels a drift of the clock.
+            // Each side goes first in every other pair, so that a drift of the
+            // machine's speed cancels.
             ours_first = !ours_first;
             const Pair pair = sample(ours_first);
             result.add(pair);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-// The end of a classifier and its guided loss, in the ways that are compared.
+// The end of a classifier with its guided loss, in each way that is compared.
 
 #include <cyborg/cam/head.hpp>
 #include <cyborg/loss.hpp>
@@ -26,7 +26,7 @@ struct Shape {
   }
 };
 
-/// Features, a head that reads them, and the maps of people, in [0, 1].
+/// Features, a head that reads them, and people's maps in [0, 1].
 struct Case {
   explicit Case(
       const Shape& shape_, int64_t classes = 2,
@@ -53,12 +53,12 @@ struct Case {
   cyborg::GuidedHead head;
   cyborg::CamHook hook;
   torch::Tensor features, labels, maps;
-  torch::Tensor logits;  // fixed: what the loss alone is given
+  torch::Tensor logits;  // fixed logits, for the rows of the loss alone
 };
 
 using torch::nn::functional::cross_entropy;
 
-/// How the plain head collapses space.
+/// How the plain head computes the mean over the positions.
 enum class Pool { kMean, kAdaptive };
 
 inline torch::Tensor plain_logits(const Case& c, Pool pool) {
@@ -69,13 +69,13 @@ inline torch::Tensor plain_logits(const Case& c, Pool pool) {
   return torch::linear(pooled, c.head->weight, c.head->bias);
 }
 
-/// Pooling, linear layer, cross entropy: what a user has without guidance.
+/// Pooling, linear layer and cross entropy: the head without guidance.
 inline torch::Tensor plain_head(const Case& c, Pool pool) {
   return cross_entropy(plain_logits(c, pool), c.labels);
 }
 
-/// The published saliency term: sample by sample, then the mean of squares.
-/// The class is the label's, as in most of the published code.
+/// The published saliency term: a loop over the samples, then the mean of
+/// squares. The class is the label's, as in most of the published code.
 inline torch::Tensor loop_saliency(
     const torch::Tensor& features, const torch::Tensor& weight,
     const torch::Tensor& labels, const torch::Tensor& maps) {
@@ -107,7 +107,7 @@ inline torch::Tensor min_max(const torch::Tensor& maps) {
   return (maps - low) / (high - low);
 }
 
-// The distances, written plainly, of maps [B, P].
+// The distances of maps [B, P], in plain operators.
 inline torch::Tensor distance(
     const cyborg::L1& /*which*/, const torch::Tensor& cams,
     const torch::Tensor& maps) {
@@ -152,10 +152,12 @@ torch::Tensor guided_head(Case& c) {
   return criterion(out.logits, c.labels, out.cam, c.maps).total;
 }
 
-/// The guided loss of given logits and features: what a hook hands over.
-inline torch::Tensor fused_loss(Case& c, const torch::Tensor& logits) {
+/// The guided loss of given logits and features, as a hook provides them.
+template <class Distance = cyborg::L2>
+torch::Tensor fused_loss(Case& c, const torch::Tensor& logits) {
+  const cyborg::SaliencyGuidedLoss<Distance> criterion;
   c.hook.capture(c.features, c.head->weight, c.head->bias);
-  return cyborg::CyborgL2Loss()(logits, c.labels, c.hook, c.maps).total;
+  return criterion(logits, c.labels, c.hook, c.maps).total;
 }
 
 }  // namespace claims

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// What including cyborg costs the compiler, beside LibTorch's own header: user
-// time of the compiler on files of one or two lines.
+// How long the compiler takes to include cyborg, compared with LibTorch's own
+// header: its user time on files of one or two lines.
 
 #include "program.hpp"
 
@@ -21,7 +21,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Runs a command and gives the user time of it and its children, in seconds.
+/// Runs a command and returns the user time of the command and its children, in
+/// seconds.
 double user_seconds(std::vector<std::string> command) {
   std::vector<char*> arguments;
   for (auto& word : command) {
@@ -44,7 +45,7 @@ double user_seconds(std::vector<std::string> command) {
 
 enum File : size_t { kTorch, kAlone, kAfterTorch, kFiles };
 
-/// The times of all files, measured round by round: the claims share them,
+/// The times of all files, measured round by round. The claims share them,
 /// because a compilation takes ten seconds.
 class Rounds {
  public:
@@ -93,8 +94,7 @@ nlohmann::json measure(const claims::Program& program) {
                          File file, double target) {
     claims::Claim made{name, ours, "torch/torch.h"};
     made.target = target;
-    // Five and eleven, not 31: 31 would take a quarter of an hour, and user
-    // time varies by a percent or two.
+    // Five and eleven rounds, because 31 would take a quarter of an hour.
     made.pairs = {5, 11};
     made.warm_up = 0;
     made.make = [=]() -> claims::Sampler {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Pictures a second from files to normalised batches with human maps, beside
-// the training step of a ResNet-18 that they are for.
+// The time to load a picture with its human map, from files to normalised
+// batches, compared with the time to train a ResNet-18 on it.
 
 #include "program.hpp"
 
@@ -26,11 +26,11 @@ namespace stb = cyborg::data::detail::stb;
 
 constexpr int64_t kHeight = 375, kWidth = 500, kSide = 224;
 constexpr int64_t kFiles = 32;
-constexpr int64_t kTimes = 4;  // that an epoch reads each
+constexpr int64_t kTimes = 4;  // how often an epoch reads each file
 constexpr int64_t kBatch = 8;
 
-/// Something like a photograph [3, H, W]: waves of all lengths, longer ones
-/// stronger, an edge, and a sensor's noise.
+/// A picture [3, H, W] that compresses like a photograph: structure of all
+/// sizes (the larger, the stronger), an edge, and the noise of a sensor.
 torch::Tensor photograph(int64_t number) {
   torch::manual_seed(static_cast<uint64_t>(number));
   auto image = torch::full({3, kHeight, kWidth}, 0.5);
@@ -46,7 +46,7 @@ torch::Tensor photograph(int64_t number) {
   return (image + 0.012 * torch::randn_like(image)).clamp(0, 1);
 }
 
-/// Where a person marked it: a soft spot [H, W].
+/// The human map of a picture [H, W]: a soft spot.
 torch::Tensor spot(int64_t number) {
   const auto x = torch::linspace(-1, 1, kWidth).view({1, kWidth});
   const auto y = torch::linspace(-1, 1, kHeight).view({kHeight, 1});
@@ -68,7 +68,7 @@ void write_jpeg(const fs::path& path, const torch::Tensor& image) {
   cyborg::io::write_file(path, bytes, "bench_loader");
 }
 
-/// The rows of an epoch, and their files where they are not there yet.
+/// The rows of an epoch. Files that do not exist yet are written.
 std::vector<data::Row> files_in(
     const fs::path& folder, const std::string& extension) {
   std::vector<data::Row> rows;
@@ -132,7 +132,7 @@ struct Training {
   torch::optim::SGD optimizer;
 };
 
-/// How long a picture takes to load, and to be trained on.
+/// The claim that to load a picture takes no longer than to train on it.
 claims::Claim claim(
     const fs::path& folder, const std::string& kind, size_t workers) {
   using Loader = data::Prefetcher<data::PictureDataset>;
@@ -187,7 +187,8 @@ int main(int argc, char** argv) {
   };
   return claims::run_program(argc, argv, "loader", measure, [&](CLI::App& app) {
     app.add_option(
-           "--files", folder, "folder of the pictures, made if it is not there")
+           "--files", folder,
+           "folder of the pictures; written if they are missing")
         ->capture_default_str();
   });
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// The guided loss on given features: through the one-pass head and through the
-// hook, against the plain head, the published loop and batched operators.
+// The guided loss on given features, through `GuidedHead` and through the hook,
+// compared with the plain head, the published loop and batched operators.
 
 #include "heads.hpp"
 #include "memory.hpp"
@@ -42,7 +42,8 @@ void expect_same(
       tolerance(c->features.scalar_type()));
 }
 
-/// A copy that moves three times the features: it reads half, writes half.
+/// A copy that moves three times the bytes of the features: half of them are
+/// read and half are written.
 std::function<void()> copy_of(const CasePtr& c) {
   const int64_t half = c->features.numel() * 3 / 2;
   const auto from = torch::randn({half}, c->features.options());
@@ -50,14 +51,15 @@ std::function<void()> copy_of(const CasePtr& c) {
   return [from = from.detach(), to = to.detach()] { to.copy_(from); };
 }
 
-/// How a claim deviates from the rule: one thread, float32, both directions.
+/// In what a claim differs from the others, which use one thread, float32,
+/// forward and backward.
 struct Setting {
   int threads = 1;
   at::ScalarType type = torch::kFloat;
   enum Part { kBoth, kForward, kBackward } part = kBoth;
 };
 
-/// Both directions of a way, or one.
+/// Measures forward, backward or both of two ways.
 Sampler sampler(
     const Way& ours, const Way& baseline, const CasePtr& c,
     const Setting& setting) {
@@ -79,8 +81,8 @@ Sampler sampler(
   };
 }
 
-/// A claim on `shape`; `reference` computes what `ours` does, by other means.
-/// `baseline` is asked for the case, as which plain head is faster depends.
+/// A claim on `shape`. `reference` computes the same as `ours` in another way.
+/// `baseline` depends on the case, because the faster plain head does.
 Claim claim(
     const std::string& name, const Shape& shape, const Way& ours,
     const Way& reference, const std::function<Way(const CasePtr&)>& baseline,
@@ -95,7 +97,7 @@ Claim claim(
     (*said)["baseline"] = against.text;
     (*said)["threads"] = setting.threads;
     if (ours.moved > 0 && setting.part == Setting::kBoth) {
-      // The streaming limit, on buffers as large as these.
+      // The limit: a streaming copy of buffers of this size.
       const auto copy = copy_of(c);
       std::vector<double> times;
       for (int i = 0; i < 15; ++i) {
@@ -117,8 +119,8 @@ Claim claim(
   return made;
 }
 
-/// What observing adds to the one-pass head. A hook follows convolutions: the
-/// features are those of a cheap one, on both sides.
+/// What observing adds to a `GuidedHead`. A hook follows convolutions, so on
+/// both sides the features come from a cheap one.
 Claim hook_over_head(const Shape& shape) {
   Claim made{
       "guided_head_in_hook_vs_guided_head_" + shape.name(),
@@ -195,7 +197,7 @@ void add_claims(std::vector<Claim>& all, const Targets& t) {
   all.push_back(bytes);
 }
 
-/// The rows beside the table, on one shape.
+/// The rows without a target, on one shape.
 void add_rows(std::vector<Claim>& all, const Shape& shape) {
   const auto against_plain = [&](const std::string& name, const Way& ours,
                                  const Way& reference,
@@ -241,7 +243,8 @@ void add_rows(std::vector<Claim>& all, const Shape& shape) {
   }
 }
 
-/// What each way keeps, beyond the plain head, of forward and backward.
+/// The memory of each way in forward and backward, without that of the plain
+/// head.
 json memory_rows(const Shape& shape) {
   const auto c = std::make_shared<Case>(shape);
   const auto measure = [&](const Way& way) {
@@ -291,8 +294,41 @@ json measure(const Program& program) {
   return {{"rows", run(all, program.quick)}, {"memory", memory}};
 }
 
+/// A few steps of one way and nothing else, for tools that count instructions.
+struct Once {
+  std::string which;
+  int64_t steps = 1;
+};
+void run_steps(const Once& once) {
+  const auto c = std::make_shared<Case>(Shape{20, 1024, 7, 7});
+  const Way way = once.which == "plain-head"    ? plain(Pool::kMean)
+                  : once.which == "guided-head" ? guided<cyborg::L2>()
+                  : once.which == "fused-l1"    ? fused_alone<cyborg::L1>()
+                  : once.which == "fused-kl"    ? fused_alone<cyborg::KL>()
+                                                : fused_alone();
+  const auto one = step(way, c);
+  for (int64_t i = 0; i < once.steps; ++i) {
+    one();
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  return run_program(argc, argv, "loss", measure);
+  Once once;
+  const auto run_or_count = [&](const Program& program) -> json {
+    if (once.which.empty()) {
+      return measure(program);
+    }
+    run_steps(once);
+    return {{"rows", json::array()}};
+  };
+  return run_program(argc, argv, "loss", run_or_count, [&](CLI::App& app) {
+    app.add_option(
+           "--once", once.which,
+           "run some steps of one way on 20x1024x7x7, and nothing else")
+        ->check(CLI::IsMember(
+            {"plain-head", "guided-head", "fused-l1", "fused-l2", "fused-kl"}));
+    app.add_option("--steps", once.steps, "with --once: number of steps");
+  });
 }

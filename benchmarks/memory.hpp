@@ -16,13 +16,13 @@
 
 namespace claims {
 
-/// Counts what is allocated on this thread while it is installed.
+/// Counts the bytes that are allocated on this thread while it is installed.
 class AllocationCount : public c10::MemoryReportingInfoBase {
  public:
   void reportMemoryUsage(
       void* /*pointer*/, int64_t size, size_t /*allocated*/,
       size_t /*reserved*/, c10::Device /*device*/) override {
-    now_ += size;  // negative where memory is given back
+    now_ += size;  // negative when memory is returned
     peak_ = std::max(peak_, now_);
   }
   bool memoryProfilingEnabled() const override { return true; }
@@ -34,10 +34,10 @@ class AllocationCount : public c10::MemoryReportingInfoBase {
   int64_t now_ = 0, peak_ = 0;
 };
 
-/// Bytes beyond what was there before.
+/// Allocated bytes, without those from before.
 struct Memory {
-  int64_t kept;  ///< alive between forward and backward
-  int64_t peak;  ///< alive at once, the gradients that are left included
+  int64_t kept;  ///< allocated between forward and backward
+  int64_t peak;  ///< the most at one time, with the gradients that remain
 };
 
 /// The memory of a forward and a backward.

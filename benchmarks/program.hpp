@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-// What the benchmark programs share: flags, the allocator, threads, output.
+// What the benchmark programs share: options, the allocator, threads, output.
 
 #include "claims.hpp"
 
@@ -32,17 +32,19 @@ struct Program {
   std::string out = {};  ///< the file of results; empty: none
 };
 
-/// Lets large buffers be reused. By default glibc maps each anew, and the
-/// kernel clears it page by page, which would take half of a baseline's time.
+/// Tells malloc to keep and reuse large buffers. By default glibc maps a new
+/// one each time, and the kernel clears it page by page, which would take half
+/// of the time of a baseline.
 inline void pin_malloc() {
   constexpr int kLargest = std::numeric_limits<int>::max();
   if (mallopt(M_MMAP_THRESHOLD, 1 << 30) != 1 ||
       mallopt(M_TRIM_THRESHOLD, kLargest) != 1) {
-    throw std::runtime_error("this C library does not let malloc be pinned");
+    throw std::runtime_error(
+        "mallopt: this C library cannot keep large buffers");
   }
 }
 
-/// The number of LibTorch's threads, while it lives.
+/// Sets the number of LibTorch's threads until it is destroyed.
 class Threads {
  public:
   explicit Threads(int count) : before_(at::get_num_threads()) {
@@ -56,13 +58,14 @@ class Threads {
   int before_;
 };
 
-/// Adds flags of a program's own to the common ones.
+/// Adds the options of one program to the common ones.
 using AddFlags = std::function<void(CLI::App&)>;
-/// Measures; the result is written: {"rows": [...], ...}.
+/// Measures, and returns what is written to the file: {"rows": [...], ...}.
 using Measure = std::function<nlohmann::json(const Program&)>;
 
-/// The `main` of a program: one thread, malloc pinned unless told otherwise.
-/// Ends with 1 and a message when the sides of a claim differ.
+/// The `main` of a program. It uses one thread, and malloc keeps large buffers
+/// unless --default-malloc is given. If the two sides of a claim compute
+/// different results, it prints an error and returns 1.
 inline int run_program(
     int argc, char** argv, const std::string& name, const Measure& measure,
     const AddFlags& add_flags = {}) {
@@ -74,7 +77,7 @@ inline int run_program(
     app.add_flag(
         "--default-malloc", program.default_malloc,
         "leave malloc as it is, instead of reusing large buffers");
-    app.add_option("--out", program.out, "file of the results, JSON");
+    app.add_option("--out", program.out, "JSON file for the results");
     if (add_flags) {
       add_flags(app);
     }

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// Merges what the programs measured: a table, summary.json (the claims that
-// have a target), all.json (everything), report.html and table.md.
+// Merges the results of the programs. Prints a table and writes summary.json
+// (the claims that have a target), all.json (everything), report.html and
+// table.md.
 
+#include <common/report/html.hpp>
+#include <common/report/plot.hpp>
+
+#include <cyborg/detail/kernels/instruction_set.hpp>
 #include <cyborg/io/file.hpp>
 #include <cyborg/io/text.hpp>
-#include <cyborg/report/html.hpp>
-#include <cyborg/report/plot.hpp>
 
 #include <ATen/Version.h>
 #include <fmt/format.h>
@@ -27,10 +30,10 @@
 namespace {
 
 namespace fs = std::filesystem;
-namespace report = cyborg::report;
+namespace report = programs::report;
 using json = nlohmann::json;
 
-/// "AMD EPYC ...", where Linux says so.
+/// The name of the processor as Linux gives it, for example "AMD EPYC ...".
 std::string processor() {
   std::ifstream file("/proc/cpuinfo");
   std::string line;
@@ -47,6 +50,8 @@ json machine() {
       {"cpu", processor()},
       {"cores", std::thread::hardware_concurrency()},
       {"instruction_set", at::get_cpu_capability()},
+      {"kernels",
+       cyborg::detail::to_string(cyborg::detail::active_instruction_set())},
       {"libtorch", TORCH_VERSION},
       {"compiler", CYBORG_BENCH_COMPILER},
       {"flags", CYBORG_BENCH_FLAGS},
@@ -55,15 +60,17 @@ json machine() {
 
 std::string machine_line(const json& m) {
   return fmt::format(
-      "{}, {} cores, {}; LibTorch {}; {}, {}; one thread unless the row says "
-      "otherwise.",
+      "{}, {} cores, {}; LibTorch {}; our kernels: {}; {}, {}; one thread "
+      "unless the row says otherwise.",
       m["cpu"].get<std::string>(), m["cores"].get<int>(),
       m["instruction_set"].get<std::string>(), m["libtorch"].get<std::string>(),
-      m["compiler"].get<std::string>(), m["flags"].get<std::string>());
+      m["kernels"].get<std::string>(), m["compiler"].get<std::string>(),
+      m["flags"].get<std::string>());
 }
 
-/// All files of a folder as one: {"rows", "memory", "quick", "machine"}. A row
-/// that was measured with the default malloc too says its median.
+/// Merges all files of a folder into one object: {"rows", "memory", "quick",
+/// "machine"}. If a row was also measured with the default malloc, it gets the
+/// median of that.
 json merge(const fs::path& folder) {
   std::vector<fs::path> files;
   for (const auto& entry : fs::directory_iterator(folder)) {
@@ -117,7 +124,7 @@ std::string text(const json& row, const char* key) {
   return row.value(key, std::string("–"));
 }
 
-/// A number of a row, or a dash.
+/// A number of a row; a dash if the row does not have it.
 std::string value(const json& row, const char* key, int digits = 3) {
   const auto found = row.find(key);
   return found == row.end() ? "–"
@@ -256,9 +263,9 @@ void add_scaling(report::HtmlPage& page, const json& rows) {
   };
   page.section("Scaling").chart(
       draw(900),
-      "Time of the guided head, forward and backward, over the plain "
-      "head's, while one size is doubled five times and the others stay. "
-      "Level or falling: guidance does not become dearer.",
+      "Time of the guided head divided by that of the plain head, forward and "
+      "backward. One size is doubled five times, the others stay the same. If "
+      "the line does not rise, guidance does not become more expensive.",
       draw(350));
 }
 
@@ -270,10 +277,11 @@ void add_memory(report::HtmlPage& page, const json& rows) {
   table.head = {"shape",          "way",     "kept, maps", "peak, maps",
                 "peak, features", "peak, MB"};
   table.caption =
-      "Bytes beyond the plain head's, as LibTorch's allocator hands them out. "
-      "Kept: between forward and backward, in counts of the maps [B, P]. Peak: "
-      "the most at one time, in counts of the maps and of the features "
-      "[B, C, P], whose gradient is one count and the plain head's too.";
+      "Bytes that LibTorch's allocator gives out, without those of the plain "
+      "head. Kept: between forward and backward, divided by the bytes of the "
+      "maps [B, P]. Peak: the most at one time, divided by the bytes of the "
+      "maps and of the features [B, C, P]. The gradient of the features has as "
+      "many bytes as these, in the plain head, too.";
   for (const auto& row : rows) {
     const double map = row["map_bytes"], features = row["feature_bytes"];
     const double kept = row["kept_beyond_plain"],
@@ -290,9 +298,9 @@ void add_memory(report::HtmlPage& page, const json& rows) {
 void write_page(const json& all, const json& claims, const fs::path& path) {
   report::HtmlPage page(
       "What guidance costs",
-      "Ours beside plain code that computes the same, timed in turns in one "
-      "process; ratios pair by pair. Both sides gave equal losses and "
-      "gradients before anything was timed.");
+      "Our code compared with plain code that computes the same. Both run in "
+      "turns in one process, and each pair of times gives a ratio. Before "
+      "anything was timed, both sides gave equal losses and gradients.");
   add_verdict(page, claims);
   page.paragraph(
       machine_line(all["machine"]) +
@@ -301,25 +309,25 @@ void write_page(const json& all, const json& claims, const fs::path& path) {
   page.section("Claims").table(table_of(
       claims, /*target=*/true,
       "Median of the ratios, with the 95 % interval of the median by order "
-      "statistics. Whole steps through a hook are judged by the interval's "
-      "upper end, all others by the median. Limit: the share of the speed of "
-      "a streaming copy that ours reaches. Malloc is told to keep large "
-      "buffers; default malloc is the median without that. A marked row does "
-      "not hold."));
+      "statistics. Whole steps through a hook meet their target if the upper "
+      "end of the interval does, all other rows if the median does. Limit: our "
+      "speed divided by that of a streaming copy. Malloc keeps large buffers; "
+      "default malloc is the median without that. Marked rows do not meet "
+      "their target."));
   json rest = json::array();
   for (const auto& row : all["rows"]) {
     if (!row.contains("target")) {
       rest.push_back(row);
     }
   }
-  page.section("Beside the claims")
+  page.section("Other rows")
       .table(table_of(rest, /*target=*/false, "Rows without a target."));
   add_scaling(page, all["rows"]);
   add_memory(page, all["memory"]);
   page.section("How to read it")
       .paragraph(
-          "docs/performance.md says what each row means, what the limits are, "
-          "and what it means for a training.");
+          "docs/performance.md explains what each row means, what the limits "
+          "are, and what this means for a training.");
   page.write(path);
 }
 
@@ -331,12 +339,13 @@ void write_json(const fs::path& path, const json& value) {
 
 int main(int argc, char** argv) {
   try {
-    CLI::App app("Merges the benchmarks' results into a table and a report");
+    CLI::App app(
+        "Merges the results of the benchmarks into a table and a report");
     fs::path parts, out;
-    app.add_option("--parts", parts, "folder of the programs' results")
+    app.add_option("--parts", parts, "folder of the results")
         ->required()
         ->check(CLI::ExistingDirectory);
-    app.add_option("--out", out, "folder of the report")->required();
+    app.add_option("--out", out, "folder for the report")->required();
     CLI11_PARSE(app, argc, argv);
     fs::create_directories(out);
     const json all = merge(parts);

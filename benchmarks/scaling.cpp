@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
-// How the one-pass head's cost grows with the batch, the channels, the
-// positions and the classes, beside the plain head's: each doubled five times.
+// How the time of `GuidedHead`, compared with the plain head, grows with the
+// batch, the channels, the positions and the classes. Each is doubled five
+// times.
 
 #include "heads.hpp"
 #include "program.hpp"
@@ -18,9 +19,9 @@ namespace {
 using json = nlohmann::json;
 
 constexpr int kDoublings = 5;
-constexpr double kGrowth = 1.10;  // of the ratio, from first point to last
+constexpr double kGrowth = 1.10;  // last ratio / first ratio, at most
 
-/// One size of the quantity that is doubled, and what was measured there.
+/// One size of the quantity that is doubled, and the measurements of that size.
 struct Point {
   int64_t size;
   std::function<void()> guided, plain;
@@ -46,7 +47,7 @@ Point make_point(
       claims::step(plain, c->leaves())};
 }
 
-/// `point_at(i)` makes point i, of 0 to 5.
+/// The claim for one quantity. `point_at(i)` makes point i, from 0 to 5.
 claims::Claim scaling(
     const std::string& what, std::function<Point(int)> point_at) {
   const auto points = std::make_shared<std::vector<Point>>();

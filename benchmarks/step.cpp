@@ -23,8 +23,8 @@ namespace {
 constexpr int64_t kSide = 224;
 constexpr int64_t kClasses = 2;
 
-/// A network of any type: what is trained, its parts, and the layer in which
-/// it ends.
+/// A network of any type: the module that is trained, its parts, and its last
+/// layer.
 struct Network {
   std::shared_ptr<torch::nn::Module> module;
   std::function<torch::Tensor(const torch::Tensor&)> forward, features;
@@ -51,7 +51,7 @@ Network make_network(const std::string& name) {
 }
 
 /// A network in training, and one batch. Both sides of a claim train the same
-/// parameters in turns, so that neither lies better in memory.
+/// parameters in turns, so that both have the same layout in memory.
 struct Training {
   Training(const std::string& name, int64_t batch, int64_t pixels = kSide) {
     torch::manual_seed(1);
@@ -68,7 +68,7 @@ struct Training {
     images = torch::randn({batch, 3, pixels, pixels});
     labels = torch::randint(0, kClasses, {batch}, torch::kLong);
     maps = torch::rand({batch, pixels, pixels});
-    // The published loader brings maps to the size of the CAM beforehand.
+    // The published loader has already resized the maps to the size of the CAM.
     const int64_t side = pixels / 32;
     small_maps =
         claims::min_max(cyborg::maps::resize(maps, {side, side}).flatten(1))
@@ -90,8 +90,7 @@ struct Training {
   cyborg::CyborgL2Loss criterion;
 };
 
-// ------------------------------------------------------------ losses of a
-// batch
+// -------------------------------------------------------- losses of a batch
 
 torch::Tensor plain(Training& t) {
   return claims::cross_entropy(t.net.forward(t.images), t.labels);
@@ -107,9 +106,9 @@ torch::Tensor through_head(Training& t) {
   return t.criterion(out.logits, t.labels, out.cam, t.maps).total;
 }
 
-/// The published way: a second forward for the features, and a loop over the
-/// samples. (Its tap lies before the last ReLU; here it is what is pooled, so
-/// that both sides compute the same.)
+/// The published way: a second forward pass for the features, and a loop over
+/// the samples. (The published code takes the features before the last ReLU.
+/// Here they are the pooled ones, so that both sides compute the same.)
 torch::Tensor published(Training& t) {
   const auto logits = t.net.forward(t.images);
   const auto features = t.net.features(t.images);
@@ -119,7 +118,7 @@ torch::Tensor published(Training& t) {
           features, t.net.last->weight, t.labels, t.small_maps));
 }
 
-/// The same loss from one forward by plain operators.
+/// The same loss with one forward pass and plain operators.
 torch::Tensor by_operators(Training& t) {
   const auto features = t.net.features(t.images);
   const auto logits = t.net.last->forward(features.mean({2, 3}));
@@ -135,9 +134,10 @@ using Loss = torch::Tensor (*)(Training&);
 
 // ---------------------------------------------------------------------- claims
 
-/// A share of the largest gradient of the whole network, whose layers amplify
-/// rounding. Not of each tensor's: the gradient of a scale that the next batch
-/// norm takes out again is nothing but rounding.
+/// How much gradients may differ, as a part of the largest gradient of the
+/// whole network, because its layers amplify rounding errors. A part of the
+/// largest gradient of each tensor would not do: if the next batch norm removes
+/// a scale, the gradient of that scale is rounding error and nothing else.
 constexpr double kDeepTolerance = 1e-3;
 
 void expect_same(const std::string& name, Loss ours, Training& t) {
@@ -154,7 +154,8 @@ void expect_same(const std::string& name, Loss ours, Training& t) {
           name + ": the observed forward differs from the plain one");
     }
   }
-  // Of all but the last layers, which the head of `through_head` replaces.
+  // All parameters except those of the last layers, which `through_head`
+  // replaces.
   const claims::Tensors leaves(t.parameters.begin(), t.parameters.end() - 4);
   const auto measure = [&](Loss loss) -> claims::Tensors {
     const auto out =
@@ -224,7 +225,7 @@ void add_claims(
   }
 }
 
-/// A few steps and nothing else, for tools that count instructions.
+/// Runs some steps and nothing else, for tools that count instructions.
 struct Once {
   std::string which;
   int64_t steps = 1, batch = 8, pixels = kSide;
@@ -262,10 +263,12 @@ int main(int argc, char** argv) {
   return claims::run_program(argc, argv, "step", measure, [&](CLI::App& app) {
     app.add_option(
            "--once", once.which,
-           "only run some steps of ResNet-18: plain or hook")
+           "run some steps of ResNet-18 and nothing else: plain or hook")
         ->check(CLI::IsMember({"plain", "hook"}));
-    app.add_option("--steps", once.steps, "how many, with --once");
-    app.add_option("--batch", once.batch, "of how many pictures");
-    app.add_option("--pixels", once.pixels, "of which side, a multiple of 32");
+    app.add_option("--steps", once.steps, "with --once: number of steps");
+    app.add_option("--batch", once.batch, "with --once: pictures in a batch");
+    app.add_option(
+        "--pixels", once.pixels,
+        "with --once: height and width of the pictures, a multiple of 32");
   });
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-// Values and gradients of two ways, and whether they are the same.
+// Values and gradients of a computation, and the check that two are equal.
 
 #include <ATen/ops/abs.h>
 #include <fmt/format.h>
@@ -20,7 +20,8 @@ namespace claims {
 using Tensors = std::vector<torch::Tensor>;
 using Compute = std::function<torch::Tensor()>;
 
-/// Takes the gradients out of the leaves, so that the next ones are new.
+/// Moves the gradients out of the leaves, so that the next backward allocates
+/// new ones.
 inline Tensors take_gradients(Tensors leaves) {
   Tensors gradients;
   for (auto& leaf : leaves) {
@@ -38,21 +39,22 @@ inline Tensors value_and_gradients(const Compute& loss, const Tensors& leaves) {
   return out;
 }
 
-/// Work to time: forward, backward, and letting go of what came out, which is
-/// the allocator's share.
+/// The work that is timed: forward, backward, and freeing the results, because
+/// the allocator takes a part of the time.
 inline std::function<void()> step(Compute loss, Tensors leaves) {
   return [loss = std::move(loss), leaves = std::move(leaves)] {
     value_and_gradients(loss, leaves);
   };
 }
 
-/// How much two results may differ, as a share of the largest number in each
-/// tensor. Sums over thousands of products are added up in another order.
+/// How much two results may differ, as a part of the largest number of each
+/// tensor. They differ because sums of thousands of products are added in
+/// another order.
 inline double tolerance(at::ScalarType type) {
   return type == torch::kDouble ? 1e-11 : 1e-4;
 }
 
-/// Throws where two results differ. An undefined gradient is a zero one.
+/// Throws if two results differ. An undefined gradient counts as zeros.
 inline void expect_same(
     const std::string& claim, const Tensors& ours, const Tensors& theirs,
     double share) {

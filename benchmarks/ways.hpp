@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-// The ways to a loss that bench_loss compares, each with a name.
+// The ways to compute a loss that bench_loss compares, each with a name.
 
 #include "heads.hpp"
 #include "tensors.hpp"
@@ -19,8 +19,8 @@ using CasePtr = std::shared_ptr<Case>;
 struct Way {
   std::string text;
   std::function<torch::Tensor(Case&)> loss;
-  /// Floats moved between memory and processor, in counts of the features:
-  /// docs/performance.md.
+  /// How many numbers move between memory and processor, divided by the number
+  /// of features (docs/performance.md).
   double moved = 0;
 };
 
@@ -45,7 +45,7 @@ Way guided() {
       [](Case& c) { return guided_head<Distance>(c); }, 3};
 }
 
-/// A user's own distance: equal to L2, but nothing that a kernel knows.
+/// A user's own distance. It computes what L2 does, but no kernel knows it.
 struct Own {
   static constexpr auto map_normalizer = cyborg::Normalizer::kMinMax;
   static constexpr auto human_normalizer = cyborg::Normalizer::kMinMax;
@@ -55,7 +55,7 @@ struct Own {
   }
 };
 
-/// Any saliency term beside the plain head.
+/// The plain head with any saliency term.
 inline Way head_with(
     const std::string& text, Pool pool,
     std::function<torch::Tensor(Case&)> saliency) {
@@ -65,7 +65,8 @@ inline Way head_with(
       }};
 }
 
-/// The loss alone: the logits are fixed, so that backward is the saliency's.
+/// The loss alone. The logits are fixed, so only the saliency term has a
+/// backward.
 inline Way alone(
     const std::string& text, std::function<torch::Tensor(Case&)> saliency) {
   return {text, [saliency = std::move(saliency)](Case& c) {
@@ -73,13 +74,14 @@ inline Way alone(
           }};
 }
 
-inline Way fused_alone() {
+template <class Distance = cyborg::L2>
+Way fused_alone() {
   return {
       "CYBORG-L2 through a hook",
-      [](Case& c) { return fused_loss(c, c.logits); }, 3};
+      [](Case& c) { return fused_loss<Distance>(c, c.logits); }, 3};
 }
 
-/// What a network gets that nobody edited: a plain head, and the fused loss.
+/// The end of a network that was not changed: a plain head and the fused loss.
 inline Way hooked(Pool pool) {
   return {
       "plain head, CYBORG-L2 through a hook",

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""The guided loss in PyTorch eager, beside ours on the same shapes.
+"""Compares the guided loss in PyTorch eager with ours on the same shapes.
 
-Ways, forward and backward, on one thread: the plain head (pooling, linear
-layer, cross entropy); the plain head with the published loop over the samples;
-with batched operators; and both saliency terms alone. With --ours the C++
-program runs right before and right after, and its times stand beside.
+It times these ways, forward and backward, on one thread: the plain head (pooling,
+linear layer, cross entropy); the plain head with the published loop over the
+samples; the plain head with batched operators; and both saliency terms alone. With
+--ours the C++ program runs immediately before and after, and the table has its times.
 """
 
 import argparse
@@ -30,7 +30,7 @@ SHAPES = [
     (16, 256, 28, 28),
     (8, 512, 7, 7),
 ]
-# The row of ours, by claim, that computes the same as a way here.
+# For each way, the claim of ours that computes the same.
 OURS = {
     "head_and_loop": "guided_head_vs_loop",
     "head_and_batched": "guided_head_vs_loop",
@@ -49,7 +49,7 @@ def pin_malloc():
 
 
 class Case:
-    """Features, a head that reads them, and the maps of people, in [0, 1]."""
+    """Features, a head that reads them, and people's maps in [0, 1]."""
 
     def __init__(self, b, c, h, w):
         torch.manual_seed(1)
@@ -92,7 +92,7 @@ class Case:
 
 
 def step(case, loss):
-    """Value and gradients; the leaves are left without gradients."""
+    """Value and gradients. Afterwards the leaves have no gradients."""
     value = loss(case)
     value.backward()
     gradients = [leaf.grad for leaf in case.leaves()]
@@ -188,7 +188,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=31)
     parser.add_argument("--json", help="file to write")
-    parser.add_argument("--ours", help="bench_loss, to run beside")
+    parser.add_argument("--ours", help="path of bench_loss, which is then timed, too")
     parser.add_argument("--default-malloc", action="store_true")
     arguments = parser.parse_args()
     if not arguments.default_malloc:

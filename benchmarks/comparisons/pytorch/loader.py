@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-3-Clause
-"""Loading pictures in Python, beside ours on the same files.
+"""Compares loading pictures in Python with ours on the same files.
 
 The published way: PIL opens, converts and resizes, torchvision's ToTensor and
 Normalize, a DataLoader with or without workers; the human map likewise. With
@@ -25,7 +25,7 @@ from torchvision import transforms
 
 SIDE, BATCH = 224, 8
 KINDS = ("jpg", "png")
-# The workers of Python's loader, and ours that is compared: as many threads.
+# The workers of Python's loader, and our claim with the same number of threads.
 WORKERS = (0, 2)
 
 
