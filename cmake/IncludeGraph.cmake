@@ -24,14 +24,23 @@ function(_cyborg_reach header out)
   set(${out} "${seen}" PARENT_SCOPE)
 endfunction()
 
+# Fails for an include that the rules could not see: one in quotation marks (a
+# path that begins at the including file), or one that is not plain text between
+# angle brackets.
 function(cyborg_read_includes folder)
   foreach(header IN LISTS ARGN)
-    file(STRINGS "${folder}/${header}" lines REGEX "^ *# *include *[<\"]")
+    # Brackets would join lines in CMake's lists.
+    file(READ "${folder}/${header}" text)
+    string(REGEX REPLACE "[][;]" "_" text "${text}")
+    string(REGEX MATCHALL "\n[ \t]*#[ \t]*include[^\n]*" lines "\n${text}")
     set(includes_${header} "")
     foreach(line IN LISTS lines)
-      string(REGEX REPLACE "^ *# *include *[<\"]([^>\"]+)[>\"].*$" "\\1" name
-                           "${line}")
-      list(APPEND includes_${header} "${name}")
+      if(NOT line MATCHES "#[ \t]*include[ \t]*<([^>]+)>")
+        string(STRIP "${line}" line)
+        message(SEND_ERROR "${header} has `${line}`: expected `#include <...>`")
+        continue()
+      endif()
+      list(APPEND includes_${header} "${CMAKE_MATCH_1}")
     endforeach()
     set(includes_${header} "${includes_${header}}" PARENT_SCOPE)
   endforeach()

@@ -38,7 +38,8 @@ list_missing() {
   case $1 in
     test) headers="$headers $catch" ;;
     check)
-      headers="$headers $catch gloo/algorithm.h:libgloo-dev"
+      headers="$headers $catch gloo/algorithm.h:libgloo-dev
+        benchmark/benchmark.h:libbenchmark-dev"
       programs="$programs clang++:clang clang-tidy:clang-tidy"
       ;;
     bench) headers="$headers benchmark/benchmark.h:libbenchmark-dev" ;;
