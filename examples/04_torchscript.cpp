@@ -13,13 +13,14 @@
 // Run: build/dev/bin/04_torchscript [network.pt]
 //
 // Output:
-//   cyborg::CamHook: cyborg::Observation(layer=conv2, features=[4, 16, 32, 32],
-//   reduction=aten::adaptive_avg_pool2d, exact=yes, method=CAM: a linear head
-//   reads the mean over positions) total ... = 0.5 * task ... + 0.5 * saliency
-//   ... conv1.weight has a gradient: yes
-#include <torch/script.h>
+//   cyborg::CamHook: cyborg::Observation(layer=conv2, features=[4, 16, 32, 32], reduction=aten::adaptive_avg_pool2d, exact=yes, method=CAM: a linear head reads the mean over positions)
+//   total ... = 0.5 * task ... + 0.5 * saliency ...
+//   conv1.weight has a gradient: yes
+
 #include <cyborg/jit.hpp>
 #include <cyborg/loss.hpp>
+
+#include <torch/script.h>
 
 #include <cstdio>
 #include <filesystem>

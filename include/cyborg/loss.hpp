@@ -6,3 +6,4 @@
 #include <cyborg/cam/hook.hpp>               // CamHook, Observation
 #include <cyborg/guide/distances.hpp>        // L1, L2, KL
 #include <cyborg/guide/saliency_guided.hpp>  // SaliencyGuidedLoss, LossTerms
+#include <cyborg/human/maps.hpp>             // missing, annotated, blur
