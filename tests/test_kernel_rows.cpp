@@ -110,11 +110,13 @@ struct RowsCase {
   void check() const {
     const auto right = expected();
     const bool exact = features.scalar_type() == torch::kDouble;
+    int64_t compared = 0;
     for (const auto& [set, cache] : kernels()) {
       const InstructionSetGuard guard(set);
       const CacheGuard streaming(cache);
       const auto found = results(by_head(), {features, weight, bias});
       for (size_t i = 0; i < right.size(); ++i) {
+        ++compared;
         const double size = std::max(1.0, right[i].abs().max().item<double>());
         const double off = support::distance(found[i], right[i]);
         if (!(off <= (exact ? 1e-12 : 1e-5) * size)) {
@@ -124,7 +126,7 @@ struct RowsCase {
         }
       }
     }
-    SUCCEED();
+    CHECK(compared > 0);
   }
 };
 
@@ -204,6 +206,7 @@ TEST_CASE(
 }
 
 TEST_CASE("A number that is not finite stays in its row", "[kernels]") {
+  int64_t compared = 0;
   // float32 rows of 50, which end in a vector that overlaps the one before.
   const float nan = std::numeric_limits<float>::quiet_NaN();
   const float infinity = std::numeric_limits<float>::infinity();
@@ -222,6 +225,7 @@ TEST_CASE("A number that is not finite stays in its row", "[kernels]") {
           const auto found = given.results(
               given.by_head(), {given.features, given.weight, given.bias});
           for (size_t i = 0; i < right.size(); ++i) {
+            ++compared;
             if (!torch::allclose(
                     found[i].to(torch::kDouble), right[i], 1e-4, 1e-4,
                     /*equal_nan=*/true)) {
@@ -235,7 +239,7 @@ TEST_CASE("A number that is not finite stays in its row", "[kernels]") {
       }
     }
   }
-  SUCCEED();
+  CHECK(compared > 0);
 }
 
 TEST_CASE(
