@@ -34,6 +34,7 @@ std::string refusal(
   return support::error_of([&] {
     cyborg::CamHook hook(net, options);
     hook.forward([&] { return net.forward(x); });
+    hook.require();
   });
 }
 

@@ -93,7 +93,7 @@ struct SmallBatch {
   cyborg::Observation seen(cyborg::CamMethod method) const {
     cyborg::Observation observation;
     observation.features = features;
-    observation.source = features;
+    observation.features = features;
     observation.weight = weight;
     observation.exact = true;
     observation.method = method;

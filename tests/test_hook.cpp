@@ -156,11 +156,11 @@ TEST_CASE("The features are the map that the logits come from", "[hook]") {
   for (auto& c : heads()) {
     INFO(c.name);
     const auto seen = observe(c.net, pictures());
-    CHECK(seen.observation.source.is_same(c.net->truth));
+    CHECK(seen.observation.features.is_same(c.net->truth));
     CHECK(seen.observation.exact == c.exact);
     CHECK(contains(seen.observation.reduction, c.reduction));
     CHECK(seen.observation.layer == "a");
-    CHECK(has_gradient(seen.logits.pow(2), seen.observation.source));
+    CHECK(has_gradient(seen.logits.pow(2), seen.observation.features));
     const auto maps =
         seen.observation.cam(seen.logits, support::labels({0, 1}));
     CHECK(maps.sizes() == torch::IntArrayRef({2, 8, 8}));
@@ -193,7 +193,7 @@ TEST_CASE(
   auto net =
       headed([](Headed& n, Tensor x) { return n.see(n.b(x)).mean({2, 3}); });
   const auto seen = observe(net, pictures());
-  CHECK(seen.observation.source.is_same(net->truth));
+  CHECK(seen.observation.features.is_same(net->truth));
   CHECK(seen.observation.exact);
   CHECK_FALSE(seen.observation.weight.defined());
   auto maps = seen.observation.cam(seen.logits, CamClass::kAll);
@@ -211,7 +211,7 @@ TEST_CASE("A head whose convolution collapses the map is read", "[hook]") {
       },
       8 * 64);
   const auto seen = observe(net, pictures());
-  CHECK(seen.observation.source.is_same(net->truth));
+  CHECK(seen.observation.features.is_same(net->truth));
   CHECK_FALSE(seen.observation.exact);
 }
 
@@ -254,7 +254,7 @@ TEST_CASE("Other outputs before or after the head are ignored", "[hook]") {
     INFO(name);
     auto net = headed(head);
     const auto seen = observe(net, pictures());
-    CHECK(seen.observation.source.is_same(net->truth));
+    CHECK(seen.observation.features.is_same(net->truth));
     CHECK(seen.observation.exact);
   }
 }
@@ -276,7 +276,7 @@ TEST_CASE("A mean whose values are reordered is not exact", "[hook]") {
     INFO(name);
     auto net = headed(head);
     const auto seen = observe(net, pictures());
-    CHECK(seen.observation.source.is_same(net->truth));
+    CHECK(seen.observation.features.is_same(net->truth));
     CHECK_FALSE(seen.observation.exact);
   }
 }
@@ -285,19 +285,19 @@ TEST_CASE("Residual, dense and gated networks are read", "[hook]") {
   torch::manual_seed(3);
   auto residual = std::make_shared<networks::Residual>();
   auto seen = observe(residual, pictures());
-  CHECK(seen.observation.source.is_same(residual->truth));
+  CHECK(seen.observation.features.is_same(residual->truth));
   CHECK(seen.observation.layer == "layer2");
   CHECK(seen.observation.exact);
 
   auto dense = std::make_shared<networks::Dense>();
   seen = observe(dense, pictures());
-  CHECK(seen.observation.source.is_same(dense->truth));
+  CHECK(seen.observation.features.is_same(dense->truth));
   CHECK(seen.observation.layer == "features");
   CHECK(seen.observation.exact);
 
   auto squeeze = std::make_shared<networks::Squeeze>();
   seen = observe(squeeze, pictures());
-  CHECK(seen.observation.source.is_same(squeeze->truth));
+  CHECK(seen.observation.features.is_same(squeeze->truth));
   CHECK(seen.observation.layer == "b");
   CHECK(seen.observation.exact);
 }
@@ -346,13 +346,13 @@ TEST_CASE(
   auto shared = networks::plain();
   CamHook by_pointer(shared);
   by_pointer.forward([&] { return shared->forward(x); });
-  CHECK(by_pointer.observation().source.is_same(shared->truth));
+  CHECK(by_pointer.observation().features.is_same(shared->truth));
 
   Headed on_stack(
       [](Headed& n, Tensor y) { return n.fc(y.mean({2, 3})); }, 8, true);
   CamHook by_reference(on_stack);
   by_reference.forward([&] { return on_stack.forward(x); });
-  CHECK(by_reference.observation().source.is_same(on_stack.truth));
+  CHECK(by_reference.observation().features.is_same(on_stack.truth));
   CamHook named(on_stack, CamHookOptions().layer("a"));
   named.forward([&] { return on_stack.forward(x); });
   CHECK(named.observation().layer == "a");
@@ -385,7 +385,7 @@ TEST_CASE("A weight-normalised convolution counts as a convolution", "[hook]") {
   };
   auto net = std::make_shared<Normed>();
   const auto seen = observe(net, pictures());
-  CHECK(seen.observation.source.is_same(net->truth));
+  CHECK(seen.observation.features.is_same(net->truth));
   CHECK(seen.observation.exact);
 }
 
@@ -489,7 +489,10 @@ TEST_CASE("A frozen network is read with gradients off", "[hook]") {
   CamHook hook(*net);
   const auto x = pictures();
   CHECK(contains(
-      error_of([&] { hook.forward([&] { return net->forward(x); }); }),
+      error_of([&] {
+        hook.forward([&] { return net->forward(x); });
+        hook.require();
+      }),
       "their parameters are frozen"));
   torch::NoGradGuard off;
   const auto logits = hook.forward([&] { return net->forward(x); });
@@ -568,7 +571,7 @@ TEST_CASE("Results may be of several types", "[hook]") {
       [&] { return Output{1, net->forward(x)}; },
       [](const Output& o) { return o.scores; });
   CHECK(output.scores.sizes() == torch::IntArrayRef({2, 2}));
-  CHECK(hook.observation().source.is_same(net->truth));
+  CHECK(hook.observation().features.is_same(net->truth));
   torch::NoGradGuard off;
   pair = hook.forward([&] { return std::make_pair(net->forward(x), 4); });
   CHECK_FALSE(pair.first.requires_grad());
@@ -610,8 +613,8 @@ TEST_CASE("Hooks nest, and a copy of an observation stays valid", "[hook]") {
     other = inner.forward([&] { return second->forward(x); });
     return first->forward(x);
   });
-  CHECK(outer.observation().source.is_same(first->truth));
-  CHECK(inner.observation().source.is_same(second->truth));
+  CHECK(outer.observation().features.is_same(first->truth));
+  CHECK(inner.observation().features.is_same(second->truth));
   CHECK(contains(
       error_of([&] {
         outer.forward(
@@ -621,7 +624,7 @@ TEST_CASE("Hooks nest, and a copy of an observation stays valid", "[hook]") {
   const auto kept = inner.observation();
   const auto truth = second->truth;
   inner.forward([&] { return second->forward(x); });
-  CHECK(kept.source.is_same(truth));
+  CHECK(kept.features.is_same(truth));
 }
 
 TEST_CASE("Each thread may have its own hook", "[hook]") {
@@ -742,7 +745,7 @@ TEST_CASE("Features can be captured by hand", "[hook]") {
     hook.capture(early);
     return net->forward(x);
   });
-  CHECK_FALSE(hook.observation().source.is_same(net->truth));
+  CHECK_FALSE(hook.observation().features.is_same(net->truth));
   CHECK(hook.observation().reduction == "captured");
 
   CHECK(contains(
@@ -784,7 +787,7 @@ TEST_CASE("A GuidedHead is read like any other head", "[hook]") {
   };
   auto net = std::make_shared<Guided>();
   const auto seen = observe(net, pictures());
-  CHECK(seen.observation.source.is_same(net->truth));
+  CHECK(seen.observation.features.is_same(net->truth));
   CHECK(seen.observation.exact);
 }
 
@@ -813,13 +816,16 @@ TEST_CASE("A custom function between map and pooling is refused", "[hook]") {
   CamHook hook(*net);
   const auto x = pictures();
   CHECK(contains(
-      error_of([&] { hook.forward([&] { return net->forward(x); }); }),
+      error_of([&] {
+        hook.forward([&] { return net->forward(x); });
+        hook.require();
+      }),
       "the map that aten::mean read was made by the custom autograd function"));
   // Before the map it is allowed, and a layer before it can be named.
   auto deep = headed([](Headed& n, Tensor y) {
     return n.fc(n.see(torch::relu(n.b(Swish::apply(y)))).mean({2, 3}));
   });
-  CHECK(observe(deep, x).observation.source.is_same(deep->truth));
+  CHECK(observe(deep, x).observation.features.is_same(deep->truth));
   const auto named = observe(net, x, CamHookOptions().layer("a"));
   CHECK_FALSE(named.observation.exact);
 }
@@ -867,14 +873,15 @@ TEST_CASE(
     "Partly frozen networks are read if their map has a gradient", "[hook]") {
   auto biases = networks::plain();
   biases->a->weight.requires_grad_(false);
-  CHECK(observe(biases, pictures()).observation.source.is_same(biases->truth));
+  CHECK(
+      observe(biases, pictures()).observation.features.is_same(biases->truth));
 
   auto frozen = networks::plain();
   for (auto& p : frozen->parameters()) {
     p.requires_grad_(false);
   }
   const auto seen = observe(frozen, pictures().requires_grad_());
-  CHECK(seen.observation.source.is_same(frozen->truth));
+  CHECK(seen.observation.features.is_same(frozen->truth));
 
   auto plain = networks::plain();
   CHECK(observe(plain, pictures().requires_grad_()).observation.layer == "a");

@@ -28,7 +28,7 @@ TEST_CASE("A network without convolutions is refused", "[hook][error]") {
       nn::Flatten(), nn::Linear(192, 8), nn::ReLU(), nn::Linear(8, 2));
   CamHook hook(net);
   CHECK(contains(
-      error_of([&] { hook.forward([&] { return net->forward(pictures()); }); }),
+      refusal(*net, pictures()),
       "cyborg::CamHook::forward: no convolution ran"));
 }
 
@@ -107,6 +107,7 @@ TEST_CASE(
           std::thread([&] { logits = net->forward(x); }).join();
           return logits;
         });
+        hook.require();
       }),
       "no operator ran on this thread"));
   CHECK(contains(
@@ -116,9 +117,10 @@ TEST_CASE(
           std::thread([&] { other = net->forward(x); }).join();
           return torch::cat({net->forward(x), other});
         });
+        hook.require();
       }),
-      "hold 2 samples, the logits [4, 2] 4. Did part of the batch run on "
-      "another thread"));
+      "a part of the logits comes from convolutions that were not observed: "
+      "they ran in another thread"));
   CHECK_FALSE(hook.observation().defined());
 }
 
@@ -130,12 +132,18 @@ TEST_CASE(
   {
     at::DisableRecordFunctionGuard disabled;
     CHECK(contains(
-        error_of([&] { hook.forward([&] { return net->forward(x); }); }),
+        error_of([&] {
+          hook.forward([&] { return net->forward(x); });
+          hook.require();
+        }),
         "operator observers are disabled"));
   }
   c10::InferenceMode inference;
   CHECK(contains(
-      error_of([&] { hook.forward([&] { return net->forward(x); }); }),
+      error_of([&] {
+        hook.forward([&] { return net->forward(x); });
+        hook.require();
+      }),
       "inference mode leaves no graph"));
 }
 
@@ -149,6 +157,7 @@ TEST_CASE("Gradients off inside the callable are refused", "[hook][error]") {
           torch::NoGradGuard off;
           return net->forward(x);
         });
+        hook.require();
       }),
       "gradients are off inside the callable"));
 }
@@ -167,15 +176,14 @@ TEST_CASE("Empty batches and integer results are refused", "[hook][error]") {
       [](Headed& n, Tensor x) { return n.fc(x.mean({2, 3})); });
   CHECK(contains(
       refusal(*net, pictures(0)),
-      "expected logits [B, K] of floating point and at least one sample, got "
-      "[0, 2]"));
+      "expected at least one sample, got an empty batch [0, 2]"));
   CamHook hook(*net);
   CHECK(contains(
       error_of([&] {
         hook.forward([&] { return net->forward(pictures()).argmax(1); });
+        hook.require();
       }),
-      "expected logits [B, K] of floating point and at least one sample, got "
-      "[2] of Long"));
+      "expected logits [B, K] of floating point, got [2] of Long"));
 }
 
 TEST_CASE(
@@ -190,6 +198,7 @@ TEST_CASE(
       std::thread([&] { map = torch::relu(net->a(pictures())); }).join();
       return net->fc(map.mean({2, 3}));
     });
+    hook.require();
   });
   CHECK(contains(text, "they ran in another thread"));
 }

@@ -86,7 +86,7 @@ TEST_CASE(
     Deep net(owner);
     CamHook hook(net);
     hook.forward([&] { return net.forward(pictures()); });
-    CHECK(hook.observation().source.is_same(net.truth));
+    CHECK(hook.observation().features.is_same(net.truth));
     CHECK(hook.observation().layer == expected);
   }
 }
@@ -98,14 +98,14 @@ TEST_CASE("Every module around a map can be named", "[hook]") {
     INFO(layer);
     CamHook hook(net, CamHookOptions().layer(layer));
     hook.forward([&] { return net.forward(pictures()); });
-    CHECK(hook.observation().source.is_same(net.truth));
+    CHECK(hook.observation().features.is_same(net.truth));
     CHECK(hook.observation().layer == layer);
     CHECK(hook.observation().exact);
   }
   // A leaf gives its own operator's output, before the ReLU.
   CamHook leaf(net, CamHookOptions().layer("backbone.stage2.block1.conv"));
   leaf.forward([&] { return net.forward(pictures()); });
-  CHECK(torch::equal(torch::relu(leaf.observation().source), net.truth));
+  CHECK(torch::equal(torch::relu(leaf.observation().features), net.truth));
   CHECK_FALSE(leaf.observation().exact);
   CHECK(
       leaf.observation().reason ==
@@ -156,7 +156,7 @@ TEST_CASE("A module under two names is found under both", "[hook]") {
     INFO(name);
     CamHook hook(net, CamHookOptions().layer(name));
     hook.forward([&] { return net.forward(pictures()); });
-    CHECK(hook.observation().source.is_same(net.truth));
+    CHECK(hook.observation().features.is_same(net.truth));
     CHECK(hook.observation().exact);
     const auto& layer = hook.observation().layer;
     CHECK((*name != '\0' ? layer == name : layer == "one" || layer == "two"));
@@ -184,7 +184,7 @@ TEST_CASE(
     net.b_last = b_last;
     CamHook hook(net);
     hook.forward([&] { return net.forward(pictures()); });
-    CHECK(hook.observation().source.is_same(net.truth));
+    CHECK(hook.observation().features.is_same(net.truth));
     CHECK(hook.observation().layer == (b_last ? "b" : "a"));
   }
 }
@@ -210,7 +210,7 @@ TEST_CASE("Parameters of the network itself have no layer's name", "[hook]") {
 TEST_CASE("Parameters in front of a network do not make its map", "[hook]") {
   // A picture plus an offset that is a parameter, as prompts are.
   auto net = headed([](Headed& n, Tensor x) { return n.fc(x.mean({2, 3})); });
-  const auto offset = torch::zeros({1, 3, 8, 8}).requires_grad_();
+  const auto offset = torch::randn({1, 3, 8, 8}).requires_grad_();
   const auto x = pictures();
   const std::vector<std::pair<const char*, std::function<Tensor()>>> inputs = {
       {"a parameter", [&] { return offset.expand({2, 3, 8, 8}); }},
@@ -222,7 +222,7 @@ TEST_CASE("Parameters in front of a network do not make its map", "[hook]") {
     INFO(input.first);
     CamHook hook(*net);
     hook.forward([&] { return net->forward(input.second()); });
-    CHECK(hook.observation().source.is_same(net->truth));
+    CHECK(hook.observation().features.is_same(net->truth));
     CHECK(hook.observation().layer == "a");
     CHECK(hook.observation().exact);
   }
@@ -260,7 +260,7 @@ TEST_CASE("A named layer ends where another one begins", "[hook]") {
   } net;
   CamHook hook(net, CamHookOptions().layer("body"));
   hook.forward([&] { return net.forward(pictures()); });
-  CHECK(hook.observation().source.is_same(net.inner));
+  CHECK(hook.observation().features.is_same(net.inner));
   CHECK_FALSE(hook.observation().exact);
   CHECK_FALSE(hook.observation().maps.defined());
 }
@@ -294,7 +294,7 @@ TEST_CASE("Only pooling behind a layer's parameters is part of it", "[hook]") {
     Pooled net(layers);
     CamHook hook(net, CamHookOptions().layer("body"));
     hook.forward([&] { return net.forward(pictures()); });
-    CHECK(hook.observation().source.is_same(net.inner));
+    CHECK(hook.observation().features.is_same(net.inner));
   }
 }
 
@@ -315,8 +315,6 @@ TEST_CASE("A named layer may put its channels last", "[hook]") {
   } net;
   CamHook hook(net, CamHookOptions().layer("body"));
   const auto logits = hook.forward([&] { return net.forward(pictures()); });
-  CHECK(hook.observation().source.is_same(net.truth));
-  CHECK(hook.observation().channel_dim == 3);
   CHECK(torch::equal(
       hook.observation().features, net.truth.permute({0, 3, 1, 2})));
   CHECK(
@@ -324,8 +322,7 @@ TEST_CASE("A named layer may put its channels last", "[hook]") {
       at::IntArrayRef({2, 8, 8}));
 }
 
-TEST_CASE(
-    "A layer whose channel dimension is unclear is refused", "[hook][error]") {
+TEST_CASE("A named layer may put its channels before the batch", "[hook]") {
   struct Turned : networks::Net {
     nn::Sequential body{nullptr};
     nn::Linear fc{nullptr};
@@ -340,9 +337,9 @@ TEST_CASE(
       return fc(x.mean({2, 3}).t());
     }
   } net;
-  CHECK(
-      refusal(net, pictures(), CamHookOptions().layer("body")) ==
-      kForward +
-          "layer 'body' returns a map whose channel dimension is unclear; use "
-          "capture(features)");
+  CamHook hook(net, CamHookOptions().layer("body"));
+  const auto logits = hook.forward([&] { return net.forward(pictures()); });
+  CHECK(hook.observation().exact);
+  const auto all = hook.cam(logits, CamClass::kAll);
+  CHECK(support::close(all.mean({2, 3}) + net.fc->bias, logits, 1e-5));
 }

@@ -48,7 +48,7 @@ struct Guided : networks::Net {
 /// Whether the observation is of this network's last forward.
 void check_is_of(const CamHook& hook, const Guided& net) {
   const auto& seen = hook.observation();
-  CHECK(seen.source.is_same(net.truth));
+  CHECK(seen.features.is_same(net.truth));
   CHECK(seen.exact);
   CHECK(seen.layer == "a");
   CHECK(seen.reduction == "cyborg::GuidedHead");
@@ -83,15 +83,15 @@ TEST_CASE("A hook leaves no callback on its thread", "[hook]") {
   CHECK(during);
   CHECK(after_inner);  // the outer hook still observes
   CHECK_FALSE(at::hasThreadLocalCallbacks());
-  CHECK(hook.observation().source.is_same(net->truth));
+  CHECK(hook.observation().features.is_same(net->truth));
 
   CHECK(error_of([&] {
           hook.forward([&]() -> Tensor { throw std::runtime_error("mine"); });
         }) == "mine");
   CHECK_FALSE(at::hasThreadLocalCallbacks());
   // An error of the hook itself: a network without a map.
-  CHECK_FALSE(
-      error_of([&] { hook.forward([&] { return x.flatten(1); }); }).empty());
+  hook.forward([&] { return x.flatten(1); });
+  CHECK_FALSE(error_of([&] { hook.require(); }).empty());
   CHECK_FALSE(at::hasThreadLocalCallbacks());
   {
     const torch::NoGradGuard off;
@@ -122,7 +122,7 @@ TEST_CASE("A hook runs again after an error of any kind", "[hook]") {
     CHECK_FALSE(error.empty());
     CHECK_FALSE(hook.observation().defined());
     hook.forward(run);
-    CHECK(hook.observation().source.is_same(net->truth));
+    CHECK(hook.observation().features.is_same(net->truth));
   }
 }
 
@@ -142,7 +142,7 @@ TEST_CASE("A hook cannot run inside its own forward", "[hook][error]") {
       "cyborg::CamHook::forward: this hook is already observing; a forward "
       "inside a forward needs its own hook");
   // The outer forward continues.
-  CHECK(hook.observation().source.is_same(net->truth));
+  CHECK(hook.observation().features.is_same(net->truth));
 }
 
 TEST_CASE("All hooks around a guided head receive its maps", "[hook][head]") {
@@ -254,7 +254,7 @@ TEST_CASE("A guided head with labels reports its mean to the hook", "[hook]") {
     return out.logits;
   });
   const auto& seen = hook.observation();
-  CHECK(seen.source.is_same(net->truth));
+  CHECK(seen.features.is_same(net->truth));
   CHECK(seen.exact);
   CHECK(seen.reduction == "cyborg::GuidedHead");
   CHECK_FALSE(seen.maps.defined());  // only maps of all classes are reported
@@ -272,7 +272,7 @@ TEST_CASE("Operators inside a region of a profiler are seen", "[hook]") {
     RECORD_USER_SCOPE("network");
     return net->forward(x);
   });
-  CHECK(hook.observation().source.is_same(net->truth));
+  CHECK(hook.observation().features.is_same(net->truth));
   CHECK(hook.observation().exact);
   CHECK(hook.observation().reduction == "aten::mean");
 }
@@ -290,7 +290,7 @@ TEST_CASE("Operators inside the observer's callback are not seen", "[hook]") {
   const auto x = pictures();
   CamHook hook(*net);
   const Tensor logits = hook.forward([&] { return net->forward(x); });
-  CHECK(hook.observation().source.is_same(net->truth));
+  CHECK(hook.observation().features.is_same(net->truth));
   CHECK(hook.observation().exact);
   const auto all = hook.cam(logits, CamClass::kAll);
   CHECK(close(all.mean({2, 3}) + net->fc->bias, logits, 1e-5));
@@ -308,7 +308,7 @@ TEST_CASE("An error inside the observer is thrown by forward", "[hook]") {
   const auto error =
       error_of([&] { hook.forward([&] { return net->forward(pictures()); }); });
   INFO(error);
-  CHECK(contains(error, "irregular"));
+  CHECK(contains(error, "support sizes"));
   CHECK_FALSE(hook.observation().defined());
   CHECK_FALSE(at::hasThreadLocalCallbacks());
 }
@@ -343,7 +343,7 @@ TEST_CASE(
     after_inner = trainable(*net);
     return net->forward(x);
   });
-  CHECK(outer.observation().source.is_same(net->truth));
+  CHECK(outer.observation().features.is_same(net->truth));
   CHECK_FALSE(logits.requires_grad());
   // a.weight, a.bias, fc.weight, fc.bias in some order, and the integer.
   CHECK(std::count(after_inner.begin(), after_inner.end(), true) == 4);
@@ -380,10 +380,10 @@ TEST_CASE("A hook can be moved together with its observation", "[hook]") {
   const auto x = pictures();
   CamHook first(*net, CamHookOptions().layer("a"));
   first.forward([&] { return net->forward(x); });
-  const auto source = first.observation().source;
+  const auto source = first.observation().features;
   CamHook second(std::move(first));
-  CHECK(second.observation().source.is_same(source));
+  CHECK(second.observation().features.is_same(source));
   second.forward([&] { return net->forward(x); });
-  CHECK_FALSE(second.observation().source.is_same(source));
+  CHECK_FALSE(second.observation().features.is_same(source));
   CHECK(second.observation().layer == "a");
 }

@@ -52,7 +52,7 @@ TEST_CASE("Every method is the function of that name", "[hook]") {
       const bool is_cam =
           method == CamMethod::kAuto || method == CamMethod::kCam;
       CHECK(hook.logit_scale() == (is_cam ? 1 : 64));
-      const auto& f = hook.observation().source;
+      const auto& f = hook.observation().features;
       auto score = one_logit ? logits.squeeze(1) * support::t({1, -1})
                              : logits.gather(1, labels.unsqueeze(1)).squeeze(1);
       const auto expected =
@@ -99,11 +99,7 @@ TEST_CASE("A hook explains what it cannot read", "[hook][error]") {
   net = headed([](Headed& n, Tensor y) {
     return n.fc(torch::relu(y.transpose(0, 1)).mean({2, 3}).t());
   });
-  CHECK(
-      refusal(*net, x) ==
-      kForward +
-          "the map [8, 2, 8, 8] has its axes moved in a way that hides its "
-          "channels; use capture(features)");
+  CHECK(refusal(*net, x).empty());  // [C, B, h, w], as its axes say
   net = headed([](Headed& n, Tensor y) {
     return n.fc(n.truth.new_ones({2, 8})) + 0 * y.detach().mean();
   });
@@ -118,6 +114,7 @@ TEST_CASE("A hook explains what it cannot read", "[hook][error]") {
       error_of([&] {
         CamHook hook(single);
         hook.forward([&] { return single->forward(x); });
+        hook.require();
       }) ==
       kForward +
           "the convolutions that the logits come from have a single position: "

@@ -73,7 +73,7 @@ TEST_CASE("An operator that leaves one row collapses the map", "[hook]") {
     auto net =
         headed([=](Headed& n, Tensor x) { return n.fc(pooled(change(x))); });
     const Seen seen = look(*net);
-    CHECK(seen.observation.source.is_same(net->truth));
+    CHECK(seen.observation.features.is_same(net->truth));
     CHECK(contains(seen.observation.reduction, std::string("aten::") + name));
     CHECK(contains(seen.observation.reduction, ", aten::mean"));
   }
@@ -187,7 +187,7 @@ TEST_CASE("A mean in another type is read by a head of that type", "[hook]") {
           pooled(x).to(type), n.fc->weight.to(type), n.fc->bias.to(type));
     });
     const Seen seen = look(*net);
-    CHECK(seen.observation.source.is_same(net->truth));
+    CHECK(seen.observation.features.is_same(net->truth));
     CHECK(seen.observation.exact);
     CHECK(seen.observation.weight.scalar_type() == type);
     CHECK(close(
@@ -206,7 +206,7 @@ TEST_CASE("A mean in another type is read by a head of that type", "[hook]") {
     net->to(torch::kBFloat16);
     CamHook hook(*net);
     hook.forward([&] { return net->forward(x); });
-    CHECK(hook.observation().source.is_same(net->truth));
+    CHECK(hook.observation().features.is_same(net->truth));
     CHECK(hook.observation().exact == (rows == 8));
   }
 }
@@ -234,20 +234,21 @@ TEST_CASE(
     });
     check_exact(*net);
     const auto seen = look(*net).observation;
-    CHECK(seen.channel_dim == 3);
-    CHECK(torch::equal(seen.features, net->truth.movedim(3, 1)));
+    CHECK(torch::equal(seen.features, net->truth.permute({0, 3, 2, 1})));
     // Grad-CAM also reads the channels where they are.
     net = headed([=](Headed& n, Tensor x) {
       n.see(torch::relu(change(x)));
       return n.fc(n.truth.amax({1, 2}));
     });
     const Seen max = look(*net);
-    CHECK(max.observation.source.is_same(net->truth));
+    CHECK(torch::equal(
+        max.observation.features, net->truth.permute({0, 3, 2, 1})));
     const Tensor score = max.logits.select(1, 0);
     CHECK(close(
         max.maps.select(1, 0),
         cyborg::functional::grad_cam(
-            max.observation.source, score, cyborg::GradCamOptions(), 3)));
+            net->truth, score, cyborg::GradCamOptions(), 3)
+            .transpose(1, 2)));
   }
 }
 
@@ -293,7 +294,7 @@ TEST_CASE("Views of a mean or a maximum are not maps", "[hook]") {
     return n.fc(pooled(x.amax({3}, true).clone()));
   });
   const Seen seen = look(*net);
-  CHECK(seen.observation.source.is_same(net->truth));
+  CHECK(seen.observation.features.is_same(net->truth));
   CHECK_FALSE(seen.observation.exact);
 }
 

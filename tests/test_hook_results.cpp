@@ -150,7 +150,7 @@ TEST_CASE("Logits are found in any IValue that holds them", "[hook]") {
       const at::AutoGradMode mode(recording);
       const IValue result =
           hook.forward([&] { return c.make(net.forward(x), net.other(x)); });
-      CHECK(hook.observation().source.is_same(net.truth));
+      CHECK(hook.observation().features.is_same(net.truth));
       CHECK(hook.observation().exact);
       std::vector<Tensor> tensors;
       collect(result, tensors);
@@ -161,11 +161,14 @@ TEST_CASE("Logits are found in any IValue that holds them", "[hook]") {
         found |= torch::equal(tensor, expected);
       }
       CHECK(found);
-      // The returned logits have lost their graph, those of the hook have not.
-      CHECK(hook.observation().graph_logits.defined() == !recording);
       if (!recording) {
-        CHECK(hook.observation().graph_logits.requires_grad());
-        CHECK(torch::equal(hook.observation().graph_logits, expected));
+        // The returned logits have lost their graph, those of the hook have
+        // not: Grad-CAM needs one.
+        auto seen = hook.observation();
+        seen.method = cyborg::CamMethod::kGradCam;
+        CHECK(support::close(
+            seen.cam(expected, cyborg::CamClass::kAll) * seen.logit_scale(),
+            hook.cam(expected, cyborg::CamClass::kAll), 1e-5));
       }
     }
   }
@@ -197,7 +200,7 @@ TEST_CASE("Logits are found in C++ types that hold them", "[hook]") {
   const auto x = torch::randn({2, 3, 8, 8});
   CamHook hook(net);
   const auto check = [&](bool recording, const std::vector<Tensor>& tensors) {
-    CHECK(hook.observation().source.is_same(net.truth));
+    CHECK(hook.observation().features.is_same(net.truth));
     for (const Tensor& tensor : tensors) {
       CHECK(tensor.requires_grad() == recording);
     }
@@ -242,20 +245,28 @@ TEST_CASE("A result without logits is refused", "[hook][error]") {
       {"a number", [] { return IValue(1.5); }},
       {"an empty list", [] { return list_of({}); }},
       {"an empty tuple", [] { return tuple_of({}); }},
-      {"a dictionary with another name",
-       [&] { return dict_of({{"scores", net.forward(x)}}); }},
   };
   for (const auto& [name, make] : cases) {
     INFO(name);
     const auto run = make;
-    CHECK(error_of([&] { hook.forward(run); }) == none);
+    hook.forward(run);
+    CHECK(error_of([&] { hook.require(); }) == none);
     CHECK_FALSE(hook.observation().defined());
   }
+  hook.forward([&] {
+    return dict_of({{"scores", net.forward(x)}, {"other", net.other(x)}});
+  });
+  CHECK(
+      error_of([&] { hook.require(); }) ==
+      "cyborg::CamHook::forward: expected a dictionary with an entry 'logits' "
+      "or 'out', got one with scores, other; name the logits with "
+      "forward(callable, logits_of)");
   CHECK(error_of([&] {
           hook.forward([&] {
             net.forward(x);
             return std::vector<Tensor>();
           });
+          hook.require();
         }) == none);
 }
 
@@ -269,19 +280,18 @@ TEST_CASE("logits_of returns the logits of a result of any type", "[hook]") {
   const auto run = [&] { return Output{net.other(x), net.forward(x)}; };
   const auto scores = [](const Output& out) { return out.scores; };
   CHECK(hook.forward(run, scores).scores.requires_grad());
-  CHECK(hook.observation().source.is_same(net.truth));
-  CHECK_FALSE(hook.observation().graph_logits.defined());
+  CHECK(hook.observation().features.is_same(net.truth));
   const torch::NoGradGuard off;
   // A hook cannot detach a type that it does not know.
   const Output out = hook.forward(run, scores);
   CHECK(out.scores.requires_grad());
-  CHECK(hook.observation().source.is_same(net.truth));
-  CHECK(hook.observation().graph_logits.is_same(out.scores));
+  CHECK(hook.observation().features.is_same(net.truth));
+  CHECK(hook.cam(out.scores, cyborg::CamClass::kPredicted).dim() == 3);
   // It also says which of several tensors are the logits.
   const auto pair = hook.forward(
       [&] { return std::make_pair(net.other(x), net.forward(x)); },
       [](const auto& both) { return both.second; });
-  CHECK(hook.observation().source.is_same(net.truth));
+  CHECK(hook.observation().features.is_same(net.truth));
   CHECK_FALSE(pair.first.requires_grad());
   CHECK_FALSE(pair.second.requires_grad());
 }

@@ -108,7 +108,7 @@ TEST_CASE("TorchScript networks are read, saved and loaded too", "[jit]") {
             torch::autograd::grad({maps.pow(2).sum()}, {first}, {}, true)[0];
         CHECK(gradient.abs().sum().item<double>() > 0);
         gradient = torch::autograd::grad(
-            {logits.pow(2).sum()}, {seen.source}, {}, true)[0];
+            {logits.pow(2).sum()}, {seen.features}, {}, true)[0];
         CHECK(gradient.abs().sum().item<double>() > 0);
       }
     }
@@ -179,6 +179,7 @@ TEST_CASE("TorchScript has named layers and runs with gradients off", "[jit]") {
       error_of([&] {
         CamHook hook(net, CamHookOptions().layer("stem"));
         hook.forward([&] { return net.forward({x}).toTensor(); });
+        hook.require();
       }),
       "an in-place operator overwrote"));
   CHECK(contains(
@@ -292,6 +293,7 @@ TEST_CASE("TorchScript without a map is refused", "[jit]") {
   CamHook hook(net);
   const auto error = error_of([&] {
     hook.forward([&] { return net.forward({torch::randn({2, 3, 16, 16})}); });
+    hook.require();
   });
   INFO(error);
   CHECK(contains(error, "the logits come from tokens"));

@@ -157,7 +157,6 @@ struct Case {
   cyborg::Observation seen() const {
     cyborg::Observation observation;
     observation.features = features;
-    observation.source = features;
     observation.weight = weight;
     observation.bias = bias;
     observation.exact = true;

@@ -59,7 +59,7 @@ struct FormulaBatch {
   cyborg::Observation seen() const {
     cyborg::Observation observation;
     observation.features = features;
-    observation.source = features;
+    observation.features = features;
     observation.weight = weight;
     observation.exact = true;
     return observation;

@@ -37,6 +37,9 @@ cyborg::LossTerms Learner::loss_of(const cyborg::data::GuidedExample& batch) {
     logits = guided ? hook_->forward([&] { return network_.forward(images); })
                     : network_.forward(images);
   }
+  if (guided) {
+    hook_->require();  // also where no sample of this batch has a map
+  }
   return criterion_(
       logits.to(torch::kFloat), labels, *hook_,
       guided ? batch.saliency.to(device) : torch::Tensor());

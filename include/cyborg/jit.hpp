@@ -7,6 +7,9 @@
 #include <torch/csrc/jit/api/module.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 
+#include <memory>
+#include <string>
+
 // Include this header to give a `torch::jit::Module` to a `CamHook`.
 
 namespace cyborg::detail {
@@ -43,20 +46,62 @@ struct ModuleAccess<torch::jit::Module> {
       }
       return list;
     };
-    view.enter = [module]() -> std::shared_ptr<void> {
-      drop_optimized_plans(module);
+    view.enter = [module](bool own) -> std::shared_ptr<void> {
+      if (!own) {
+        drop_optimized_plans(module);
+      }
       return std::make_shared<torch::jit::GraphOptimizerEnabledGuard>(false);
+    };
+    view.own_module =
+        [module, copy = std::make_shared<Copy>()]() -> torch::jit::Module& {
+      return copy->of(module);
     };
     return view;
   }
 
  private:
+  /// The copy of a module that one hook runs: it shares parameters and buffers,
+  /// but has methods of its own, so that no other thread runs their plans. It
+  /// is made once, because LibTorch never frees the code of a module.
+  struct Copy {
+    torch::jit::Module& of(const torch::jit::Module& module) {
+      if (!copy) {
+        copy = std::make_unique<torch::jit::Module>(
+            module.clone(/*inplace=*/true));
+      }
+      follow_training(module, *copy);
+      return *copy;
+    }
+
+    static void follow_training(
+        const torch::jit::Module& module, torch::jit::Module copy) {
+      if (module.hasattr("training") && copy.hasattr("training")) {
+        copy.setattr("training", module.attr("training"));
+      }
+      auto child = copy.children().begin();
+      for (const auto& original : module.children()) {
+        follow_training(original, *child);
+        ++child;
+      }
+    }
+
+    std::unique_ptr<torch::jit::Module> copy;
+  };
+
   /// Removes the plans of earlier runs outside the hook. An optimised plan
-  /// would be run again, although the guard switches optimisation off.
+  /// would be run again, although the guard switches optimisation off. No
+  /// other thread may run the module meanwhile, which cannot be seen from here.
   static void drop_optimized_plans(const torch::jit::Module& module) {
     for (const auto& method : module.get_methods()) {
       auto* function = torch::jit::tryToGraphFunction(method.function());
       if (function != nullptr && function->get_executor().isOptimized()) {
+        TORCH_WARN_ONCE(
+            "cyborg::CamHook::forward: this TorchScript module was run without "
+            "the hook before. The optimised plans of those runs are removed "
+            "now, which crashes other threads that run the module at the same "
+            "time; with such threads use "
+            "hook.forward([&](auto& net) { return net.forward(...); }), which "
+            "runs a copy");
         function->get_executor().debugFlushCompilationCache();
       }
     }

@@ -30,6 +30,11 @@ struct CamHookOptions {
   /// else Grad-CAM. `kCam` with `layer` gives the published code's taps,
   /// which weigh features that the head does not read.
   TORCH_ARG(CamMethod, method) = CamMethod::kAuto;
+  /// Whether the gradient in Grad-CAM and HiResCAM is treated as a constant.
+  /// It is cheaper, and works above operators without a second derivative
+  /// (flash attention, `cdist`). But a loss of the map then does not reach the
+  /// layers above the features. Default false.
+  TORCH_ARG(bool, detach_weights) = false;
 
  public:
 };
@@ -92,66 +97,42 @@ class CamHook {
   ///
   /// The logits [B, K] or [B] are the result, or the first tensor in it
   /// (pair, tuple, vector, `IValue`); for other types `logits_of(result)`
-  /// returns them. With gradient mode off the callable still runs with
-  /// gradients on, so that there is a graph, and its result is detached.
+  /// returns them. Further tensors of the result are known to `cam`, too. With
+  /// gradient mode off the callable still runs with gradients on, so that there
+  /// is a graph, and its result is detached.
   ///
-  /// Throws: what the callable throws; and an error with an explanation when
-  /// the features cannot be found. In both cases nothing is observed
-  /// afterwards.
+  /// The callable of a TorchScript module can take a module:
+  /// `hook.forward([&](auto& net) { return net.forward({images}); })`. It is
+  /// called with a copy that belongs to this hook and shares parameters and
+  /// buffers. Other threads can then run the module at the same time.
+  ///
+  /// Where the features cannot be found, nothing is thrown here. `cam` throws
+  /// the explanation, `require()` too, and `std::cout << hook` prints it.
+  ///
+  /// Throws: what the callable throws; then nothing is observed afterwards.
   template <class Callable>
   auto forward(Callable&& callable) {
-    using Result = std::decay_t<decltype(callable())>;
+    using Result = std::decay_t<decltype(detail::call_with_module(
+        callable, finder_.view()))>;
     static_assert(
         !std::is_void_v<Result>,
         "cyborg::CamHook::forward: the callable must return the "
         "logits");
-    return forward(std::forward<Callable>(callable), [](const Result& result) {
-      return detail::first_tensor(result);
+    return run(std::forward<Callable>(callable), [](const Result& result) {
+      return detail::results_in(result);
     });
   }
 
   /// The same for results of any type: `logits_of(result)` returns the logits.
   template <class Callable, class LogitsOf>
   auto forward(Callable&& callable, LogitsOf&& logits_of) {
-    TORCH_CHECK(
-        !running_,
-        "cyborg::CamHook::forward: this hook is already observing; "
-        "a forward inside a forward needs its own hook");
-    TORCH_CHECK(
-        !c10::InferenceMode::is_enabled(),
-        "cyborg::CamHook::forward: inference mode leaves no graph to "
-        "follow; use torch::NoGradGuard, or give the features to "
-        "capture(features, weight)");
-    TORCH_CHECK(
-        at::isRecordFunctionEnabled(),
-        "cyborg::CamHook::forward: operator observers are disabled "
-        "on this thread (at::DisableRecordFunctionGuard or "
-        "at::enableRecordFunction(false))");
-    clear();
-    const bool recording = c10::GradMode::is_enabled();
-    detail::Trace trace;
-    const Running running(running_);
-    auto result = [&] {
-      const at::AutoGradMode graph_on(true);
-      const detail::RequiresGradGuard unfrozen(
-          finder_.view(), /*wanted=*/!recording);
-      trace.layer = finder_.layer_at_run();
-      const auto scope = finder_.view().enter ? finder_.view().enter()
-                                              : std::shared_ptr<void>();
-      const detail::Observer observer(trace);
-      auto returned = callable();
-      observer.rethrow();
-      return returned;
-    }();
-    if (!observation_.defined()) {  // else the callable called `capture`
-      observation_ = finder_.observe(trace, logits_of(result));
-    }
-    if (!recording) {
-      observation_.graph_logits = logits_of(result);
-      detail::detach(result);
-    }
-    return result;
+    return run(std::forward<Callable>(callable), [&](const auto& result) {
+      return detail::results_in(result, logits_of(result));
+    });
   }
+
+  /// Throws, with an explanation, unless the last forward found a map.
+  void require() const { observation_.require(); }
 
   /// The manual way: takes features, and the linear head that reads their
   /// mean, from you. With a weight the map is CAM, without one Grad-CAM. It may
@@ -174,7 +155,6 @@ class CamHook {
     }
     Observation seen;
     seen.features = features;
-    seen.source = features;
     seen.weight = weight;
     seen.bias = bias;
     seen.reduction = "captured";
@@ -182,10 +162,12 @@ class CamHook {
     seen.reason = weight.defined() ? "captured by hand, with its head"
                                    : "captured by hand, without a head";
     seen.method = options_.method();
+    seen.detach_weights = options_.detach_weights();
     observation_ = std::move(seen);
   }
 
-  /// What the last forward showed. Before the first one, `defined()` is false.
+  /// What the last forward showed. Before the first one, and where no map was
+  /// found, `defined()` is false.
   const Observation& observation() const { return observation_; }
 
   /// Forgets the last observation, and frees the features and graph it holds.
@@ -204,8 +186,63 @@ class CamHook {
 
   /// `Observation::logit_scale` of the last observation.
   double logit_scale() const { return observation_.logit_scale(); }
+  double logit_scale(const torch::Tensor& logits) const {
+    return observation_.logit_scale(logits);
+  }
 
  private:
+  /// Runs the callable under observation. `results_of(result)` lists the
+  /// tensors in what it returned, the logits first.
+  template <class Callable, class ResultsOf>
+  auto run(Callable&& callable, const ResultsOf& results_of) {
+    TORCH_CHECK(
+        !running_,
+        "cyborg::CamHook::forward: this hook is already observing; "
+        "a forward inside a forward needs its own hook");
+    TORCH_CHECK(
+        !c10::InferenceMode::is_enabled(),
+        "cyborg::CamHook::forward: inference mode leaves no graph to "
+        "follow; use torch::NoGradGuard, or give the features to "
+        "capture(features, weight)");
+    TORCH_CHECK(
+        at::isRecordFunctionEnabled(),
+        "cyborg::CamHook::forward: operator observers are disabled "
+        "on this thread (at::DisableRecordFunctionGuard or "
+        "at::enableRecordFunction(false))");
+    clear();
+    const bool recording = c10::GradMode::is_enabled();
+    detail::Trace trace;
+    trace.unfrozen = !recording;
+    const Running running(running_);
+    detail::Results results;
+    auto result = [&] {
+      const at::AutoGradMode graph_on(true);
+      const detail::RequiresGradGuard unfrozen(
+          finder_.view(), /*wanted=*/!recording);
+      trace.layer = finder_.layer_at_run();
+      auto returned = [&] {
+        const auto scope =
+            detail::enter(finder_.view(), detail::takes_module<Callable>());
+        const detail::Observer observer(trace);
+        auto value = detail::call_with_module(callable, finder_.view());
+        observer.rethrow();
+        return value;
+      }();
+      results = results_of(returned);
+      return returned;
+    }();
+    if (!observation_.defined()) {  // else the callable called `capture`
+      observation_ = finder_.observe(trace, results, /*keep_graph=*/!recording);
+      observation_.detach_weights = options_.detach_weights();
+    } else if (!recording) {
+      observation_.graph_logits_ = results.tensors.front();
+    }
+    if (!recording) {
+      detail::detach(result);
+    }
+    return result;
+  }
+
   /// While it lives, the hook counts as observing, also when the callable
   /// throws.
   struct Running {
@@ -222,9 +259,11 @@ class CamHook {
   bool running_ = false;
 };
 
-/// Prints layer, shape, reduction, and whether CAM is exact and why.
+/// Prints layer, shape, reduction, and whether CAM is exact and why; or why no
+/// map was found.
 inline std::ostream& operator<<(std::ostream& out, const CamHook& hook) {
-  if (!hook.observation().defined()) {
+  const Observation& seen = hook.observation();
+  if (!seen.defined() && seen.reason.empty()) {
     return out << "cyborg::CamHook(nothing observed yet)";
   }
   return out << "cyborg::CamHook: " << hook.observation();

@@ -10,8 +10,11 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/ones_like.h>
 #include <torch/arg.h>
+#include <torch/csrc/autograd/functions/basic_ops.h>  // NotImplemented
 
 #include <cstdint>
+#include <string>
+#include <unordered_set>
 #include <vector>
 
 namespace cyborg {
@@ -94,11 +97,84 @@ inline ModelMap class_map(
       resolved_contiguous(target.to(at::kLong))};
 }
 
-/// d(sum of score) / d(features) with the channels in dimension 1, in float32
-/// at least. In gradient mode it has a graph, so that a loss of the map can be
-/// differentiated; `detach_weights` leaves that graph out.
-/// Throws: on behalf of `function`, when shapes do not fit or no graph leads
-/// from `score` to `features`.
+/// The name of the first operator on the graph of `gradient` whose derivative
+/// LibTorch does not know; empty where all are known. Such an operator leaves a
+/// node that throws when a backward pass reaches it.
+inline std::string underivable(const torch::Tensor& gradient) {
+  std::unordered_set<Node*> seen;
+  std::vector<Node*> stack{gradient.grad_fn().get()};
+  while (!stack.empty()) {
+    Node* node = stack.back();
+    stack.pop_back();
+    if (node == nullptr || !seen.insert(node).second) {
+      continue;
+    }
+    if (const auto* missing =
+            dynamic_cast<const torch::autograd::NotImplemented*>(node)) {
+      return missing->msg;
+    }
+    for (const auto& edge : node->next_edges()) {
+      stack.push_back(edge.function.get());
+    }
+  }
+  return {};
+}
+
+/// d(sum of score) / d(features), as it lies in memory. In gradient mode it has
+/// a graph, so that a loss of the map can be differentiated; `detach_weights`
+/// leaves that graph out.
+/// Throws: on behalf of `function`, when no graph leads from `score` to
+/// `features`, when a backward pass has freed it, or when it cannot be
+/// differentiated once more.
+inline torch::Tensor score_gradient(
+    const char* function, const torch::Tensor& features,
+    const torch::Tensor& score, const GradCamOptions& options) {
+  TORCH_CHECK_VALUE(
+      score.requires_grad() && features.requires_grad(), function,
+      ": expected a score with a graph to the features, got ",
+      features.requires_grad() ? "a score" : "features",
+      " without one (computed with gradients off, or detached)");
+  const bool attached = at::GradMode::is_enabled() && !options.detach_weights();
+  // The graph is kept: the task loss runs backward through it later.
+  // Ones instead of a sum: with gradient mode off a sum would have no graph.
+  torch::Tensor gradient;
+  try {
+    gradient = torch::autograd::grad(
+        {score}, {features},
+        /*grad_outputs=*/{at::ones_like(score)},
+        /*retain_graph=*/true,
+        /*create_graph=*/attached,
+        /*allow_unused=*/true)[0];
+  } catch (const c10::Error& error) {
+    const std::string what = error.what_without_backtrace();
+    TORCH_CHECK(
+        what.find("second time") == std::string::npos, function,
+        ": the graph between the features and the score was freed by a "
+        "backward pass; ask for the map before it, or give "
+        "backward(/*gradient=*/{}, /*retain_graph=*/true)");
+    throw;
+  }
+  TORCH_CHECK_VALUE(
+      gradient.defined(), function,
+      ": expected features that the score is computed from, got "
+      "features that do not reach it (a copy, or those of another forward)");
+  TORCH_CHECK(
+      gradient.layout() == at::kStrided, function,
+      ": the gradient of the features is sparse, and no map can be made of it");
+  if (attached && gradient.requires_grad()) {
+    const std::string missing = underivable(gradient);
+    TORCH_CHECK(
+        missing.empty(), function,
+        ": a loss of this map cannot be differentiated, because LibTorch has "
+        "no second derivative of an operator above the features (",
+        missing,
+        "); treat the map's weights as constants with detach_weights(true)");
+  }
+  return gradient;
+}
+
+/// `score_gradient` with the channels in dimension 1, in float32 at least.
+/// Throws: also when shapes do not fit.
 inline torch::Tensor feature_gradient(
     const char* function, const torch::Tensor& features,
     const torch::Tensor& score, const GradCamOptions& options,
@@ -113,25 +189,8 @@ inline torch::Tensor feature_gradient(
       function, ": expected score [", features.size(0),
       "], one number a sample, got ",
       score.defined() ? score.sizes() : at::IntArrayRef());
-  TORCH_CHECK_VALUE(
-      score.requires_grad() && features.requires_grad(), function,
-      ": expected a score with a graph to the features, got ",
-      features.requires_grad() ? "a score" : "features",
-      " without one (computed with gradients off, or detached)");
-  const bool attached = at::GradMode::is_enabled() && !options.detach_weights();
-  // The graph is kept: the task loss runs backward through it later.
-  // Ones instead of a sum: with gradient mode off a sum would have no graph.
-  const torch::Tensor gradient = torch::autograd::grad(
-      {score}, {features},
-      /*grad_outputs=*/{at::ones_like(score)},
-      /*retain_graph=*/true,
-      /*create_graph=*/attached,
-      /*allow_unused=*/true)[0];
-  TORCH_CHECK_VALUE(
-      gradient.defined(), function,
-      ": expected features that the score is computed from, got "
-      "features that do not reach it (a copy, or those of another forward)");
-  return to_compute_type(gradient).movedim(channel_dim, 1);
+  return to_compute_type(score_gradient(function, features, score, options))
+      .movedim(channel_dim, 1);
 }
 
 }  // namespace detail

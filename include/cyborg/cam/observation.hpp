@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/cam/detail/graph.hpp>
+#include <cyborg/cam/detail/known_logits.hpp>
 #include <cyborg/cam/methods.hpp>
 #include <cyborg/detail/torch/precision.hpp>
 
@@ -9,11 +9,22 @@
 #include <ATen/ops/stack.h>
 
 #include <cstdint>
+#include <optional>
 #include <ostream>
 #include <string>
 #include <vector>
 
 namespace cyborg {
+
+class CamHook;
+struct Observation;
+
+namespace detail {
+class Finder;
+ModelMap map_of_labels(
+    const Observation& seen, const torch::Tensor& logits,
+    const torch::Tensor& labels);
+}  // namespace detail
 
 /// What a `CamHook` saw in one forward pass: the features that the logits
 /// come from, and how they were read.
@@ -29,7 +40,8 @@ namespace cyborg {
 ///     auto maps = seen.cam(logits, labels);  // [B, *S]
 struct Observation {
   /// [B, C, *S], the map that was collapsed on the way to the logits, or the
-  /// output of the named layer.
+  /// output of the named layer. Its position axes are in the order of the
+  /// picture's. Undefined where no map was found.
   torch::Tensor features;
   /// [K, C], the weight of the linear layer that reads the collapsed features;
   /// undefined where there is no such layer or it does not read C channels.
@@ -43,34 +55,39 @@ struct Observation {
   std::string layer;
   /// The operators that collapsed space ("aten::adaptive_avg_pool2d").
   std::string reduction;
-  /// A sentence that explains the value of `exact`.
+  /// A sentence that explains the value of `exact`; where no map was found,
+  /// why.
   std::string reason;
   /// Whether the class activation map explains the logits exactly: space is
-  /// collapsed by a mean that a linear head reads directly.
+  /// collapsed by a mean that a linear head reads directly, which the values of
+  /// this forward prove.
   bool exact = false;
   /// What `cam` computes; `kAuto`: CAM where exact, else Grad-CAM.
   CamMethod method = CamMethod::kAuto;
+  /// Whether Grad-CAM and HiResCAM treat their gradient as a constant.
+  bool detach_weights = false;
 
-  /// The tensor on the graph of the logits. `features` is the same tensor or,
-  /// where the network keeps its channels last ([B, *S, C]), a view of it.
-  torch::Tensor source;
-  /// The dimension of `source` that holds the channels.
-  int64_t channel_dim = 1;
-  /// The logits with their graph, kept only when gradient mode was off and
-  /// the caller received a detached result.
-  torch::Tensor graph_logits;
-
-  /// Whether anything was observed.
+  /// Whether a map was found.
   bool defined() const { return features.defined(); }
 
+  /// Throws unless a map was found, with the reason.
+  void require() const;
+
   /// Maps of the labels' classes, not normalised.
+  ///
+  /// `logits` are those of the observed forward: the tensor that the network
+  /// returned, one of several that it returned, a cast or a view of one with
+  /// the same size and order, or a range of its samples. Only for these a class
+  /// activation map is used. Of other logits that were computed from the
+  /// features (a margin, another head) the map is Grad-CAM, after a proof that
+  /// each sample depends on its own features alone.
   ///
   /// Shapes: `logits` [B, K] or [B], `labels` [B] int64 -> [B, *S]. With one
   /// logit, label 0 negates the map.
   /// Gradient: in gradient mode to features and head; otherwise none.
-  /// Throws: when nothing was observed, on other shapes, on labels out of
-  /// range (CPU), when the logits have no path to the features and the map
-  /// needs one.
+  /// Throws: when no map was found, on other shapes, on labels out of range
+  /// (CPU), on logits that have no path to the features, and on logits that mix
+  /// samples or have them in another order.
   torch::Tensor cam(
       const torch::Tensor& logits, const torch::Tensor& labels) const;
 
@@ -82,14 +99,46 @@ struct Observation {
   /// the logit; the number of positions for Grad-CAM and HiResCAM, which divide
   /// by it. The guided loss multiplies the maps by this factor, because a
   /// softmax over Grad-CAM's own, small values would be flat.
+  ///
+  /// Without logits it is the factor for the first tensor that the network
+  /// returned. Another one may come from another map.
   double logit_scale() const;
+  double logit_scale(const torch::Tensor& logits) const;
 
  private:
+  friend class CamHook;
+  friend class detail::Finder;
+  friend detail::ModelMap detail::map_of_labels(
+      const Observation&, const torch::Tensor&, const torch::Tensor&);
+
+  /// The logits that a map is asked for, and whose they are.
+  struct Asked {
+    const Observation* seen = nullptr;  // that of the tensor they are
+    // Which samples of it; nothing for logits that the network did not return.
+    std::optional<detail::SampleRange> samples;
+
+    CamMethod method() const;
+    double scale() const;
+  };
+
+  Asked ask(const torch::Tensor& logits) const;
+  bool has_path(const torch::Tensor& logits) const;
+
   /// Grad-CAM or HiResCAM of the labels' logits. `negate`: there is one logit,
   /// which label 0 turns around.
   torch::Tensor scored(
-      const torch::Tensor& logits, const torch::Tensor& labels,
-      bool negate) const;
+      const Asked& asked, const torch::Tensor& logits,
+      const torch::Tensor& labels, bool negate) const;
+
+  // The tensor on the graph of the logits, and its dimensions in the order
+  // [batch, channel, *positions]. `features` is the same tensor or a view.
+  torch::Tensor source_;
+  detail::Sizes order_;
+  bool captured_ = false;       // the user handed the features over
+  bool sample_wise_ = true;     // the traced axes show one logit row a sample
+  detail::KnownLogits known_;   // the returned tensor
+  torch::Tensor graph_logits_;  // with its graph, where gradient mode was off
+  std::vector<Observation> others_;  // of further tensors in the result
 };
 
 namespace detail {
@@ -102,104 +151,198 @@ inline CamMethod settled(const Observation& seen) {
   return seen.exact ? CamMethod::kCam : CamMethod::kGradCam;
 }
 
-/// Throws unless `logits` can be those of the observed forward.
-inline void check_logits(const Observation& seen, const torch::Tensor& logits) {
+}  // namespace detail
+
+inline void Observation::require() const {
   TORCH_CHECK_VALUE(
-      seen.defined(),
+      defined() || reason.empty(), "cyborg::CamHook::forward: ", reason);
+  TORCH_CHECK_VALUE(
+      defined(),
       "cyborg::Observation::cam: nothing was observed; run the "
       "network inside hook.forward([&] { ... }), or give the "
       "features to hook.capture(features, weight)");
-  TORCH_CHECK_VALUE(
-      logits.defined() && (logits.dim() == 2 || logits.dim() == 1) &&
-          logits.size(0) == seen.features.size(0),
-      "cyborg::Observation::cam: expected logits [", seen.features.size(0),
-      ", K] (as many samples as the observed features ", seen.features.sizes(),
-      "), got ",
-      logits.defined() ? c10::str(logits.sizes()) : std::string("undefined"));
-  TORCH_CHECK_VALUE(
-      !seen.exact || !seen.weight.defined() ||
-          logit_count(logits) == seen.weight.size(0),
-      "cyborg::Observation::cam: expected the logits of the observed head, [",
-      logits.size(0), ", ", seen.weight.size(0), "], got ", logits.sizes());
-  // Without this check, logits of a forward without the hook would get maps of
-  // the features of the forward before. Captured features are not checked: the
-  // user answers for them.
-  TORCH_CHECK_VALUE(
-      seen.reduction == "captured" || !logits.requires_grad() ||
-          !seen.source.requires_grad() || !seen.source.grad_fn() ||
-          reaches(logits, node_output(seen.source)),
-      "cyborg::Observation::cam: the logits do not come from the observed "
-      "features, which are those of another forward; run the network inside "
-      "hook.forward([&] { ... }) every time");
 }
 
-}  // namespace detail
+inline CamMethod Observation::Asked::method() const {
+  return samples                                ? detail::settled(*seen)
+         : seen->method == CamMethod::kHiResCam ? CamMethod::kHiResCam
+                                                : CamMethod::kGradCam;
+}
+
+inline double Observation::Asked::scale() const {
+  if (method() == CamMethod::kCam) {
+    return 1;
+  }
+  const auto& map = seen->features;
+  return static_cast<double>(map.numel()) /
+         static_cast<double>(map.size(0) * map.size(1));
+}
+
+inline bool Observation::has_path(const torch::Tensor& logits) const {
+  return source_.grad_fn() == nullptr ||
+         detail::reaches(logits, detail::node_output(source_));
+}
+
+/// Finds out whose the logits are, and throws where they can be nobody's.
+inline Observation::Asked Observation::ask(const torch::Tensor& logits) const {
+  if (!defined() && others_.empty()) {
+    require();
+  }
+  constexpr const char* kFunction = "cyborg::Observation::cam: ";
+  const std::string wanted =
+      defined() ? c10::str(
+                      "[", features.size(0),
+                      ", K] (as many samples as the observed features ",
+                      features.sizes(), ")")
+                : std::string("[B, K]");
+  TORCH_CHECK_VALUE(
+      logits.defined() && (logits.dim() == 2 || logits.dim() == 1) &&
+          logits.is_floating_point(),
+      kFunction, "expected logits ", wanted, ", got ",
+      logits.defined() ? c10::str(logits.sizes()) : std::string("undefined"));
+  const auto whose = [&](const Observation& one) -> std::optional<Asked> {
+    const auto samples = one.known_.samples_of(logits);
+    return samples ? std::optional<Asked>({&one, samples}) : std::nullopt;
+  };
+  if (const auto found = whose(*this)) {
+    require();
+    return *found;
+  }
+  for (const Observation& other : others_) {
+    if (const auto found = whose(other)) {
+      other.require();
+      return *found;
+    }
+  }
+  require();
+  TORCH_CHECK_VALUE(
+      logits.size(0) == features.size(0), kFunction, "expected logits ", wanted,
+      ", got ", logits.sizes());
+  const bool mine = !known_.defined();  // features that the user handed over
+  TORCH_CHECK_VALUE(
+      (logits.requires_grad() && !mine) || !exact || !weight.defined() ||
+          detail::logit_count(logits) == weight.size(0),
+      kFunction, "expected the logits of the observed head, [", logits.size(0),
+      ", ", weight.defined() ? weight.size(0) : 0, "], got ", logits.sizes());
+  if (mine) {
+    return {this, detail::SampleRange{0, logits.size(0)}};
+  }
+  TORCH_CHECK_VALUE(
+      logits.requires_grad(), kFunction,
+      "these logits are not those that the observed forward returned: their "
+      "numbers differ, and they have no graph. Give the returned tensor; run "
+      "the network inside hook.forward([&] { ... }) every time");
+  TORCH_CHECK_VALUE(
+      has_path(logits), kFunction,
+      "the logits do not come from the observed features, which are those of "
+      "another forward; run the network inside hook.forward([&] { ... }) "
+      "every time");
+  TORCH_CHECK_VALUE(
+      method != CamMethod::kCam, kFunction,
+      "CamMethod::kCam needs the logits that the network returned under the "
+      "hook, got others that were computed from them or next to them; use "
+      "CamMethod::kAuto");
+  return {this, std::nullopt};
+}
 
 inline torch::Tensor Observation::scored(
-    const torch::Tensor& logits, const torch::Tensor& labels,
-    bool negate) const {
-  const torch::Tensor& graph =
-      !logits.requires_grad() && graph_logits.defined() ? graph_logits : logits;
+    const Asked& asked, const torch::Tensor& logits,
+    const torch::Tensor& labels, bool negate) const {
+  constexpr const char* kFunction = "cyborg::Observation::cam";
+  const int64_t batch = features.size(0);
+  const torch::Tensor& source = source_.defined() ? source_ : features;
+  torch::Tensor graph = logits;
+  if (!logits.requires_grad() && graph_logits_.defined() && asked.samples) {
+    graph = detail::samples_of(graph_logits_, *asked.samples);
+  }
   TORCH_CHECK_VALUE(
-      graph.requires_grad() && source.requires_grad(),
-      "cyborg::Observation::cam: CAM is not exact here (", reason,
+      graph.requires_grad() && source.requires_grad(), kFunction,
+      ": CAM is not exact here (", reason,
       "), and Grad-CAM needs logits with a graph, got ",
       graph.requires_grad() ? "features" : "logits", " without one");
-  torch::Tensor score;
-  {
-    const at::AutoGradMode graph_on(true);
-    const auto columns = graph.dim() == 1 ? graph.unsqueeze(1) : graph;
-    score =
-        negate
-            ? columns.squeeze(1) *
-                  detail::label_sign(labels, graph.scalar_type())
-            : columns.gather(1, labels.to(at::kLong).unsqueeze(1)).squeeze(1);
+  const torch::Tensor score = detail::scores_of(
+      graph, labels, negate,
+      asked.samples.value_or(detail::SampleRange{0, batch}), batch);
+  if (known_.defined() && (!asked.samples || !sample_wise_) &&
+      !detail::is_sample_wise(score, source, order_.empty() ? 0 : order_[0])) {
+    TORCH_CHECK_VALUE(
+        detail::has_batch_statistics(graph, detail::node_output(source)),
+        kFunction,
+        ": the logit of a sample depends on the features of other samples: the "
+        "batch of the logits is in another order than that of the features, or "
+        "the logits compare samples with each other. A map of one sample does "
+        "not exist");
+    TORCH_WARN_ONCE(
+        kFunction,
+        ": batch normalisation in training mode lies between the features and "
+        "these logits, so the map of a sample also depends on the others; use "
+        "evaluation mode for pictures");
   }
-  // The gradient is taken on the tensor that lies on the graph: where a
-  // network keeps its channels last, `features` is only a view of it.
-  return method == CamMethod::kHiResCam
-             ? functional::hires_cam(
-                   source, score, GradCamOptions(), channel_dim)
-             : functional::grad_cam(
-                   source, score, GradCamOptions(), channel_dim);
+  const detail::AutocastDisabledGuard no_autocast;
+  torch::Tensor gradient = detail::to_compute_type(detail::score_gradient(
+      kFunction, source, score,
+      GradCamOptions().detach_weights(detach_weights)));
+  if (!order_.empty()) {
+    gradient = gradient.permute(order_);
+  }
+  const torch::Tensor values = detail::to_compute_type(features);
+  const torch::Tensor all =
+      asked.method() == CamMethod::kHiResCam
+          ? (gradient * values).sum(/*dim=*/1)
+          : detail::weigh_channels(gradient.flatten(2).mean(2), values);
+  return asked.samples ? detail::samples_of(all, *asked.samples) : all;
 }
 
 inline double Observation::logit_scale() const {
-  return detail::settled(*this) == CamMethod::kCam || !features.defined()
-             ? 1.0
-             : static_cast<double>(detail::positions(features, /*channel=*/1));
+  require();
+  return Asked{this, detail::SampleRange()}.scale();
+}
+
+inline double Observation::logit_scale(const torch::Tensor& logits) const {
+  return ask(logits).scale();
 }
 
 inline torch::Tensor Observation::cam(
     const torch::Tensor& logits, const torch::Tensor& labels) const {
-  detail::check_logits(*this, logits);
+  const Asked asked = ask(logits);
+  const Observation& seen = *asked.seen;
   const auto classes = detail::logit_count(logits);
-  detail::check_labels("cyborg::Observation::cam", labels, features, classes);
-  if (detail::settled(*this) == CamMethod::kCam) {
-    return maps.defined() ? functional::cam(maps, /*weight=*/{}, labels)
-                          : functional::cam(features, weight, labels);
+  const auto range =
+      asked.samples.value_or(detail::SampleRange{0, logits.size(0)});
+  const auto some = detail::samples_of(seen.features, range);
+  detail::check_labels("cyborg::Observation::cam", labels, some, classes);
+  if (asked.method() != CamMethod::kCam) {
+    return seen.scored(asked, logits, labels, /*negate=*/classes == 1);
   }
-  return scored(logits, labels, /*negate=*/classes == 1);
+  return seen.maps.defined()
+             ? functional::cam(
+                   detail::samples_of(seen.maps, range), /*weight=*/{}, labels)
+             : functional::cam(some, seen.weight, labels);
 }
 
 inline torch::Tensor Observation::cam(
     const torch::Tensor& logits, CamClass which) const {
-  detail::check_logits(*this, logits);
   TORCH_CHECK_VALUE(
       which != CamClass::kLabel,
       "cyborg::Observation::cam: CamClass::kLabel needs the "
       "labels; call cam(logits, labels)");
+  const Asked asked = ask(logits);
+  const Observation& seen = *asked.seen;
   const auto classes = detail::logit_count(logits);
   if (which == CamClass::kPredicted) {
     return cam(logits, detail::predicted_classes(logits));
   }
-  if (detail::settled(*this) == CamMethod::kCam) {
-    return maps.defined() ? maps : functional::cam_all(features, weight);
+  if (asked.method() == CamMethod::kCam) {
+    const auto range = *asked.samples;
+    return seen.maps.defined()
+               ? detail::samples_of(seen.maps, range)
+               : functional::cam_all(
+                     detail::samples_of(seen.features, range), seen.weight);
   }
   std::vector<torch::Tensor> each;
   for (int64_t k = 0; k < classes; ++k) {
-    each.push_back(scored(
-        logits,
+    each.push_back(seen.scored(
+        asked, logits,
         at::full(
             {logits.size(0)}, k,
             logits.options().dtype(at::kLong).requires_grad(false)),
@@ -216,40 +359,41 @@ namespace detail {
 inline ModelMap map_of_labels(
     const Observation& seen, const torch::Tensor& logits,
     const torch::Tensor& labels) {
-  if (!seen.defined() || settled(seen) != CamMethod::kCam ||
-      !seen.weight.defined() || seen.maps.defined()) {
+  const auto asked = seen.ask(logits);
+  const Observation& one = *asked.seen;
+  if (asked.method() != CamMethod::kCam || !one.weight.defined() ||
+      one.maps.defined()) {
     const torch::Tensor maps = seen.cam(logits, labels);
-    const double scale = seen.logit_scale();
+    const double scale = asked.scale();
     return {scale == 1 ? maps : maps * scale, {}, {}};
   }
-  check_logits(seen, logits);
+  const auto features = samples_of(one.features, *asked.samples);
   check_labels(
-      "cyborg::Observation::cam", labels, seen.features, logit_count(logits));
-  return class_map(seen.features, seen.weight, labels);
+      "cyborg::Observation::cam", labels, features, logit_count(logits));
+  return class_map(features, one.weight, labels);
 }
 
 }  // namespace detail
 
-/// Prints layer, shape, reduction, and whether CAM is exact and why.
+/// Prints layer, shape, reduction, and whether CAM is exact and why; or why no
+/// map was found.
 inline std::ostream& operator<<(std::ostream& out, const Observation& seen) {
   if (!seen.defined()) {
-    return out << "cyborg::Observation(nothing observed yet)";
+    return out << "cyborg::Observation("
+               << (seen.reason.empty() ? "nothing observed yet"
+                                       : "no map: " + seen.reason)
+               << ")";
   }
-  out << "cyborg::Observation(layer=" << (seen.layer.empty() ? "?" : seen.layer)
-      << ", features=" << seen.features.sizes()
-      << ", reduction=" << seen.reduction
-      << ", exact=" << (seen.exact ? "yes" : "no") << ", method=";
-  switch (detail::settled(seen)) {
-    case CamMethod::kCam:
-      out << "CAM";
-      break;
-    case CamMethod::kHiResCam:
-      out << "HiResCAM";
-      break;
-    default:
-      out << "Grad-CAM";
-  }
-  return out << ": " << seen.reason << ")";
+  const auto method = detail::settled(seen);
+  const char* name = method == CamMethod::kCam        ? "CAM"
+                     : method == CamMethod::kHiResCam ? "HiResCAM"
+                                                      : "Grad-CAM";
+  return out << "cyborg::Observation(layer="
+             << (seen.layer.empty() ? "?" : seen.layer)
+             << ", features=" << seen.features.sizes()
+             << ", reduction=" << seen.reduction
+             << ", exact=" << (seen.exact ? "yes" : "no") << ", method=" << name
+             << ": " << seen.reason << ")";
 }
 
 }  // namespace cyborg

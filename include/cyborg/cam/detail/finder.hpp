@@ -1,27 +1,30 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-// Decides which map an observation shows, by what layer name, and whether CAM
-// is exact for it; and words every error of a forward pass under observation.
+// Turns the trace of a forward pass into an observation: which map, by what
+// layer name, and whether CAM is exact for it; or the reason why there is none.
 
+#include <cyborg/cam/detail/exactness.hpp>
+#include <cyborg/cam/detail/feature_sources.hpp>
+#include <cyborg/cam/detail/layer_name.hpp>
+#include <cyborg/cam/detail/linear_head.hpp>
 #include <cyborg/cam/detail/module_view.hpp>
-#include <cyborg/cam/detail/provenance.hpp>
+#include <cyborg/cam/detail/result.hpp>
+#include <cyborg/cam/detail/wanted_layer.hpp>
 #include <cyborg/cam/observation.hpp>
 
-#include <algorithm>
 #include <set>
 #include <sstream>
 #include <string>
-#include <unordered_map>
 #include <utility>
+#include <vector>
 
 namespace cyborg::detail {
 
 /// The part of a `CamHook` that turns a trace into an observation.
 ///
 /// It keeps what does not change from one forward to the next: the module, the
-/// wanted layer, the names of the parameters (read again when an unknown
-/// parameter appears) and which poolings are known to be a mean.
+/// wanted layer, the names of the parameters, and what is known to be exact.
 class Finder {
  public:
   Finder() = default;
@@ -29,218 +32,87 @@ class Finder {
   /// logits come from.
   /// Throws: when `layer` names no submodule that has parameters.
   Finder(ModuleView view, std::string layer, CamMethod method)
-      : view_(std::move(view)), wanted_(std::move(layer)), method_(method) {
-    if (!wanted_.empty()) {
-      find_layer();
-    }
-  }
+      : view_(std::move(view)),
+        wanted_(view_, std::move(layer)),
+        method_(method) {}
 
   const ModuleView& view() const { return view_; }
 
   /// The wanted layer with its parameters as they are now.
-  NamedLayer layer_at_run() const;
+  NamedLayer layer_at_run() const { return wanted_.at_run(view_); }
 
-  /// The observation of one forward pass that returned `logits`.
-  /// Throws: with an explanation, when the features cannot be found.
-  Observation observe(Trace& trace, const torch::Tensor& logits);
+  /// The observation of one forward pass that returned `results`. Where the features of a result cannot be found, its observation is
+  /// not defined, and says why.
+  /// `keep_graph`: the caller will detach the results, so the observations
+  /// keep them as they are.
+  Observation observe(Trace& trace, const Results& results, bool keep_graph);
 
  private:
-  void find_layer();
-  Observation of_layer(Trace& trace, const torch::Tensor& logits);
-  Source pick(Trace& trace, const torch::Tensor& logits, Origin& origin);
-  std::string layer_name(
-      const Trace& trace, const torch::Tensor& logits, const NodeOutput& map);
+  Observation observe_one(
+      Trace& trace, const torch::Tensor& logits, bool keep_graph);
+  Observation found(Trace& trace, const torch::Tensor& logits);
+  const FeatureMap& named_output(
+      const Trace& trace, const torch::Tensor& logits) const;
+  const FeatureMap& pick(
+      Trace& trace, const torch::Tensor& logits, const TracedValue* value);
   void read_head(
-      const Trace& trace, const torch::Tensor& logits, const Source& source,
+      const Trace& trace, const torch::Tensor& logits, const FeatureMap& map,
       bool read_by_head, Observation& seen);
 
   ModuleView view_;
-  std::string wanted_;                   // the wanted layer; empty: none
+  WantedLayer wanted_;
   CamMethod method_ = CamMethod::kAuto;  // handed on to each observation
-  NamedLayer layer_;      // without parameters, which `layer_at_run` adds
-  MeanCheck mean_check_;  // the last answer of `is_mean`
-  // For messages only: an address may be used again by another parameter.
-  std::unordered_map<const c10::TensorImpl*, std::string> names_;
+  LayerNames names_;
+  Exactness exactness_;
 };
 
-/// The module that owns a parameter: its name without the last part.
-inline std::string owner_of(const std::string& parameter) {
-  const auto dot = parameter.rfind('.');
-  return dot == std::string::npos ? std::string() : parameter.substr(0, dot);
-}
-
-/// Whether the module or parameter `path` is `module` or lies below it.
-inline bool lies_in(const std::string& path, const std::string& module) {
-  return path == module || starts_with(path, module + ".");
-}
-
-/// Why no features were found, and what the user can do. The likeliest reason
-/// comes first: each test is right only when those before it did not apply.
-inline std::string why_nothing(
-    const Trace& trace, const torch::Tensor& logits) {
-  if (trace.operators == 0) {
-    return "no operator ran on this thread. Does the network run in another "
-           "thread (std::thread, data_parallel)? Then give that thread its "
-           "own hook, or use capture(features, weight)";
-  }
-  if (!trace.convolution && !trace.frozen_convolution &&
-      !trace.single_position) {
-    return "no convolution ran (a network without one has no map; one that "
-           "runs in another thread or inside a checkpoint is not seen: use "
-           "capture(features, weight))";
-  }
-  if (!logits.requires_grad() || !trace.convolution) {
-    return "the convolutions left no graph to follow: their parameters are "
-           "frozen, or gradients are off inside the callable. Unfreeze the "
-           "last block, run a frozen network under torch::NoGradGuard "
-           "outside hook.forward, or use capture(features, weight)";
-  }
-  if (trace.elsewhere) {
-    return "the convolutions that the logits come from were not observed: "
-           "they ran in another thread (std::thread, data_parallel) or "
-           "inside a checkpoint. Give that thread its own hook, or use "
-           "capture(features, weight)";
-  }
-  if (trace.single_position) {
-    return "the convolutions that the logits come from have a single "
-           "position: there is no map to guide";
-  }
-  return "the logits do not come from the convolutions that ran on this "
-         "thread";
-}
-
-/// Checks the wanted name. Finds out whether the layer is a single module, and
-/// how many poolings it registers behind its last parameters.
-inline void Finder::find_layer() {
-  const auto& name = wanted_;
-  const auto submodules = view_.submodules();
-  std::set<std::string> owners;
-  for (const auto& item : view_.parameters()) {
-    owners.insert(owner_of(item.first));
-  }
-  const auto has_parameters = [&](const std::string& module) {
-    return std::any_of(owners.begin(), owners.end(), [&](const auto& owner) {
-      return lies_in(owner, module);
-    });
-  };
-  std::string names;
-  std::string before;
-  bool exists = false;
-  layer_.wanted = true;
-  layer_.leaf = true;
-  for (const auto& [path, type] : submodules) {
-    names += (names.empty() ? "" : ", ") + path;
-    exists |= path == name;
-    if (!exists && owners.count(path)) {
-      before = path;
-    }
-    if (path != name && lies_in(path, name)) {
-      layer_.leaf = false;
-      if (owners.count(path)) {
-        layer_.trailing_pools = 0;
-      } else if (contains(type, "Pool")) {
-        ++layer_.trailing_pools;
-      }
-    }
-  }
-  TORCH_CHECK_VALUE(
-      exists, "cyborg::CamHook: expected a layer among ",
-      names.empty() ? "(none: the module has no submodules)" : names, "; got '",
-      name, "'");
-  TORCH_CHECK_VALUE(
-      has_parameters(name), "cyborg::CamHook: layer '", name,
-      "' has no parameters, and C++ modules report nothing else; name the "
-      "layer before it",
-      before.empty() ? std::string() : " ('" + before + "')");
-}
-
-/// Parameters are read at each run, since they may have been replaced.
-inline NamedLayer Finder::layer_at_run() const {
-  NamedLayer layer = layer_;
-  if (layer.wanted) {
-    for (const auto& item : view_.parameters()) {
-      if (lies_in(owner_of(item.first), wanted_)) {
-        layer.parameters.insert(item.second.unsafeGetTensorImpl());
-      }
-    }
-  }
-  return layer;
-}
-
-/// The shortest name of a module that returns the map: it holds the nearest
-/// parameters below the map, and none of those between the map and the logits.
-inline std::string Finder::layer_name(
-    const Trace& trace, const torch::Tensor& logits, const NodeOutput& map) {
-  const auto* nearest = parameter_below(trace, map);
-  const auto above = parameters_above(logits, map);
-  const auto known = [&](const c10::TensorImpl* impl) {
-    return impl == nullptr || names_.count(impl) > 0;
-  };
-  if (!known(nearest) || !std::all_of(above.begin(), above.end(), known)) {
-    names_.clear();
-    for (const auto& item : view_.parameters()) {
-      names_[item.second.unsafeGetTensorImpl()] = item.first;
-    }
-  }
-  const auto found = names_.find(nearest);
-  if (found == names_.end()) {
-    return "";
-  }
-  const std::string owner = owner_of(found->second);
-  for (auto dot = owner.find('.'); dot != std::string::npos;
-       dot = owner.find('.', dot + 1)) {
-    const std::string prefix = owner.substr(0, dot);
-    if (std::none_of(above.begin(), above.end(), [&](const auto* impl) {
-          const auto name = names_.find(impl);
-          return name != names_.end() && lies_in(name->second, prefix);
-        })) {
-      return prefix;
-    }
-  }
-  return owner;
-}
-
 /// The one map that the logits come from; throws when there is none or several.
-inline Source Finder::pick(
-    Trace& trace, const torch::Tensor& logits, Origin& origin) {
-  constexpr const char* kFunction = "cyborg::CamHook::forward: ";
-  if (logits.requires_grad() && logits.grad_fn()) {
-    origin = origin_of(trace, logits);
-  }
-  drop_gates(trace, origin.sources);
+inline const FeatureMap& Finder::pick(
+    Trace& trace, const torch::Tensor& logits, const TracedValue* value) {
+  const bool collapsed = value != nullptr && value->is_collapsed();
   TORCH_CHECK_VALUE(
-      !origin.map, kFunction, "the result ", logits.sizes(),
-      " is a map itself, not logits [B, K]; give the loss "
-      "such maps directly");
+      value == nullptr || !value->is_map(), "the result ", logits.sizes(),
+      " is a map itself, not logits [B, K]; give the loss such maps directly, "
+      "or, if the logits are another part of the result, name them with "
+      "forward(callable, logits_of)");
   TORCH_CHECK_VALUE(
-      !origin.tokens, kFunction,
+      value == nullptr || value->hidden.empty(), "the map that ",
+      collapsed && !value->op.empty() ? value->op : "the head",
+      " read was made by the custom autograd function ",
+      value == nullptr ? "" : value->hidden,
+      ", which the hook cannot see into; use capture(features, weight), or "
+      "name a layer before it with CamHookOptions().layer(name)");
+  TORCH_CHECK_VALUE(
+      !collapsed || !value->tokens,
       "the logits come from tokens (a transformer, a recurrent or per-column "
       "layer works between the last map and the head): there is no map "
       "[B, C, *S] to read. Name a convolutional layer with "
       "CamHookOptions().layer(name), or use capture(features)");
+  const auto ids =
+      collapsed ? feature_sources(trace, *value) : std::vector<int>();
+  TORCH_CHECK_VALUE(!ids.empty(), why_nothing(trace, logits));
   TORCH_CHECK_VALUE(
-      origin.hidden.empty(), kFunction, "the map that ", origin.op,
-      " read was made by the custom autograd function ", origin.hidden,
-      ", which the hook cannot see into; use capture(features, weight), or "
-      "name a layer before it with CamHookOptions().layer(name)");
-  TORCH_CHECK_VALUE(
-      !origin.sources.empty(), kFunction, why_nothing(trace, logits));
-  if (origin.sources.size() > 1) {
+      !value->unobserved,
+      "a part of the logits comes from convolutions that were not observed: "
+      "they ran in another thread (std::thread, data_parallel, fork) or inside "
+      "a checkpoint. Name a layer with CamHookOptions().layer(name), or use "
+      "capture(features, weight)");
+  if (ids.size() > 1) {
     std::ostringstream list;
     std::set<std::string> names;
-    for (const int id : origin.sources) {
+    for (const int id : ids) {
       const auto& source = trace.sources[static_cast<size_t>(id)];
-      const std::string name = layer_name(trace, logits, source.key);
+      const std::string name = names_.of(view_, trace, logits, source.key);
       names.insert(name);
-      list << "\n  layer '" << name << "' ";
+      list << "\n  layer "
+           << (name.empty() ? "(without a name)" : "'" + name + "'") << " ";
       if (source.tensor.defined()) {
         list << source.tensor.sizes();
       }
       list << " through " << source.op;
     }
     TORCH_CHECK_VALUE(
-        false, kFunction, "the logits come from ", origin.sources.size(),
-        " maps; ",
+        false, "the logits come from ", ids.size(), " maps; ",
         names.size() == 1 ? "the same layer ran several times, so observe the "
                             "forwards one by one, a hook.forward each (or, if "
                             "its output was split, use capture(features)):"
@@ -248,19 +120,54 @@ inline Source Finder::pick(
                             "observe the forwards one by one:",
         list.str());
   }
-  return trace.sources[static_cast<size_t>(origin.sources.front())];
+  const auto& map = trace.sources[static_cast<size_t>(ids.front())];
+  TORCH_CHECK_VALUE(
+      map.tensor.defined(), "the map that ", map.op,
+      " collapsed was freed before it could be held; name "
+      "its layer with CamHookOptions().layer(name)");
+  TORCH_CHECK_VALUE(
+      !map.overwritten(), "the map ", map.tensor.sizes(), " that ", map.op,
+      " collapsed was overwritten by an in-place operator "
+      "(afterwards, or on a slice of it before); make that "
+      "operator out of place");
+  return map;
+}
+
+/// The output of the named layer, which need not be what the head reads.
+inline const FeatureMap& Finder::named_output(
+    const Trace& trace, const torch::Tensor& logits) const {
+  const auto& output = trace.layer.output;
+  TORCH_CHECK_VALUE(
+      trace.layer.ran, "layer '", wanted_.name(),
+      "' did not run under observation (not used, on another thread, its "
+      "parameters frozen in gradient mode, or gradients off inside the "
+      "callable)");
+  TORCH_CHECK_VALUE(
+      output.tensor.defined(), "layer '", wanted_.name(),
+      "' returns no map [B, C, *S]");
+  TORCH_CHECK_VALUE(
+      !trace.layer.repeated, "layer '", wanted_.name(),
+      "' ran several times, on different inputs; observe the forwards one by "
+      "one, a hook.forward each, or use capture(features)");
+  TORCH_CHECK_VALUE(
+      !output.overwritten(), "layer '", wanted_.name(),
+      "' returned a map that an in-place operator overwrote; "
+      "make that operator (usually a ReLU) out of place, or "
+      "name the module that holds both");
+  TORCH_CHECK_VALUE(
+      logits.requires_grad() && reaches(logits, output.key), "layer '",
+      wanted_.name(), "' is not what the logits come from");
+  return output;
 }
 
 /// Sets head, `exact`, `reason` and, from a guided head, `maps` of `seen`.
-/// `read_by_head`: whether the logits come from `source` itself.
+/// `read_by_head`: whether the logits come from `map` itself.
 inline void Finder::read_head(
-    const Trace& trace, const torch::Tensor& logits, const Source& source,
+    const Trace& trace, const torch::Tensor& logits, const FeatureMap& map,
     bool read_by_head, Observation& seen) {
-  const int64_t classes = logit_count(logits);
-  Head head = head_of(trace, logits);
-  const Mark* collapsed = head.weight.defined()
-                              ? head.input
-                              : mark_below(trace, node_output(logits));
+  LinearHead head = head_of(trace, logits);
+  const TracedValue* collapsed =
+      head.weight.defined() ? head.input : trace.find(node_output(logits));
   if (head.weight.defined() && head.weight.size(1) == seen.features.size(1)) {
     seen.weight = head.weight;
     seen.bias = head.bias;
@@ -270,10 +177,10 @@ inline void Finder::read_head(
     return;
   }
   const std::string why =
-      inexact(head, collapsed, source, classes, mean_check_);
+      exactness_.why_not(trace, head, collapsed, map, logits);
   seen.exact = why.empty();
   for (const auto& made : trace.heads) {
-    if (seen.exact && made.features == source.key && seen.weight.defined() &&
+    if (seen.exact && made.features == map.key && seen.weight.defined() &&
         made.weight.data_ptr() == seen.weight.data_ptr()) {
       seen.maps = made.maps;
     }
@@ -284,108 +191,100 @@ inline void Finder::read_head(
                     : "the logits are the mean over positions";
 }
 
-/// The observation of the named layer's output, which need not be what the head
-/// reads; then CAM is not exact.
-inline Observation Finder::of_layer(Trace& trace, const torch::Tensor& logits) {
-  constexpr const char* kFunction = "cyborg::CamHook::forward: layer '";
-  const auto& name = wanted_;
-  const auto& output = trace.layer.output;
+/// Throws, without the name of the function, when the features cannot be found.
+inline Observation Finder::found(Trace& trace, const torch::Tensor& logits) {
+  TORCH_CHECK_VALUE(logits.defined(), "the callable returned no tensor");
   TORCH_CHECK_VALUE(
-      trace.layer.ran, kFunction, name,
-      "' did not run under observation (not used, on another thread, its "
-      "parameters frozen in gradient mode, or gradients off inside the "
-      "callable)");
-  TORCH_CHECK_VALUE(
-      output.tensor.defined(), kFunction, name, "' returns no map [B, C, *S]");
-  TORCH_CHECK_VALUE(
-      !output.overwritten(), kFunction, name,
-      "' returned a map that an in-place operator overwrote; "
-      "make that operator (usually a ReLU) out of place, or "
-      "name the module that holds both");
-  TORCH_CHECK_VALUE(
-      logits.requires_grad() && reaches(logits, output.key), kFunction, name,
-      "' is not what the logits come from");
-  Observation seen;
-  seen.layer = name;
-  seen.source = output.tensor;
-  seen.channel_dim = output.channel;
-  Origin origin = origin_of(trace, logits);
-  drop_gates(trace, origin.sources);
-  const bool same =
-      !origin.tokens && origin.sources.size() == 1 &&
-      trace.sources[static_cast<size_t>(origin.sources[0])].key == output.key;
-  seen.reduction = origin.op.empty() ? "unknown" : origin.op;
-  seen.features = seen.source;
-  TORCH_CHECK_VALUE(
-      output.channel > 0, kFunction, name,
-      "' returns a map whose channel dimension is unclear; use "
-      "capture(features)");
-  if (output.channel != 1) {
-    seen.features = seen.source.movedim(output.channel, 1);
-  }
-  read_head(trace, logits, output, same, seen);
-  return seen;
-}
-
-inline Observation Finder::observe(Trace& trace, const torch::Tensor& logits) {
-  constexpr const char* kFunction = "cyborg::CamHook::forward: ";
-  TORCH_CHECK_VALUE(
-      logits.defined(), kFunction, "the callable returned no tensor");
-  TORCH_CHECK_VALUE(
-      logits.dim() >= 1, kFunction,
+      logits.dim() >= 1,
       "expected logits [B, K] or [B], got a number; return the "
       "logits, not the loss");
   TORCH_CHECK_VALUE(
-      logits.is_floating_point() && logits.size(0) > 0, kFunction,
-      "expected logits [B, K] of floating point and "
-      "at least one sample, got ",
-      logits.sizes(), " of ", logits.scalar_type());
-  TORCH_CHECK_VALUE(trace.operators > 0, kFunction, why_nothing(trace, logits));
-  const at::AutoGradMode graph_on(true);  // views of features keep theirs
-  Observation seen;
-  if (trace.layer.wanted) {
-    seen = of_layer(trace, logits);
-  } else {
-    Origin origin;
-    const Source source = pick(trace, logits, origin);
-    TORCH_CHECK_VALUE(
-        source.tensor.defined(), kFunction, "the map that ", source.op,
-        " collapsed was freed before it could be held; name "
-        "its layer with CamHookOptions().layer(name)");
-    TORCH_CHECK_VALUE(
-        !source.overwritten(), kFunction, "the map ", source.tensor.sizes(),
-        " that ", source.op,
-        " collapsed was overwritten by an in-place operator "
-        "(afterwards, or on a slice of it before); make that "
-        "operator out of place");
-    TORCH_CHECK_VALUE(
-        source.channel > 0, kFunction, "the map ", source.tensor.sizes(),
-        " has its axes moved in a way that hides its channels; "
-        "use capture(features)");
-    seen.source = source.tensor;
-    seen.channel_dim = source.channel;
-    seen.features = source.channel == 1
-                        ? source.tensor
-                        : source.tensor.movedim(source.channel, 1);
-    seen.reduction = origin.op;
-    seen.layer = layer_name(trace, logits, source.key);
-    read_head(trace, logits, source, /*read_by_head=*/true, seen);
-  }
-  TORCH_CHECK_VALUE(
-      logits.dim() <= 2, kFunction, "expected logits [B, K] or [B], got ",
+      logits.size(0) > 0, "expected at least one sample, got an empty batch ",
       logits.sizes());
   TORCH_CHECK_VALUE(
-      seen.features.size(0) == logits.size(0), kFunction, "the features found ",
+      logits.is_floating_point(),
+      "expected logits [B, K] of floating point, got ", logits.sizes(), " of ",
+      logits.scalar_type());
+  TORCH_CHECK_VALUE(trace.operators > 0, why_nothing(trace, logits));
+  const at::AutoGradMode graph_on(true);  // views of features keep theirs
+  const TracedValue* value = value_of(trace, logits);
+  const bool named = trace.layer.wanted;
+  const FeatureMap& map =
+      named ? named_output(trace, logits) : pick(trace, logits, value);
+  Observation seen;
+  seen.method = method_;
+  seen.source_ = map.tensor;
+  seen.order_ = map.order;
+  seen.features = map.in_order(map.tensor);
+  seen.layer =
+      named ? wanted_.name() : names_.of(view_, trace, logits, map.key);
+  bool read_by_head = true;
+  if (named) {
+    const bool collapsed = value != nullptr && value->is_collapsed();
+    const auto ids =
+        collapsed ? feature_sources(trace, *value) : std::vector<int>();
+    read_by_head =
+        ids.size() == 1 && !value->tokens &&
+        trace.sources[static_cast<size_t>(ids.front())].key == map.key;
+    seen.reduction = collapsed && !value->op.empty() ? value->op : "unknown";
+  } else {
+    seen.reduction = value->op;
+  }
+  TORCH_CHECK_VALUE(
+      logits.dim() <= 2, "expected logits [B, K] or [B], got ", logits.sizes());
+  TORCH_CHECK_VALUE(
+      seen.features.size(0) == logits.size(0), "the features found ",
       seen.features.sizes(), " hold ", seen.features.size(0),
       " samples, the logits ", logits.sizes(), " ", logits.size(0),
-      ". Did part of the batch run on another thread (data_parallel), or does "
-      "the network fold frames or crops into its batch?");
-  seen.method = method_;
+      seen.features.size(0) == 1 && logits.dim() == 1
+          ? ". Did squeeze() take the batch away? Use squeeze(1) or flatten(1)"
+          : ". Did part of the batch run on another thread (data_parallel), "
+            "or does the network fold frames or crops into its batch?");
+  read_head(trace, logits, map, read_by_head, seen);
+  // Whether each row of the logits is one sample, and nothing else in it is.
+  const auto& dims = value->layout.axes.dims;
+  seen.sample_wise_ = value->of_maps() && !dims.empty() &&
+                      (dims[0].empty() || pure_role(dims[0]) == Role::kBatch) &&
+                      (dims.size() < 2 || (!has(dims[1], Role::kBatch) &&
+                                           !has(dims[1], Role::kUnknown)));
   TORCH_CHECK_VALUE(
-      seen.method != CamMethod::kCam || seen.weight.defined() || seen.exact,
-      kFunction, "CamMethod::kCam needs a linear head that reads ",
-      seen.features.size(1), " channels, and there is none (", seen.reason,
-      ")");
+      method_ != CamMethod::kCam || seen.weight.defined() || seen.exact,
+      "CamMethod::kCam needs a linear head that reads ", seen.features.size(1),
+      " channels, and there is none (", seen.reason, ")");
+  return seen;
+}
+
+inline Observation Finder::observe_one(
+    Trace& trace, const torch::Tensor& logits, bool keep_graph) {
+  Observation seen;
+  try {
+    seen = found(trace, logits);
+  } catch (const c10::ValueError& error) {
+    seen.reason = error.what_without_backtrace();
+  }
+  if (logits.defined() && logits.dim() >= 1) {
+    seen.known_ = KnownLogits(logits);
+    seen.graph_logits_ = keep_graph ? logits : torch::Tensor();
+  }
+  return seen;
+}
+
+inline Observation Finder::observe(
+    Trace& trace, const Results& results, bool keep_graph) {
+  const auto& logits = results.tensors.front();
+  Observation seen;
+  if (results.problem.empty()) {
+    seen = observe_one(trace, logits, keep_graph);
+  } else {
+    seen.reason = results.problem;
+  }
+  for (size_t i = 1; i < results.tensors.size(); ++i) {
+    const auto& result = results.tensors[i];
+    if (result.defined() && result.is_floating_point() &&
+        (result.dim() == 1 || result.dim() == 2) && !result.is_same(logits)) {
+      seen.others_.push_back(observe_one(trace, result, keep_graph));
+    }
+  }
   return seen;
 }
 

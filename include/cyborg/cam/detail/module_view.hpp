@@ -37,9 +37,37 @@ struct ModuleView {
   std::function<Submodules()> submodules;
   /// Sets what must hold while the module runs under observation. The returned
   /// object undoes it when it is destroyed. The function may be empty: only
-  /// TorchScript needs it.
-  std::function<std::shared_ptr<void>()> enter;
+  /// TorchScript needs it. `own`: it is the hook's own copy that runs.
+  std::function<std::shared_ptr<void>(bool own)> enter;
+  /// The hook's own copy of a TorchScript module, made at the first call, with
+  /// the training flags of the original as they are now.
+  std::function<torch::jit::Module&()> own_module;
 };
+
+/// Calls `ModuleView::enter`, if there is one.
+inline std::shared_ptr<void> enter(const ModuleView& view, bool own) {
+  return view.enter ? view.enter(own) : std::shared_ptr<void>();
+}
+
+/// Whether the callable of a forward wants the module as its argument.
+template <class Callable>
+constexpr bool takes_module() {
+  return !std::is_invocable_v<Callable&>;
+}
+
+/// Calls the callable of a forward.
+template <class Callable>
+decltype(auto) call_with_module(Callable& callable, const ModuleView& view) {
+  if constexpr (!takes_module<Callable>()) {
+    return callable();
+  } else {
+    TORCH_CHECK(
+        view.own_module,
+        "cyborg::CamHook::forward: only a torch::jit::Module is handed to the "
+        "callable; call a native network by its own name");
+    return callable(view.own_module());
+  }
+}
 
 /// Appends the submodules below `module` to `list`, each path behind `prefix`.
 /// `named_modules()` would do this, but throws for modules on the stack.

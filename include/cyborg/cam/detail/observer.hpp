@@ -7,13 +7,15 @@
 #include <cyborg/cam/detail/trace.hpp>
 
 #include <ATen/record_function.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 
 #include <exception>
 #include <memory>
 
 namespace cyborg::detail {
 
-/// While it lives, the operators of this thread are written into a trace.
+/// While it lives, the operators of this thread are written into a trace: those
+/// that the network calls and those that these call.
 ///
 /// Observers nest, because a callable may run another hook. They form a list
 /// for each thread, innermost first, and each of them gets every report.
@@ -73,40 +75,46 @@ class Observer {
   }
 
  private:
-  /// The innermost observer of this thread; null when nothing is observed.
+  /// The innermost observer of this thread, or null.
   static Observer*& innermost() {
     static thread_local Observer* observer = nullptr;
     return observer;
   }
 
-  /// Whether this thread runs `end` at the moment.
+  /// Whether a callback is running on this thread.
   static bool& busy() {
-    static thread_local bool inside_callback = false;
-    return inside_callback;
+    static thread_local bool flag = false;
+    return flag;
   }
 
-  /// Called before each operator. Operators call operators; `depth_` counts how
-  /// many are open, so that only the outermost, top-level ones are recorded.
+  /// Called before each operator.
   static std::unique_ptr<at::ObserverContext> begin(
-      const at::RecordFunction& /*event*/) {
+      const at::RecordFunction& event) {
     if (!busy()) {
       for (auto* o = innermost(); o != nullptr; o = o->outer_) {
-        ++o->depth_;
+        if (o->depth_++ == 0) {
+          o->top_level_ = event.name();
+          o->trace_.begin_call();
+        }
       }
     }
     return nullptr;
   }
 
-  /// Called after each operator; records it if it is a top-level one.
+  /// Called after each operator. Those that run below autograd, on behalf of
+  /// one that has made a node already or will, leave no nodes themselves.
   static void end(
       const at::RecordFunction& event, at::ObserverContext* /*context*/) {
     if (busy()) {
       return;
     }
     busy() = true;
+    const bool below = c10::impl::tls_local_dispatch_key_set().excluded_.has(
+        c10::DispatchKey::AutogradFunctionality);
     for (auto* o = innermost(); o != nullptr; o = o->outer_) {
+      --o->depth_;
       // An exception must not leave the callback: LibTorch would drop it.
-      if (--o->depth_ == 0 && !o->error_) {
+      if (!o->error_ && !(below && o->depth_ > 0)) {
         try {
           o->take(event);
         } catch (...) {
@@ -117,15 +125,17 @@ class Observer {
     busy() = false;
   }
 
-  /// Records the outputs of one top-level operator.
+  /// Records the outputs of one operator.
   void take(const at::RecordFunction& event) {
-    ++trace_.operators;
+    const auto record = [&](const torch::Tensor& tensor) {
+      trace_.record(top_level_, tensor, /*top_level=*/depth_ == 0);
+    };
     for (const c10::IValue& output : event.outputs()) {
       if (output.isTensor()) {
-        trace_.record(event.name(), output.toTensor());
+        record(output.toTensor());
       } else if (output.isTensorList()) {
         for (const torch::Tensor& tensor : output.toTensorVector()) {
-          trace_.record(event.name(), tensor);
+          record(tensor);
         }
       }
     }
@@ -135,6 +145,7 @@ class Observer {
   Observer* outer_;                // the next one of the list, or null
   at::CallbackHandle handle_ = 0;  // of the outermost observer only
   int depth_ = 0;                  // operators that have begun and not ended
+  const char* top_level_ = "";     // the name of the one at the top
   std::exception_ptr error_;       // after it, nothing more is recorded
 };
 

@@ -6,6 +6,7 @@
 #include <cyborg/cam/detail/module_view.hpp>
 
 #include <mutex>
+#include <thread>
 #include <unordered_map>
 #include <vector>
 
@@ -24,12 +25,26 @@ namespace cyborg::detail {
 /// frozen again when its last guard goes.
 class RequiresGradGuard {
  public:
-  /// `wanted` false makes a guard that does nothing.
+  /// `wanted` false makes a guard that changes nothing. It finds out whether
+  /// another thread has a guard on a parameter that this thread trains.
+  /// Throws: then, since this thread would get gradients of frozen parameters.
   RequiresGradGuard(const ModuleView& view, bool wanted) {
+    const std::lock_guard<std::mutex> lock(mutex());
     if (!wanted) {
+      for (const auto& item :
+           users().empty() ? ModuleView::Parameters() : view.parameters()) {
+        const auto user = users().find(item.second.unsafeGetTensorImpl());
+        TORCH_CHECK(
+            user == users().end() ||
+                user->second.thread == std::this_thread::get_id(),
+            "cyborg::CamHook::forward: another thread observes this network "
+            "with gradients off. Meanwhile its frozen parameters ('",
+            item.first,
+            "') require gradients, and this thread would train them; let each "
+            "thread have a network of its own, or freeze nothing");
+      }
       return;
     }
-    const std::lock_guard<std::mutex> lock(mutex());
     for (auto& item : view.parameters()) {
       torch::Tensor& parameter = item.second;
       // A parameter that another thread has unfrozen does not look frozen, but
@@ -40,7 +55,9 @@ class RequiresGradGuard {
                           !parameter.requires_grad();
       if (frozen || user != users().end()) {
         parameter.requires_grad_(true);
-        ++users()[parameter.unsafeGetTensorImpl()];
+        User& mine = users()[parameter.unsafeGetTensorImpl()];
+        ++mine.guards;
+        mine.thread = std::this_thread::get_id();
         parameters_.push_back(parameter);
       }
     }
@@ -53,7 +70,7 @@ class RequiresGradGuard {
     const std::lock_guard<std::mutex> lock(mutex());
     for (auto& parameter : parameters_) {
       const auto user = users().find(parameter.unsafeGetTensorImpl());
-      if (--user->second == 0) {
+      if (--user->second.guards == 0) {
         users().erase(user);
         parameter.requires_grad_(false);
       }
@@ -70,11 +87,17 @@ class RequiresGradGuard {
     return mutex;
   }
 
-  /// The number of guards of each unfrozen parameter. An address stays valid
+  /// How many guards an unfrozen parameter has, and the thread of the last one.
+  struct User {
+    int guards = 0;
+    std::thread::id thread;
+  };
+
+  /// The guards of each unfrozen parameter. An address stays valid
   /// as a key, because each guard holds its parameters.
-  static std::unordered_map<const c10::TensorImpl*, int>& users() {
-    static std::unordered_map<const c10::TensorImpl*, int> counts;
-    return counts;
+  static std::unordered_map<const c10::TensorImpl*, User>& users() {
+    static std::unordered_map<const c10::TensorImpl*, User> users;
+    return users;
   }
 
   std::vector<torch::Tensor> parameters_;  // those that this guard counted

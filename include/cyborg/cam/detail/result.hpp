@@ -7,7 +7,9 @@
 #include <cyborg/detail/torch/tensor.hpp>
 
 #include <ATen/core/ivalue.h>
+#include <c10/util/Exception.h>
 
+#include <array>
 #include <string>
 #include <tuple>
 #include <type_traits>
@@ -46,55 +48,121 @@ struct result_kind<std::tuple<T...>> {
   static constexpr ResultKind value = ResultKind::kTuple;
 };
 
-/// The logits in what a TorchScript module returned: the tensor, the first
-/// tensor of a list or tuple, or an entry of a dictionary; undefined when there
-/// is none. Of a dictionary no entry is the first one, so its names decide.
-inline torch::Tensor first_in(const c10::IValue& value) {
+/// The names of a dictionary's entries that hold the logits, by custom:
+/// torchvision's segmentation models use "out".
+inline constexpr std::array<const char*, 2> kLogitNames = {"logits", "out"};
+
+/// The tensors of a result, the logits first.
+struct Results {
+  std::vector<torch::Tensor> tensors;
+  std::string problem;  // why the first one is not the logits; usually empty
+};
+
+/// Appends the tensors of what a TorchScript module returned, in order. Of a
+/// dictionary no entry is the first one, so the entry with the logits' name is
+/// put first.
+inline void append_tensors(const c10::IValue& value, Results& list) {
   if (value.isTensor()) {
-    return value.toTensor();
-  }
-  if (value.isTensorList()) {
-    const auto list = value.toTensorVector();
-    return list.empty() ? torch::Tensor() : list.front();
-  }
-  if (value.isTuple()) {
+    list.tensors.push_back(value.toTensor());
+  } else if (value.isTensorList()) {
+    for (const torch::Tensor& tensor : value.toTensorVector()) {
+      list.tensors.push_back(tensor);
+    }
+  } else if (value.isTuple()) {
     for (const auto& item : value.toTupleRef().elements()) {
-      if (auto found = first_in(item); found.defined()) {
-        return found;
-      }
+      append_tensors(item, list);
     }
-  }
-  if (value.isGenericDict()) {
-    // torchvision's segmentation models use the name "out".
+  } else if (value.isList()) {
+    for (const c10::IValue& item : value.toListRef()) {
+      append_tensors(item, list);
+    }
+  } else if (value.isGenericDict()) {
     const auto dict = value.toGenericDict();
-    for (const char* name : {"logits", "out"}) {
-      if (dict.contains(std::string(name))) {
-        return first_in(dict.at(std::string(name)));
+    const bool decides = list.tensors.empty();
+    std::string first;
+    std::string names;
+    for (const char* name : kLogitNames) {
+      if (first.empty() && dict.contains(std::string(name))) {
+        first = name;
+        append_tensors(dict.at(first), list);
       }
     }
+    for (const auto& item : dict) {
+      const bool text = item.key().isString();
+      names += (names.empty() ? "" : ", ") +
+               (text ? item.key().toStringRef() : std::string("(no text)"));
+      if (!text || item.key().toStringRef() != first) {
+        append_tensors(item.value(), list);
+      }
+    }
+    if (first.empty() && decides) {
+      list.problem =
+          "expected a dictionary with an entry 'logits' or 'out', got one "
+          "with " +
+          (names.empty() ? "no entries" : names) +
+          "; name the logits with forward(callable, logits_of)";
+    }
   }
-  return {};
 }
 
-/// The logits in what a forward returned: the tensor itself, or the first
-/// tensor in it, since networks return {logits, auxiliary logits}. Other types
-/// do not compile, with a message that says what to do.
+/// Appends the tensors in what a forward returned, in order: networks return
+/// {logits, auxiliary logits}. Parts of other types are left out.
 template <class T>
-torch::Tensor first_tensor(const T& result) {
+void append_all(const T& result, Results& list) {
   constexpr auto kKind = result_kind<T>::value;
   if constexpr (kKind == ResultKind::kTensor) {
-    return result;
+    list.tensors.push_back(result);
   } else if constexpr (kKind == ResultKind::kIValue) {
-    return first_in(result);
+    append_tensors(result, list);
   } else if constexpr (kKind == ResultKind::kSequence) {
-    return result.empty() ? torch::Tensor() : first_tensor(result.front());
-  } else {
-    static_assert(
-        kKind == ResultKind::kTuple,
-        "cyborg::CamHook::forward: this result type needs "
-        "forward(callable, logits_of)");
-    return first_tensor(std::get<0>(result));
+    for (const auto& item : result) {
+      append_all(item, list);
+    }
+  } else if constexpr (kKind == ResultKind::kTuple) {
+    std::apply(
+        [&](const auto&... item) { (append_all(item, list), ...); }, result);
   }
+}
+
+/// Whether the first part of a T is a tensor, or may be one.
+template <class T>
+constexpr bool begins_with_tensor() {
+  constexpr auto kKind = result_kind<T>::value;
+  if constexpr (kKind == ResultKind::kSequence) {
+    return begins_with_tensor<typename T::value_type>();
+  } else if constexpr (kKind == ResultKind::kTuple) {
+    return begins_with_tensor<std::tuple_element_t<0, T>>();
+  } else {
+    return kKind != ResultKind::kOther;
+  }
+}
+
+/// The tensors of a result. A result without tensors has one that is not
+/// defined. Types that begin with something else do not compile, with a message
+/// that says what to do.
+template <class T>
+Results results_in(const T& result) {
+  Results list;
+  static_assert(
+      begins_with_tensor<T>(),
+      "cyborg::CamHook::forward: this result type needs "
+      "forward(callable, logits_of)");
+  append_all(result, list);
+  if (list.tensors.empty()) {
+    list.tensors.emplace_back();
+  }
+  return list;
+}
+
+/// The logits, and the further tensors of a result of any type.
+template <class T>
+Results results_in(const T& result, const torch::Tensor& logits) {
+  Results list;
+  list.tensors.push_back(logits);
+  if constexpr (!std::is_same_v<T, c10::IValue>) {
+    append_all(result, list);
+  }
+  return list;
 }
 
 /// `value` with every tensor in it detached. Tensor lists and tuples are made

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+// The rules of axes for views, and for writing into a view: dimensions are
+// recognised by their strides.
+
+#include <cyborg/cam/detail/layout.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+namespace cyborg::detail {
+
+/// An operator without a rule. Where no operand has places, none has appeared.
+inline Axes after_unknown(Operands in, const Layout& out) {
+  Axes axes = unknown_axes(out.sizes, first_known(in)->axes.spatial);
+  const bool open = std::any_of(in.begin(), in.end(), [](const Layout* one) {
+    return one != nullptr && is_open(one->axes);
+  });
+  if (!open) {
+    for (size_t d = 0; d < out.sizes.size(); ++d) {
+      axes.dims[d] = free_axis(out.sizes[d]);
+    }
+  }
+  return axes;
+}
+
+/// kReorder: a dimension is recognised by its size and stride. Two dimensions
+/// that share both hold repeated values, so their axes must be the same.
+inline Axes after_reorder(const Layout& in, const Layout& out) {
+  Axes axes;
+  axes.spatial = in.axes.spatial;
+  axes.collapsed = in.axes.collapsed;
+  if (in.strides.size() != in.sizes.size()) {
+    return unknown_axes(out.sizes, axes.spatial);
+  }
+  for (size_t d = 0; d < out.sizes.size(); ++d) {
+    const Axis* found = nullptr;
+    bool clear = true;
+    for (size_t e = 0; e < in.sizes.size(); ++e) {
+      if (in.sizes[e] == out.sizes[d] && in.strides[e] == out.strides[d]) {
+        clear = clear && (found == nullptr || *found == in.axes.dims[e]);
+        found = &in.axes.dims[e];
+      }
+    }
+    axes.dims.push_back(
+        out.sizes[d] == 1 ? Axis()
+        : found && clear  ? *found
+                          : unknown_axis(out.sizes[d]));
+  }
+  return axes;
+}
+
+/// A range of an axis: every `step`-th of its entries, `size` of them. Channels
+/// and samples are renumbered, since a range of them is as good as all.
+inline Axis range_of(const Axis& axis, int64_t size, int64_t step) {
+  if (axis.size() != 1) {
+    const Role role = pure_role(axis);
+    return role == Role::kChannel || role == Role::kFree
+               ? axis_of(whole(role, size))
+               : unknown_axis(size);
+  }
+  Factor range = axis.front();
+  if (range.unpadded == size && step == 1 && range.step == 1) {
+    return axis_of(whole(range.role, size, range.index));
+  }
+  range.size = size;
+  range.step *= step;
+  return size == 1 ? Axis() : axis_of(range);
+}
+
+/// kSlice.
+inline Axes after_slice(const Layout& in, const Layout& out) {
+  Axes axes = in.axes;
+  if (out.sizes.size() != in.sizes.size() || in.strides.empty()) {
+    return unknown_axes(out.sizes, axes.spatial);
+  }
+  for (size_t d = 0; d < out.sizes.size(); ++d) {
+    if (out.sizes[d] != in.sizes[d]) {
+      const int64_t step =
+          in.strides[d] > 0 ? out.strides[d] / in.strides[d] : 1;
+      axes.dims[d] = range_of(in.axes.dims[d], out.sizes[d], step);
+    }
+  }
+  return axes;
+}
+
+/// What remains of `in` without the dimensions of `mask`.
+inline Axes without(const Axes& in, uint32_t mask) {
+  Axes axes = in;
+  axes.dims.clear();
+  for (size_t d = 0; d < in.dims.size(); ++d) {
+    if ((mask >> d & 1U) == 0) {
+      axes.dims.push_back(in.dims[d]);
+    }
+  }
+  return axes;
+}
+
+inline bool same_dims(const Axes& a, const Axes& b) {
+  return std::equal(a.dims.begin(), a.dims.end(), b.dims.begin(), b.dims.end());
+}
+
+/// Of several readings of an operator's arguments, the one that holds. `agrees`
+/// compares values, and is asked only where the readings differ in their axes.
+template <class Agrees>
+Axes settle(
+    const std::vector<std::pair<uint32_t, Axes>>& readings, const Layout& out,
+    size_t spatial, const Agrees& agrees) {
+  if (readings.empty()) {
+    return unknown_axes(out.sizes, spatial);
+  }
+  const auto same = [&](const auto& reading) {
+    return same_dims(reading.second, readings.front().second);
+  };
+  if (std::all_of(readings.begin(), readings.end(), same)) {
+    return readings.front().second;
+  }
+  const Axes* found = nullptr;
+  for (const auto& [arguments, axes] : readings) {
+    if (agrees(arguments)) {
+      if (found != nullptr && !same_dims(*found, axes)) {
+        return unknown_axes(out.sizes, spatial);  // the values do not decide
+      }
+      found = &axes;
+    }
+  }
+  return found ? *found : unknown_axes(out.sizes, spatial);
+}
+
+/// kSelect.
+inline Axes after_select(const Layout& in, const Layout& out) {
+  std::vector<std::pair<uint32_t, Axes>> readings;
+  for (uint32_t d = 0; d < in.sizes.size() && !in.strides.empty(); ++d) {
+    bool fits = out.sizes.size() + 1 == in.sizes.size();
+    for (size_t e = 0; e < out.sizes.size() && fits; ++e) {
+      const size_t from = e < d ? e : e + 1;
+      fits = in.sizes[from] == out.sizes[e] &&
+             (out.sizes[e] == 1 || in.strides[from] == out.strides[e]);
+    }
+    if (fits) {
+      readings.emplace_back(d, without(in.axes, 1U << d));
+    }
+  }
+  return settle(readings, out, in.axes.spatial, [](uint32_t) { return true; });
+}
+
+/// kAsStrided: the dimension of `in` with the same stride, or a range of it.
+inline Axes after_as_strided(const Layout& in, const Layout& out) {
+  Axes axes;
+  axes.spatial = in.axes.spatial;
+  axes.collapsed = in.axes.collapsed;
+  if (out.strides.empty() || in.strides.empty()) {
+    return after_unknown({&in}, out);
+  }
+  for (size_t d = 0; d < out.sizes.size(); ++d) {
+    Axis axis = unknown_axis(out.sizes[d]);
+    for (size_t e = 0; e < in.sizes.size(); ++e) {
+      if (in.sizes[e] > 1 && in.strides[e] == out.strides[d] &&
+          in.sizes[e] >= out.sizes[d]) {
+        axis = in.sizes[e] == out.sizes[d]
+                   ? in.axes.dims[e]
+                   : range_of(in.axes.dims[e], out.sizes[d], 1);
+      }
+    }
+    axes.dims.push_back(axis);
+  }
+  return axes;
+}
+
+/// Gives dimension `d` the one role of a map that no other dimension has. Parts
+/// of one sample (or channel, or row) do not show which role their dimension
+/// has, but the other dimensions do.
+inline void complete_with_missing(Axes& axes, size_t d, int64_t size) {
+  if (axes.spatial == 0 || axes.dims.size() != axes.spatial + 2) {
+    return;
+  }
+  std::vector<bool> missing(axes.dims.size(), true);
+  for (size_t e = 0; e < axes.dims.size(); ++e) {
+    const Axis& axis = axes.dims[e];
+    const Role role = pure_role(axis);
+    if (e == d) {
+      continue;
+    }
+    if (role == Role::kBatch) {
+      missing[0] = false;
+    } else if (role == Role::kChannel) {
+      missing[1] = false;
+    } else if (role == Role::kPosition) {
+      missing[2 + axis.front().index] = false;
+    } else {
+      return;
+    }
+  }
+  const auto found = std::find(missing.begin(), missing.end(), true);
+  if (found == missing.end()) {
+    return;
+  }
+  const auto place = static_cast<size_t>(found - missing.begin());
+  axes.dims[d] = axis_of(
+      place < 2 ? whole(place == 0 ? Role::kBatch : Role::kChannel, size)
+                : whole(Role::kPosition, size, place - 2));
+}
+
+/// The axes of a tensor `base` after `part`, a view into it, was written with
+/// values of the axes `written`. `before`: the axes of the rest; null: nothing
+/// is known of it (zeros). A range of an axis that is written tells what the
+/// whole dimension is.
+inline Axes after_write(
+    const Layout* before, const Layout& base, const Layout& part,
+    const Layout* written) {
+  if (written == nullptr || written->sizes.size() > part.sizes.size()) {
+    return before ? before->axes : unknown_axes(base.sizes, 0);
+  }
+  const Axes values = [&] {
+    Combined result(part.sizes);
+    return result.add(written->axes, written->sizes)
+               ? result.take()
+               : unknown_axes(part.sizes, written->axes.spatial);
+  }();
+  Axes axes = unknown_axes(base.sizes, values.spatial);
+  axes.collapsed = values.collapsed;
+  for (size_t d = 0; d < base.sizes.size(); ++d) {
+    for (size_t e = 0; e < part.sizes.size(); ++e) {
+      if (base.strides[d] == part.strides[e] && part.sizes[e] > 1 &&
+          base.sizes[d] >= part.sizes[e] && values.dims[e].size() == 1) {
+        Factor factor = values.dims[e].front();
+        factor.size = base.sizes[d];
+        factor.extent = std::max(factor.extent, factor.size * factor.step);
+        axes.dims[d] = axis_of(factor);
+      } else if (
+          base.strides[d] == part.strides[e] &&
+          base.sizes[d] == part.sizes[e]) {
+        axes.dims[d] = values.dims[e];
+      }
+    }
+    if (before != nullptr) {
+      axes.dims[d] = agreed(before->axes.dims[d], axes.dims[d]);
+    }
+  }
+  for (size_t d = 0; d < base.sizes.size(); ++d) {
+    for (size_t e = 0; e < part.sizes.size(); ++e) {
+      if (has(axes.dims[d], Role::kUnknown) && part.sizes[e] == 1 &&
+          base.strides[d] == part.strides[e] &&
+          part.sizes.size() == base.sizes.size()) {
+        complete_with_missing(axes, d, base.sizes[d]);
+      }
+    }
+  }
+  return axes;
+}
+
+/// Marks every position axis as shifted around the border, or as shifted back.
+inline Axes after_roll(Axes axes) {
+  for (Axis& axis : axes.dims) {
+    for (Factor& factor : axis) {
+      factor.rolled ^= factor.role == Role::kPosition;
+    }
+  }
+  return axes;
+}
+
+}  // namespace cyborg::detail

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+// The two equalities of exactness, as flags read off values: the pooled vector
+// is the mean of the map, and the logits are W x + b.
+
+#include <cyborg/detail/torch/tensor.hpp>
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/stack.h>
+#include <torch/types.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+namespace cyborg::detail {
+
+/// What the values say of an equality.
+enum class Verdict : uint8_t { kUndecided, kHolds, kRefuted, kNotFinite };
+
+/// The distance from 1 to the next number of a type.
+inline double epsilon_of(at::ScalarType type) {
+  switch (type) {
+    case at::kDouble:
+      return std::numeric_limits<double>::epsilon();
+    case at::kFloat:
+      return std::numeric_limits<float>::epsilon();
+    case at::kHalf:
+      return std::ldexp(1.0, -10);
+    default:
+      return std::ldexp(1.0, -7);  // bfloat16
+  }
+}
+
+/// Sums over the positions of each sample and channel, in float64.
+struct PositionSums {
+  torch::Tensor mean;      // [B, C]
+  torch::Tensor mean_abs;  // [B, C], the mean of |F|
+  torch::Tensor spread;    // [B, C], largest minus smallest value
+};
+
+/// `map` is [B, C, *S].
+inline PositionSums position_sums(const torch::Tensor& map) {
+  const torch::Tensor rows = resolved_contiguous(map.flatten(2));
+  PositionSums sums;
+  if (!(map.is_cpu() && (map.scalar_type() == at::kFloat ||
+                         map.scalar_type() == at::kDouble))) {
+    const torch::Tensor wide = rows.to(at::kDouble);
+    sums.mean = wide.mean(2);
+    sums.mean_abs = wide.abs().mean(2);
+    sums.spread = wide.amax(2) - wide.amin(2);
+    return sums;
+  }
+  // Each value is read once: this runs in every forward pass.
+  const auto options = map.options().dtype(at::kDouble).requires_grad(false);
+  sums.mean = at::empty({rows.size(0), rows.size(1)}, options);
+  sums.mean_abs = at::empty_like(sums.mean);
+  sums.spread = at::empty_like(sums.mean);
+  const auto sum_up = [&](auto* value) {
+    const int64_t positions = rows.size(2);
+    auto* mean = sums.mean.data_ptr<double>();
+    auto* mean_abs = sums.mean_abs.data_ptr<double>();
+    auto* spread = sums.spread.data_ptr<double>();
+    for (int64_t r = 0; r < sums.mean.numel(); ++r, value += positions) {
+      double sum = 0;
+      double sum_abs = 0;
+      auto low = value[0];
+      auto high = value[0];
+      for (int64_t s = 0; s < positions; ++s) {
+        sum += static_cast<double>(value[s]);
+        sum_abs += std::abs(static_cast<double>(value[s]));
+        low = value[s] < low ? value[s] : low;
+        high = value[s] > high ? value[s] : high;
+      }
+      mean[r] = sum / static_cast<double>(positions);
+      mean_abs[r] = sum_abs / static_cast<double>(positions);
+      spread[r] = static_cast<double>(high) - static_cast<double>(low);
+    }
+  };
+  if (map.scalar_type() == at::kFloat) {
+    sum_up(rows.data_ptr<float>());
+  } else {
+    sum_up(rows.data_ptr<double>());
+  }
+  return sums;
+}
+
+/// [3] flags: all errors are within `tolerance`, something in `scale` exceeds
+/// it (so that a wrong value could be seen), all is finite.
+inline torch::Tensor compare(
+    const torch::Tensor& error, const torch::Tensor& tolerance,
+    const torch::Tensor& scale) {
+  return at::stack(
+      {error.le(tolerance).all(), scale.gt(tolerance).any(),
+       at::isfinite(error).all()});
+}
+
+inline Verdict verdict_of(const torch::Tensor& flags) {
+  const torch::Tensor here = flags.cpu();
+  const bool* flag = here.data_ptr<bool>();
+  return !flag[2]   ? Verdict::kNotFinite
+         : !flag[0] ? Verdict::kRefuted
+         : !flag[1] ? Verdict::kUndecided
+                    : Verdict::kHolds;
+}
+
+/// Equality (1), as flags. `pooled` [B, C] was computed in its own type or, for
+/// half types, in float32 and then rounded, `roundings` times. Sums of P
+/// values in one chain err by sqrt(P) units or so.
+inline torch::Tensor mean_flags(
+    const torch::Tensor& map, const torch::Tensor& pooled, int roundings) {
+  const PositionSums sums = position_sums(map);
+  const auto type = pooled.scalar_type();
+  const bool half = type != at::kFloat && type != at::kDouble;
+  const double positions =
+      static_cast<double>(map.numel()) /
+      static_cast<double>(std::max<int64_t>(1, sums.mean.numel()));
+  const double unit = epsilon_of(half ? at::kFloat : type);
+  torch::Tensor tolerance =
+      sums.mean_abs * (unit * (4 + 2 * std::sqrt(positions)));
+  if (half) {
+    tolerance = tolerance + sums.mean.abs() * epsilon_of(type);
+    if (roundings > 1) {
+      tolerance = tolerance + sums.mean_abs * epsilon_of(type);
+    }
+  }
+  return compare(
+      (pooled.to(at::kDouble) - sums.mean).abs(), tolerance, sums.spread);
+}
+
+/// Equality (2), as flags, for x [B, C], logits [B, K]. Without a weight the
+/// logits are x.
+inline torch::Tensor head_flags(
+    const torch::Tensor& x, const torch::Tensor& weight,
+    const torch::Tensor& bias, const torch::Tensor& logits) {
+  const torch::Tensor wide = x.to(at::kDouble);
+  torch::Tensor found = wide;
+  torch::Tensor size = wide.abs();
+  if (weight.defined()) {
+    const torch::Tensor w = weight.detach().to(at::kDouble).t();
+    found = wide.mm(w);
+    size = wide.abs().mm(w.abs());
+  }
+  if (bias.defined()) {
+    const torch::Tensor b = bias.detach().to(at::kDouble);
+    found = found + b;
+    size = size + b.abs();
+  }
+  const double unit = std::max(
+      epsilon_of(logits.scalar_type()),
+      std::max(
+          epsilon_of(x.scalar_type()),
+          weight.defined() ? epsilon_of(weight.scalar_type()) : 0.0));
+  // A head of zeros makes zeros of everything, which is what it should.
+  return compare(
+      (logits.to(at::kDouble).reshape(found.sizes()) - found).abs(),
+      size * (4 * unit), at::ones_like(size).mul_(HUGE_VAL));
+}
+
+}  // namespace cyborg::detail

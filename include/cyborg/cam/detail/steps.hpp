@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+// What one operator makes of what it read: the axes of its output and, where
+// the output is not a map any more, how it came from maps.
+
+#include <cyborg/cam/detail/ambiguity.hpp>
+#include <cyborg/cam/detail/named_layer.hpp>
+#include <cyborg/cam/detail/traced_value.hpp>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cyborg::detail {
+
+/// One operator that left a node: its names, and what it read.
+struct Step {
+  std::string_view op;  // the top-level operator that it is a part of, or empty
+  std::string name;     // of its node
+  int64_t call = 0;     // the call of the top-level operator
+  torch::Tensor out;    // what it returned; undefined where nobody reported it
+  std::vector<const TracedValue*> inputs;  // one for each edge; or null
+  OperatorInputs found;
+  bool parameters = false;  // one of them is a parameter
+  bool others = false;      // one of them is neither parameter nor of maps
+
+  bool guided_head() const { return op == kGuidedHead; }
+  /// Whether nothing is known of what it does: a custom function.
+  bool opaque() const { return is_custom(name) && !guided_head(); }
+  /// Whether it read places, or what may be places.
+  bool reads_places() const {
+    return std::any_of(inputs.begin(), inputs.end(), [](const auto* input) {
+      return input != nullptr && input->of_maps() && input->open();
+    });
+  }
+};
+
+/// How a tensor lies in memory.
+inline Layout layout_of(const torch::Tensor& tensor) {
+  Layout layout;
+  layout.sizes = sizes_from(tensor.sizes());
+  if (tensor.layout() == at::kStrided) {
+    layout.strides = sizes_from(tensor.strides());
+  }
+  return layout;
+}
+
+/// The layout of an output that nobody reported, as far as its node knows it.
+inline Layout layout_of(const Node& node, uint32_t index) {
+  Layout layout;
+  if (const auto* write =
+          dynamic_cast<const torch::autograd::CopySlices*>(&node)) {
+    layout.sizes = sizes_from(write->base.sizes());
+    layout.strides = sizes_from(write->base.strides());
+  } else if (index < node.num_inputs()) {
+    const auto sizes = sizes_of(node.input_metadata(index), 0);
+    layout.sizes = sizes_from(sizes);
+  }
+  return layout;
+}
+
+/// The axes of a tensor into a part of which something was written.
+inline Axes axes_of_write(
+    const torch::autograd::CopySlices& write,
+    const std::vector<const Layout*>& in, const Layout& layout) {
+  const Rule rule = rule_of(write.fn->name());
+  if (rule != Rule::kCopy && rule != Rule::kElementwise) {
+    return unknown_axes(layout.sizes, first_known(in)->axes.spatial);
+  }
+  Layout part;
+  part.sizes = sizes_from(write.view.sizes());
+  part.strides = sizes_from(write.view.strides());
+  return after_write(
+      operand(in, 0), layout, part,
+      in.size() > 1 ? first_known(Operands(in).slice(1)) : nullptr);
+}
+
+/// The axes of what a step made; `value` knows its node and its sizes.
+inline Axes axes_of(const Step& step, const TracedValue& value) {
+  std::vector<const Layout*> in;
+  const TracedValue* first = nullptr;
+  for (const TracedValue* one : step.inputs) {
+    const bool known = one != nullptr && one->of_maps();
+    in.push_back(known ? &one->layout : nullptr);
+    first = known && first == nullptr ? one : first;
+  }
+  const auto* node = value.node.get();
+  if (const auto* write =
+          dynamic_cast<const torch::autograd::CopySlices*>(node)) {
+    return axes_of_write(*write, in, value.layout);
+  }
+  if (step.opaque()) {
+    // Nothing is known of it. A convolution may read it as a picture.
+    Axes free;
+    for (const int64_t size : value.layout.sizes) {
+      free.dims.push_back(free_axis(size));
+    }
+    return free;
+  }
+  if (step.guided_head() && first != nullptr && first->is_map()) {
+    Axes pooled;
+    pooled.spatial = first->layout.axes.spatial;
+    pooled.collapsed = places(first->layout.axes);
+    for (const int64_t d : {first->order[0], first->order[1]}) {
+      pooled.dims.push_back(first->layout.axes.dims[static_cast<size_t>(d)]);
+    }
+    return pooled;
+  }
+  return axes_after(step.name, in, value.layout, [&](uint32_t arguments) {
+    return step.out.defined() &&
+           values_agree(step.name, first->tensor(), step.out, arguments);
+  });
+}
+
+/// Whether a value of places without channels meets one with channels.
+inline bool weighs(const TracedValue& gate, const Step& step) {
+  return !has(gate.layout.axes, Role::kChannel) &&
+         !has(gate.layout.axes, Role::kUnknown) &&
+         std::any_of(
+             step.inputs.begin(), step.inputs.end(), [](const auto* other) {
+               return other != nullptr && other->of_maps() &&
+                      has(other->layout.axes, Role::kChannel);
+             });
+}
+
+/// Appends what is new.
+inline void add_all(std::vector<int>& to, const std::vector<int>& from) {
+  for (const int id : from) {
+    if (std::find(to.begin(), to.end(), id) == to.end()) {
+      to.push_back(id);
+    }
+  }
+}
+
+/// Whether an operator averages, or passes on what it reads. Global pooling
+/// of channels-last features gives its mean other strides (kAsStrided).
+inline bool keeps_mean(const Step& step) {
+  const Rule rule = rule_of(step.name);
+  return step.guided_head() || is_average(step.name) ||
+         rule == Rule::kReorder || rule == Rule::kReshape ||
+         rule == Rule::kAsStrided || passes_on(step.op, step.name);
+}
+
+/// Whether several dimensions, besides the first, have several entries.
+inline bool is_wide(const Layout& layout) {
+  int64_t wide = 0;
+  for (size_t d = 1; d < layout.sizes.size(); ++d) {
+    wide += layout.sizes[d] > 1 ? 1 : 0;
+  }
+  return layout.sizes.size() > 2 && wide > 1;
+}
+
+/// Fills in what is special to a collapsed value. Also decides whether it is
+/// still linear in the map, which exactness needs.
+/// `source_of(i)` is the index in `Trace::sources` of the map that edge i read.
+template <class SourceOf>
+void collapse(const Step& step, TracedValue& value, const SourceOf& source_of) {
+  value.kind = TracedValue::Kind::kCollapsed;
+  value.call = step.call;
+  const bool head = step.guided_head();  // its weight makes maps, not its mean
+  value.tokens = step.parameters && value.open() && !head;
+  value.linear = value.parents.size() == 1 && (!step.parameters || head) &&
+                 !step.others && value.hidden.empty() && step.out.defined() &&
+                 keeps_mean(step);
+  bool averaged = head || is_average(step.name);
+  value.means = averaged ? 1 : 0;
+  const TracedValue* before = nullptr;
+  for (const TracedValue* input : step.inputs) {
+    if (input == nullptr || !input->is_collapsed()) {
+      continue;
+    }
+    // Weights of the positions that have no channels are a gate. What was
+    // done to compute them is not done to what they weigh.
+    const bool gate = input->tokens && weighs(*input, step);
+    if (!gate) {
+      add_all(value.sources, input->sources);
+    }
+    before = input;
+    value.tokens |= input->tokens && !gate;
+    value.linear = value.linear && input->linear;
+    averaged |= input->averaged;
+    value.means += input->means;
+    if (value.op.empty()) {
+      const bool further = is_wide(input->layout) && input->call != step.call;
+      value.op = further ? input->op + ", " + std::string(step.op) : input->op;
+    }
+  }
+  for (size_t i = 0; i < step.inputs.size(); ++i) {
+    if (step.inputs[i] != nullptr && step.inputs[i]->is_map()) {
+      value.op = step.op.empty() ? step.name : std::string(step.op);
+      add_all(value.sources, {source_of(i)});
+    }
+  }
+  std::sort(value.sources.begin(), value.sources.end());
+  value.averaged = value.linear && averaged;
+  if (!value.averaged || value.open()) {
+    return;
+  }
+  if (before != nullptr && before->pooled.defined()) {
+    value.pooled = before->pooled;
+    value.pooled_axes = before->pooled_axes;
+  } else {
+    const at::NoGradGuard no_graph;
+    value.pooled = step.out.detach().clone();
+    value.pooled_axes = value.layout.axes;
+  }
+  value.value = step.out;
+  value.version = static_cast<int64_t>(step.out._version());
+}
+
+}  // namespace cyborg::detail
