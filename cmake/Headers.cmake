@@ -3,15 +3,31 @@
 # checked. Configuring fails if a header is not in this list.
 
 set(CYBORG_HEADERS
-    include/cyborg/cam/detail/graph.hpp
+    include/cyborg/cam/detail/ambiguity.hpp
+    include/cyborg/cam/detail/axes.hpp
+    include/cyborg/cam/detail/axes_after.hpp
+    include/cyborg/cam/detail/axes_of_products.hpp
+    include/cyborg/cam/detail/axes_of_sizes.hpp
+    include/cyborg/cam/detail/axes_of_views.hpp
+    include/cyborg/cam/detail/equalities.hpp
+    include/cyborg/cam/detail/exactness.hpp
+    include/cyborg/cam/detail/feature_sources.hpp
     include/cyborg/cam/detail/finder.hpp
-    include/cyborg/cam/detail/marks.hpp
+    include/cyborg/cam/detail/graph.hpp
+    include/cyborg/cam/detail/known_logits.hpp
+    include/cyborg/cam/detail/layer_name.hpp
+    include/cyborg/cam/detail/layout.hpp
+    include/cyborg/cam/detail/linear_head.hpp
     include/cyborg/cam/detail/module_view.hpp
+    include/cyborg/cam/detail/named_layer.hpp
     include/cyborg/cam/detail/observer.hpp
-    include/cyborg/cam/detail/provenance.hpp
+    include/cyborg/cam/detail/operators.hpp
     include/cyborg/cam/detail/requires_grad_guard.hpp
     include/cyborg/cam/detail/result.hpp
+    include/cyborg/cam/detail/steps.hpp
     include/cyborg/cam/detail/trace.hpp
+    include/cyborg/cam/detail/traced_value.hpp
+    include/cyborg/cam/detail/wanted_layer.hpp
     include/cyborg/cam/head.hpp
     include/cyborg/cam/hook.hpp
     include/cyborg/cam/methods.hpp

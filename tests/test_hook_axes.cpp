@@ -329,35 +329,36 @@ std::vector<std::pair<const char*, Case>> unknown_operators() {
   return {
       {"aten::cumsum",
        {"a running sum before the mean",
-       [](Net& n, Tensor f) {
-         n.tap(f);
-         return n.fc(pooled(f.cumsum(2)));
-       }}},
+        [](Net& n, Tensor f) {
+          n.tap(f);
+          return n.fc(pooled(f.cumsum(2)));
+        }}},
       {"aten::flip",
        {"mirrored before the mean",
-       [](Net& n, Tensor f) {
-         n.tap(f);
-         return n.fc(pooled(f.flip({3})));
-       }}},
+        [](Net& n, Tensor f) {
+          n.tap(f);
+          return n.fc(pooled(f.flip({3})));
+        }}},
       {"aten::fft",
        {"a Fourier transform before the mean",
-       [](Net& n, Tensor f) {
-         n.tap(f);
-         return n.fc(pooled(torch::abs(torch::fft::fft2(f))));
-       }}},
+        [](Net& n, Tensor f) {
+          n.tap(f);
+          return n.fc(pooled(torch::abs(torch::fft::fft2(f))));
+        }}},
       {"aten::sort",
        {"sorted before the mean",
-       [](Net& n, Tensor f) {
-         n.tap(f);
-         return n.fc(std::get<0>(f.flatten(2).sort(2)).narrow(2, 0, 4).mean(2));
-       }}},
+        [](Net& n, Tensor f) {
+          n.tap(f);
+          return n.fc(
+              std::get<0>(f.flatten(2).sort(2)).narrow(2, 0, 4).mean(2));
+        }}},
       {"aten::index_select",
        {"positions gathered before the mean",
-       [](Net& n, Tensor f) {
-         n.tap(f);
-         return n.fc(
-             f.flatten(2).index_select(2, torch::tensor({0, 3, 5})).mean(2));
-       }}},
+        [](Net& n, Tensor f) {
+          n.tap(f);
+          return n.fc(
+              f.flatten(2).index_select(2, torch::tensor({0, 3, 5})).mean(2));
+        }}},
       {"aten::flip",
        {"a convolution of a mirrored map",
         [](Net& n, Tensor f) {

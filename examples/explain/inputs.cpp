@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "inputs.hpp"
 
-#include <cyborg/data/detail/picture_file.hpp>
 #include <cyborg/data/table.hpp>
 
 #include <algorithm>
@@ -26,11 +25,6 @@ data::Row row_without_class(const fs::path& path) {
   return row;
 }
 
-bool is_picture(const fs::path& path) {
-  return data::detail::promised_format(path.extension().string()) !=
-         data::detail::PictureFormat::kNone;
-}
-
 /// Whether it has the folders split/class.
 bool has_splits(const fs::path& folder) {
   for (const auto* split : {"train", "val", "test"}) {
@@ -45,7 +39,7 @@ bool has_splits(const fs::path& folder) {
 std::vector<data::Row> in_folder(const fs::path& folder) {
   std::vector<data::Row> rows;
   for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    if (entry.is_regular_file() && is_picture(entry.path())) {
+    if (entry.is_regular_file() && data::is_picture(entry.path())) {
       rows.push_back(row_without_class(entry.path()));
     }
   }
@@ -59,7 +53,7 @@ std::vector<data::Row> in_folder(const fs::path& folder) {
 std::vector<data::Row> read_path(const Inputs& inputs, const fs::path& path) {
   const auto options = data::TableOptions().classes(inputs.classes);
   const bool folder = fs::is_directory(path);
-  const bool no_table = folder ? !has_splits(path) : is_picture(path);
+  const bool no_table = folder ? !has_splits(path) : data::is_picture(path);
   if (no_table && !inputs.split.empty()) {
     throw cyborg::io::FileError(
         "explain", path, "has no splits: leave --split out");
@@ -95,8 +89,7 @@ data::Table find_pictures(const Inputs& inputs) {
     }
     std::move(rows.begin(), rows.end(), std::back_inserter(table.rows));
   }
-  data::detail::find_maps(
-      table, data::TableOptions().saliency(inputs.saliency), "explain");
+  data::find_maps(table, data::TableOptions().saliency(inputs.saliency));
   return table;
 }
 

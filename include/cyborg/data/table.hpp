@@ -18,6 +18,29 @@
 
 namespace cyborg::data {
 
+/// Whether the name of a file ends like that of a picture that is read: PNG,
+/// JPEG or BMP, in any case. The file is not opened.
+/// Example:
+///     cyborg::data::is_picture("faces/1.JPG");  // true
+inline bool is_picture(const std::filesystem::path& path) {
+  return detail::promised_format(path.extension().string()) !=
+         detail::PictureFormat::kNone;
+}
+
+/// Gives each row without a map the map of its name in the folder
+/// `options.saliency()`, if there is one: in `split/class`, else in `class`,
+/// else in the folder itself. `read_table` and `read_folders` do this already;
+/// for tables that were made otherwise.
+/// Throws: `io::FileError` when the folder does not exist, or when two pictures
+/// would get the same map. If no picture has a map, a warning is added to the
+/// table.
+/// Example:
+///     cyborg::data::find_maps(
+///         table, cyborg::data::TableOptions().saliency("maps"));
+inline void find_maps(Table& table, const TableOptions& options) {
+  detail::find_maps(table, options, "cyborg::data::find_maps");
+}
+
 /// Reads a table of pictures from a CSV file.
 ///
 /// Without a header the columns are the published ones:
@@ -179,8 +202,7 @@ inline Table read_folders(
       }
       std::vector<fs::path> others;
       for (const auto& picture : sorted(cls)) {
-        if (detail::promised_format(picture.extension().string()) ==
-            detail::PictureFormat::kNone) {
+        if (!is_picture(picture)) {
           others.push_back(picture);
           continue;
         }

@@ -31,8 +31,8 @@ enum class Role : uint8_t {
 
 /// A part of an axis of a map.
 ///
-/// Entry i of the factor is entry `i * step` of the axis, which has `extent`
-/// entries. The whole axis has `size == extent` and `step == 1`. A reshape
+/// Entry i of the factor is entry `offset + i * step` of the axis, which has
+/// `extent` entries. The whole axis has `size == extent` and `step == 1`. A reshape
 /// splits an axis of 14 rows into 2 windows of 7 rows: the factors (size 2,
 /// step 7) and (size 7, step 1).
 struct Factor {
@@ -41,6 +41,7 @@ struct Factor {
   bool rolled = false;  // kPosition: shifted around the border, not yet back
   int64_t size = 1;
   int64_t step = 1;
+  int64_t offset = 0;
   int64_t extent = 1;
   int64_t unpadded = 0;  // the extent before padding; 0: not padded
 
@@ -50,12 +51,14 @@ struct Factor {
            unpadded == other.unpadded;
   }
   bool operator==(const Factor& other) const {
-    return same_axis(other) && size == other.size && step == other.step;
+    return same_axis(other) && size == other.size && step == other.step &&
+           offset == other.offset;
   }
   /// Whether the factor goes over its axis from end to end. A coarse axis (each
   /// second row) does. A crop does not.
   bool complete() const {
-    return size * step > extent - step && size * step < extent + step;
+    return offset >= 0 && offset < step && size * step > extent - step &&
+           size * step < extent + step;
   }
 };
 
@@ -99,6 +102,7 @@ inline void append(Axis& axis, const Factor& factor) {
         (last.role == Role::kUnknown && factor.role == Role::kUnknown)) {
       last.size *= factor.size;
       last.step = factor.step;
+      last.offset += factor.offset;
       return;
     }
   }
@@ -216,6 +220,7 @@ inline Axes reshaped(const Axes& before, c10::IntArrayRef sizes) {
         Factor outer = factor;
         outer.size = wanted;
         factor.size /= wanted;
+        factor.offset = 0;
         outer.step = factor.step * factor.size;
         append(axis, outer);
         wanted = 1;

@@ -60,7 +60,7 @@ Axes axes_after(
         return after_reduce(*first, out, agrees);
       case Rule::kPool:
       case Rule::kResize:
-        return after_resize(*first, out, rule == Rule::kPool);
+        return after_resize(node_name, *first, out);
       case Rule::kRoll:
         return after_roll(first->axes);
       case Rule::kProduct: {

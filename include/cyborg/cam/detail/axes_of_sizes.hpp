@@ -5,10 +5,12 @@
 // padding, concatenation. What they did shows in the sizes.
 
 #include <cyborg/cam/detail/axes_of_views.hpp>
+#include <cyborg/cam/detail/operators.hpp>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -43,8 +45,13 @@ Axes after_reduce(const Layout& in, const Layout& out, const Agrees& agrees) {
 }
 
 /// kPool and kResize: where the size changes, an axis of positions (or, without
-/// windows, of channels) is made anew.
-inline Axes after_resize(const Layout& in, const Layout& out, bool pool) {
+/// windows, of channels) is made anew. Padding can be taken away again, and may
+/// be negative: then it is a crop. A GLU halves channels alone.
+inline Axes after_resize(
+    std::string_view node_name, const Layout& in, const Layout& out) {
+  const bool pool = rule_of(node_name) == Rule::kPool;
+  const bool pads = node_name.find("Pad") != std::string_view::npos;
+  const bool glu = base_name(node_name) == "Glu";
   if (in.sizes.size() != out.sizes.size()) {
     return unknown_axes(out.sizes, in.axes.spatial);
   }
@@ -55,17 +62,17 @@ inline Axes after_resize(const Layout& in, const Layout& out, bool pool) {
       continue;
     }
     const Role role = pure_role(before);
+    const bool crops = pads && out.sizes[d] < in.sizes[d];
     const bool renewed = (role == Role::kPosition && before.size() == 1 &&
-                          before.front().complete()) ||
+                          before.front().complete() && !glu && !crops) ||
                          role == Role::kFree ||
                          (role == Role::kChannel && !pool);
     if (renewed) {
       Factor factor = before.empty() ? whole(Role::kFree, 1) : before.front();
-      const bool padded =
-          !pool && factor.role == Role::kPosition && out.sizes[d] > in.sizes[d];
-      factor.unpadded = padded ? in.sizes[d] : 0;
+      factor.unpadded = pads ? in.sizes[d] : 0;
       factor.size = factor.extent = out.sizes[d];
       factor.step = 1;
+      factor.offset = 0;
       axes.dims[d] = axis_of(factor);
     } else {
       axes.dims[d] = out.sizes[d] == 1 ? Axis() : unknown_axis(out.sizes[d]);
@@ -74,70 +81,80 @@ inline Axes after_resize(const Layout& in, const Layout& out, bool pool) {
   return axes;
 }
 
-/// kCat: one dimension is longer than that of each operand.
+/// Joins two neighbouring parts of a dimension. Channels and samples are
+/// renumbered. Rows are one axis only if the second part begins where the first
+/// ends: halves of a map that were treated apart. Two maps side by side, a class
+/// token before the positions, and parts in another order are unknown.
+inline Axis joined(const Axis& a, const Axis& b) {
+  const int64_t size = size_of(a) + size_of(b);
+  const Role left = pure_role(a);
+  const Role right = pure_role(b);
+  if (left == Role::kFree || right == Role::kFree) {
+    const Role other = left == Role::kFree ? right : left;
+    const bool known = other == Role::kChannel || other == Role::kBatch ||
+                       other == Role::kFree;
+    return known ? axis_of(whole(other, size)) : unknown_axis(size);
+  }
+  if (left == right && (left == Role::kChannel || left == Role::kBatch)) {
+    return axis_of(whole(left, size));
+  }
+  if (left == Role::kPosition && a.size() == 1 && b.size() == 1 &&
+      a.front().same_axis(b.front()) && a.front().step == b.front().step &&
+      a.front().offset + a.front().size * a.front().step == b.front().offset) {
+    Factor both = a.front();
+    both.size = size;
+    return axis_of(both);
+  }
+  return unknown_axis(size);
+}
+
+/// kCat: one dimension is longer than that of each operand. An operand without
+/// axes (null) may be joined along the channels or samples alone.
 inline Axes after_cat(Operands in, const Layout& out) {
-  Axes axes;
-  bool first = true;
+  const size_t rank = out.sizes.size();
+  Axes axes = unknown_axes(out.sizes, 0);
+  std::vector<bool> along(rank, false);  // the dimension that is joined
+  bool all_known = true;
   for (const Layout* one : in) {
-    if (one == nullptr || one->sizes.size() != out.sizes.size()) {
+    all_known = all_known && one != nullptr && one->sizes.size() == rank;
+    for (size_t d = 0; d < rank; ++d) {
+      along[d] = along[d] || (one != nullptr && one->sizes.size() == rank &&
+                              one->sizes[d] != out.sizes[d]);
+    }
+  }
+  bool first = true;
+  bool single_rows = all_known;  // each part has one entry along the dimension
+  for (const Layout* one : in) {
+    if (one == nullptr || one->sizes.size() != rank) {
       continue;
     }
-    Layout part = *one;
-    for (size_t d = 0; d < out.sizes.size(); ++d) {
-      if (part.sizes[d] == out.sizes[d]) {
-        continue;
-      }
-      // A class token that is put before the positions spoils them.
-      Axis& axis = part.axes.dims[d];
-      const Role role = pure_role(axis);
-      const bool known = role == Role::kChannel || role == Role::kBatch ||
-                         (role == Role::kPosition && axis.size() == 1 &&
-                          axis.front().complete());
-      Factor factor = known ? axis.front() : Factor();
-      factor.role = known                 ? factor.role
-                    : role == Role::kFree ? Role::kFree
-                                          : Role::kUnknown;
-      factor.size = factor.extent = out.sizes[d];
-      factor.step = 1;
-      axis = axis_of(factor);
-    }
-    for (size_t d = 0; d < out.sizes.size(); ++d) {
-      if (!first) {
-        part.axes.dims[d] = agreed(axes.dims[d], part.axes.dims[d]);
+    axes.spatial = std::max(axes.spatial, one->axes.spatial);
+    for (size_t d = 0; d < rank; ++d) {
+      const Axis& part = one->axes.dims[d];
+      Axis& axis = axes.dims[d];
+      if (along[d]) {
+        axis = first ? part : joined(axis, part);
+        single_rows = single_rows && one->sizes[d] == 1;
+      } else {
+        axis = first ? part : agreed(axis, part);
       }
     }
-    part.axes.spatial = std::max(part.axes.spatial, axes.spatial);
-    axes = part.axes;
     first = false;
   }
-  // Positions that some operand does not know are not a row of places.
-  for (const Layout* one : in) {
-    for (size_t d = 0; d < axes.dims.size(); ++d) {
-      const bool blind = one == nullptr || one->sizes.size() <= d ||
-                         (one->sizes[d] != out.sizes[d] &&
-                          !has(one->axes.dims[d], Role::kPosition));
-      const bool joined = std::any_of(in.begin(), in.end(), [&](const auto* o) {
-        return o != nullptr && o->sizes.size() > d &&
-               o->sizes[d] != out.sizes[d];
-      });
-      if (blind && joined && has(axes.dims[d], Role::kPosition)) {
-        axes.dims[d] = unknown_axis(out.sizes[d]);
-      }
+  for (size_t d = 0; d < rank; ++d) {
+    if (!along[d]) {
+      continue;
+    }
+    const Role role = pure_role(axes.dims[d]);
+    if (single_rows) {
+      complete_with_missing(axes, d, out.sizes[d]);
+    } else if (!all_known) {
+      axes.dims[d] = role == Role::kChannel || role == Role::kBatch
+                         ? axis_of(whole(role, out.sizes[d]))
+                         : unknown_axis(out.sizes[d]);
     }
   }
-  if (first) {
-    return unknown_axes(out.sizes, 0);
-  }
-  Axes whole_axes = axes;
-  for (size_t d = 0; d < axes.dims.size(); ++d) {
-    const bool rows = std::all_of(in.begin(), in.end(), [&](const auto* one) {
-      return one != nullptr && one->sizes.size() > d && one->sizes[d] == 1;
-    });
-    if (rows && out.sizes[d] > 1) {
-      complete_with_missing(whole_axes, d, out.sizes[d]);
-    }
-  }
-  return whole_axes;
+  return axes;
 }
 
 /// kStack: a dimension more, along which neither samples nor places change.

@@ -54,9 +54,11 @@ inline Axes after_reorder(const Layout& in, const Layout& out) {
   return axes;
 }
 
-/// A range of an axis: every `step`-th of its entries, `size` of them. Channels
-/// and samples are renumbered, since a range of them is as good as all.
-inline Axis range_of(const Axis& axis, int64_t size, int64_t step) {
+/// A range of an axis: every `step`-th of its entries from `start` on, `size` of
+/// them. A range of channels is as good as all. A range that takes a padding
+/// away is the whole axis as it was before.
+inline Axis range_of(
+    const Axis& axis, int64_t size, int64_t step, int64_t start) {
   if (axis.size() != 1) {
     const Role role = pure_role(axis);
     return role == Role::kChannel || role == Role::kFree
@@ -65,11 +67,14 @@ inline Axis range_of(const Axis& axis, int64_t size, int64_t step) {
   }
   Factor range = axis.front();
   if (range.unpadded == size && step == 1 && range.step == 1) {
-    return axis_of(whole(range.role, size, range.index));
+    Factor cropped = whole(range.role, size, range.index);
+    cropped.rolled = range.rolled;
+    return axis_of(cropped);
   }
   range.size = size;
+  range.offset += start * range.step;
   range.step *= step;
-  return size == 1 ? Axis() : axis_of(range);
+  return axis_of(range);
 }
 
 /// kSlice.
@@ -80,9 +85,11 @@ inline Axes after_slice(const Layout& in, const Layout& out) {
   }
   for (size_t d = 0; d < out.sizes.size(); ++d) {
     if (out.sizes[d] != in.sizes[d]) {
-      const int64_t step =
-          in.strides[d] > 0 ? out.strides[d] / in.strides[d] : 1;
-      axes.dims[d] = range_of(in.axes.dims[d], out.sizes[d], step);
+      const int64_t stride = std::max<int64_t>(1, in.strides[d]);
+      axes.dims[d] = range_of(
+          in.axes.dims[d], out.sizes[d],
+          std::max<int64_t>(1, out.strides[d] / stride),
+          (out.offset - in.offset) / stride);
     }
   }
   return axes;
@@ -163,7 +170,9 @@ inline Axes after_as_strided(const Layout& in, const Layout& out) {
           in.sizes[e] >= out.sizes[d]) {
         axis = in.sizes[e] == out.sizes[d]
                    ? in.axes.dims[e]
-                   : range_of(in.axes.dims[e], out.sizes[d], 1);
+                   : range_of(
+                         in.axes.dims[e], out.sizes[d], 1,
+                         (out.offset - in.offset) / in.strides[e]);
       }
     }
     axes.dims.push_back(axis);
@@ -205,6 +214,19 @@ inline void complete_with_missing(Axes& axes, size_t d, int64_t size) {
                 : whole(Role::kPosition, size, place - 2));
 }
 
+/// The entry of dimension `d` of `base` at which the view `part` begins. Only
+/// the dimensions where they differ in size can be offset.
+inline int64_t start_of(const Layout& part, const Layout& base, size_t d) {
+  int64_t rest = part.offset - base.offset;
+  for (size_t e = 0; e < base.sizes.size(); ++e) {
+    // Of the slower dimensions, whole steps are taken off first.
+    if (base.strides[e] > base.strides[d]) {
+      rest %= base.strides[e];
+    }
+  }
+  return base.strides[d] > 0 ? rest / base.strides[d] : 0;
+}
+
 /// The axes of a tensor `base` after `part`, a view into it, was written with
 /// values of the axes `written`. `before`: the axes of the rest; null: nothing
 /// is known of it (zeros). A range of an axis that is written tells what the
@@ -228,7 +250,9 @@ inline Axes after_write(
       if (base.strides[d] == part.strides[e] && part.sizes[e] > 1 &&
           base.sizes[d] >= part.sizes[e] && values.dims[e].size() == 1) {
         Factor factor = values.dims[e].front();
+        const int64_t start = start_of(part, base, d);
         factor.size = base.sizes[d];
+        factor.offset -= start * factor.step;
         factor.extent = std::max(factor.extent, factor.size * factor.step);
         axes.dims[d] = axis_of(factor);
       } else if (

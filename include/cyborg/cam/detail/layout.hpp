@@ -18,6 +18,7 @@ namespace cyborg::detail {
 struct Layout {
   Sizes sizes;
   Sizes strides;  // empty: not known
+  int64_t offset = 0;
   Axes axes;
 };
 

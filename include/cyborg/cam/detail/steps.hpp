@@ -45,6 +45,7 @@ inline Layout layout_of(const torch::Tensor& tensor) {
   layout.sizes = sizes_from(tensor.sizes());
   if (tensor.layout() == at::kStrided) {
     layout.strides = sizes_from(tensor.strides());
+    layout.offset = tensor.storage_offset();
   }
   return layout;
 }
@@ -56,6 +57,7 @@ inline Layout layout_of(const Node& node, uint32_t index) {
           dynamic_cast<const torch::autograd::CopySlices*>(&node)) {
     layout.sizes = sizes_from(write->base.sizes());
     layout.strides = sizes_from(write->base.strides());
+    layout.offset = write->base.storage_offset();
   } else if (index < node.num_inputs()) {
     const auto sizes = sizes_of(node.input_metadata(index), 0);
     layout.sizes = sizes_from(sizes);
@@ -74,6 +76,7 @@ inline Axes axes_of_write(
   Layout part;
   part.sizes = sizes_from(write.view.sizes());
   part.strides = sizes_from(write.view.strides());
+  part.offset = write.view.storage_offset();
   return after_write(
       operand(in, 0), layout, part,
       in.size() > 1 ? first_known(Operands(in).slice(1)) : nullptr);
