@@ -10,8 +10,10 @@
 // autograd gives the map that a hook must find. Nothing of cyborg is included.
 
 #include <torch/torch.h>
+#include <torch/version.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <functional>
@@ -465,12 +467,65 @@ class Network : public nn::Module {
         say("gelu");
         return [](const Tensor& x) { return torch::gelu(x); };
       case 3:
-        say("silu");
-        return [](const Tensor& x) { return torch::silu(x); };
+      case 4:
+        return rare_activation();
       default:
         say("relu");
         return [](const Tensor& x) { return torch::relu(x); };
     }
+  }
+  /// One operator of one operand, as networks and losses have them.
+  Map rare_activation() {
+    using Pointwise = Tensor (*)(const Tensor&);
+    static const std::pair<const char*, Pointwise> kAll[] = {
+        {"silu", [](const Tensor& x) { return torch::silu(x); }},
+        {"mish", [](const Tensor& x) { return torch::mish(x); }},
+        {"elu", [](const Tensor& x) { return torch::elu(x); }},
+        {"celu", [](const Tensor& x) { return torch::celu(x); }},
+        {"selu", [](const Tensor& x) { return torch::selu(x); }},
+        {"leaky_relu",
+         [](const Tensor& x) { return torch::leaky_relu(x, .1); }},
+        {"relu6", [](const Tensor& x) { return torch::relu6(x); }},
+        {"softplus", [](const Tensor& x) { return torch::softplus(x); }},
+        {"softshrink",
+         [](const Tensor& x) { return torch::softshrink(x, .1); }},
+        {"hardshrink",
+         [](const Tensor& x) { return torch::hardshrink(x, .1); }},
+        {"hardtanh", [](const Tensor& x) { return torch::hardtanh(x); }},
+        {"hardswish", [](const Tensor& x) { return torch::hardswish(x); }},
+        {"hardsigmoid", [](const Tensor& x) { return torch::hardsigmoid(x); }},
+        {"sigmoid", [](const Tensor& x) { return torch::sigmoid(x); }},
+        {"log_sigmoid", [](const Tensor& x) { return torch::log_sigmoid(x); }},
+        {"tanh", [](const Tensor& x) { return torch::tanh(x); }},
+        {"threshold",
+         [](const Tensor& x) { return torch::threshold(x, .1, 0); }},
+        {"clamp", [](const Tensor& x) { return torch::clamp(x, -1, 1); }},
+        {"clamp_max", [](const Tensor& x) { return torch::clamp_max(x, 1); }},
+        {"abs", [](const Tensor& x) { return torch::abs(x); }},
+        {"neg-exp", [](const Tensor& x) { return torch::exp(-x.abs()); }},
+        {"expm1", [](const Tensor& x) { return torch::expm1(x.tanh()); }},
+        {"log1p", [](const Tensor& x) { return torch::log1p(x.abs()); }},
+        {"rsqrt", [](const Tensor& x) { return torch::rsqrt(x * x + 1); }},
+        {"sqrt", [](const Tensor& x) { return torch::sqrt(x * x + 1) - 1; }},
+        {"log", [](const Tensor& x) { return torch::log(x * x + 2); }},
+        {"reciprocal", [](const Tensor& x) { return 1 / (1 + x.exp()); }},
+        {"sin", [](const Tensor& x) { return torch::sin(x) + torch::cos(x); }},
+        {"atan", [](const Tensor& x) { return torch::atan(x); }},
+        {"erf", [](const Tensor& x) { return torch::erf(x); }},
+        {"nan_to_num",
+         [](const Tensor& x) { return torch::nan_to_num(x, 1.); }},
+        {"masked_fill",
+         [](const Tensor& x) { return x.masked_fill(x.detach() < -.2, -.2); }},
+        {"rsub", [](const Tensor& x) { return torch::rsub(x, 1); }},
+        {"softmax", [](const Tensor& x) { return torch::softmax(x, 1) * 3; }},
+        {"log_softmax",
+         [](const Tensor& x) { return torch::log_softmax(x, 1); }},
+        {"clone", [](const Tensor& x) { return x.clone().relu_(); }},
+    };
+    const auto& [name, f] = kAll[dice_.below(std::size(kAll))];
+    say(name);
+    const Pointwise function = f;
+    return [function](const Tensor& x) { return function(x); };
   }
 
   // -------------------------------------------------------- pieces of the body
@@ -688,25 +743,43 @@ class Network : public nn::Module {
     const Map k_of = linear(channels, channels);
     const Map v_of = linear(channels, channels);
     const Map out = linear(channels, channels);
-    const bool residual = dice_.chance(75);
-    const int64_t form = dice_.below(3);
+    const Map one_k = linear(channels, channels / 2);
+    const Map one_v = linear(channels, channels / 2);
+    const bool residual = dice_.chance(60);
+    // 0: one product for all; 1: three; 2: einsum; 3: unbind; 4: the heads
+    // share keys and values.
+    const int64_t form = dice_.below(5);
+    const bool fused = may_fuse_ && form != 2 && dice_.chance(70);
     const int64_t heads = 2;
     tag(residual, "residual past attention");
     tag(true, "attention");
-    say(std::string("attention") + std::to_string(form) +
-        (residual ? "+" : ""));
+    say(std::string(fused ? "fused-" : "") + "attention" +
+        std::to_string(form) + (residual ? "+" : ""));
     return [=](const Tensor& x) {
       const int64_t b = x.size(0);
       const int64_t l = x.size(1);
       const int64_t d = channels / heads;
       const Tensor t = n(x);
       Tensor q, k, v;
-      if (form == 0) {
+      if (form == 0 || form == 3) {
         const Tensor all =
             qkv(t).reshape({b, l, 3, heads, d}).permute({2, 0, 3, 1, 4});
-        q = all.select(0, 0);
-        k = all.select(0, 1);
-        v = all.select(0, 2);
+        const auto parts = form == 3 ? all.unbind(0)
+                                     : std::vector<Tensor>{
+                                           all.select(0, 0), all.select(0, 1),
+                                           all.select(0, 2)};
+        q = parts[0];
+        k = parts[1];
+        v = parts[2];
+      } else if (form == 4) {
+        const auto repeat = [&](const Tensor& y) {
+          return y.view({b, 1, 1, l, d})
+              .expand({b, 1, heads, l, d})
+              .reshape({b, heads, l, d});
+        };
+        q = k_of(t).view({b, l, heads, d}).transpose(1, 2);
+        k = repeat(one_k(t));
+        v = repeat(one_v(t));
       } else {
         const auto split = [&](const Tensor& y) {
           return y.view({b, l, heads, d}).transpose(1, 2);
@@ -714,6 +787,11 @@ class Network : public nn::Module {
         q = split(k_of(x));
         k = split(k_of(t));
         v = split(v_of(t));
+      }
+      if (fused) {
+        const Tensor y = local_ ? v : attend(q, k, v);
+        const Tensor z = out(y.transpose(1, 2).reshape({b, l, channels}));
+        return residual ? x + z : z;
       }
       q = q * (1 / std::sqrt(static_cast<double>(d)));
       Tensor a = form == 2 ? torch::einsum("bhid,bhjd->bhij", {q, k})
@@ -727,6 +805,15 @@ class Network : public nn::Module {
       y = out(y.transpose(1, 2).reshape({b, l, channels}));
       return residual ? x + y : y;
     };
+  }
+  static Tensor attend(const Tensor& q, const Tensor& k, const Tensor& v) {
+#if TORCH_VERSION_MAJOR >= 2
+    return torch::scaled_dot_product_attention(q, k, v);
+#else
+    const Tensor a = torch::matmul(q, k.transpose(-2, -1));
+    return torch::matmul(
+        (a / std::sqrt(static_cast<double>(q.size(-1)))).softmax(-1), v);
+#endif
   }
   Map token_block(int64_t channels) {
     const Map first = dice_.chance(60)   ? attention(channels)
@@ -829,13 +916,15 @@ class Network : public nn::Module {
     want_channels_last();
     const int64_t ws = window_;
     const int64_t shift = dice_.chance(75) ? 1 : 0;
-    const int64_t residual = dice_.chance(60);
+    const bool residual = dice_.chance(50);
     tag(true, "windows");
     tag(shift > 0, "roll");
     const bool padded = dice_.chance(30);
+    const bool grid = dice_.chance(20);  // every h/ws-th row is one window
     unit_ = padded ? unit_ : std::lcm(unit_, stride_ * ws);
-    say(std::string(padded ? "padded-" : "") + "windows" + std::to_string(ws) +
-        (shift > 0 ? "-rolled[" : "["));
+    say(std::string(padded ? "padded-" : "") + (grid ? "grid" : "windows") +
+        (shift > 0 ? "-rolled" : "") + (residual ? "+" : "") + "[" +
+        std::to_string(ws));
     const Map f = token_block(channels_);
     add(residual ? "]+" : "]", [=](const Value& v) {
       const int64_t b = v.x.size(0);
@@ -849,9 +938,15 @@ class Network : public nn::Module {
       const int64_t h = x.size(1);
       const int64_t w = x.size(2);
       x = shift > 0 ? x.roll({-shift, -shift}, {1, 2}) : x;
-      x = x.reshape({b, h / ws, ws, w / ws, ws, c}).permute({0, 1, 3, 2, 4, 5});
-      x = f(x.reshape({-1, ws * ws, c}));
-      x = x.view({b, h / ws, w / ws, ws, ws, c}).permute({0, 1, 3, 2, 4, 5});
+      if (grid) {
+        x = x.reshape({b, ws, h / ws, ws, w / ws, c});
+        x = f(x.permute({0, 2, 4, 1, 3, 5}).reshape({-1, ws * ws, c}));
+        x = x.view({b, h / ws, w / ws, ws, ws, c}).permute({0, 3, 1, 4, 2, 5});
+      } else {
+        x = x.reshape({b, h / ws, ws, w / ws, ws, c});
+        x = f(x.permute({0, 1, 3, 2, 4, 5}).reshape({-1, ws * ws, c}));
+        x = x.view({b, h / ws, w / ws, ws, ws, c}).permute({0, 1, 3, 2, 4, 5});
+      }
       x = x.reshape({b, h, w, c});
       x = shift > 0 ? x.roll({shift, shift}, {1, 2}) : x;
       x = padded ? x.slice(1, 0, v.x.size(1)).slice(2, 0, v.x.size(2)) : x;
@@ -911,6 +1006,7 @@ class Network : public nn::Module {
     want_channels_first();
     const Map c = conv(channels_, channels_);
     unit_ = std::lcm(unit_, 2 * stride_);
+    halves_ = true;
     add("down-and-up", [=](const Value& v) {
       const Tensor small = c(torch::avg_pool2d(v.x, 2));
       return v.with(v.x + torch::upsample_nearest2d(small, v.position_sizes()));
@@ -969,12 +1065,362 @@ class Network : public nn::Module {
   }
   void window_pool() {
     want_channels_first();
-    const bool max = dice_.chance(50);
+    static const std::array<const char*, 6> kForms = {
+        "max_pool",
+        "avg_pool",
+        "adaptive_avg_pool",
+        "adaptive_max_pool",
+        "fractional_max_pool",
+        "lp_pool"};
+    const auto form = static_cast<size_t>(dice_.below(rank_ == 2 ? 6 : 4));
     stride_ *= 2;
     unit_ = std::lcm(unit_, stride_);
-    add(max ? "max_pool" : "avg_pool", [=](const Value& v) {
+    add(kForms[form], [=](const Value& v) {
+      Sizes half = v.position_sizes();
+      for (int64_t& size : half) {
+        size /= 2;
+      }
+      return v.with(smaller(v.x, half, form));
+    });
+  }
+  Tensor smaller(const Tensor& x, const Sizes& half, size_t form) const {
+    namespace F = nn::functional;
+    switch (form) {
+      case 0:
+        return rank_ == 1   ? torch::max_pool1d(x, 2)
+               : rank_ == 3 ? torch::max_pool3d(x, 2)
+                            : torch::max_pool2d(x, 2);
+      case 1:
+        return rank_ == 1   ? torch::avg_pool1d(x, 2)
+               : rank_ == 3 ? torch::avg_pool3d(x, 2)
+                            : torch::avg_pool2d(x, 2);
+      case 2:
+        return rank_ == 1   ? torch::adaptive_avg_pool1d(x, half)
+               : rank_ == 3 ? torch::adaptive_avg_pool3d(x, half)
+                            : torch::adaptive_avg_pool2d(x, half);
+      case 3:
+        return rank_ == 1   ? std::get<0>(torch::adaptive_max_pool1d(x, half))
+               : rank_ == 3 ? std::get<0>(torch::adaptive_max_pool3d(x, half))
+                            : std::get<0>(torch::adaptive_max_pool2d(x, half));
+      case 4:
+        return std::get<0>(torch::fractional_max_pool2d(
+            x, {2, 2}, half,
+            torch::full({x.size(0), x.size(1), 2}, .5, x.options())));
+      default:
+        return F::lp_pool2d(x.abs() + .1, F::LPPool2dFuncOptions(2, 2));
+    }
+  }
+
+  // ---- pieces whose result is known by one rule of views or sizes alone:
+  // ---- nothing is added to it that has the axes already
+
+  /// Several branches in a new dimension, which vanishes again.
+  void selective() {
+    want_channels_first();
+    const int64_t n = dice_.pick<int64_t>({2, 2, 3});
+    const int64_t c = channels_;
+    std::vector<Map> branches;
+    for (int64_t i = 0; i < n; ++i) {
+      branches.push_back(conv(c, c, i == 0 ? 3 : 1));
+    }
+    const Map gate_of = linear(c, n * c);
+    const Tensor weights = parameter({n});
+    static const std::array<const char*, 7> kForms = {
+        "stack-sum",    "stack-gate", "stack-weights", "stack-amax",
+        "stack-unbind", "stack-mean", "stack-flatten"};
+    const auto form = static_cast<size_t>(dice_.below(7));
+    const int64_t at = form == 1 ? 1 : form == 6 ? 2 : dice_.below(rank_ + 3);
+    channels_ = form == 6 && n * c <= 8 ? n * c : c;
+    const bool longer = channels_ == n * c;
+    const Map project = conv(n * c, c, 1);
+    add(std::string(kForms[form]) + "(" + std::to_string(n) + "," +
+            std::to_string(at) + ")",
+        [=](const Value& v) {
+          std::vector<Tensor> made;
+          for (const Map& branch : branches) {
+            made.push_back(branch(v.x));
+          }
+          const Tensor all = torch::stack(made, at);
+          Sizes sizes(static_cast<size_t>(all.dim()), 1);
+          switch (form) {
+            case 0:
+              return v.with(all.sum(at));
+            case 1: {
+              sizes[0] = v.size('b');
+              sizes[1] = n;
+              sizes[2] = c;
+              const Tensor gate = gate_of(v.x.mean(v.position_dims()))
+                                      .view({-1, n, c})
+                                      .softmax(1)
+                                      .reshape(sizes);
+              return v.with(
+                  (all * (local_ ? torch::ones_like(gate) : gate)).sum(1));
+            }
+            case 2:
+              sizes[static_cast<size_t>(at)] = n;
+              return v.with((all * weights.softmax(0).view(sizes)).sum(at));
+            case 3:
+              return v.with(all.amax(at));
+            case 4: {
+              const auto parts = torch::tanh(all).unbind(at);
+              return v.with(parts[0] * torch::sigmoid(parts.back()));
+            }
+            case 5:
+              return v.with(all.mean(at));
+            default: {
+              const Tensor y = all.flatten(1, 2);
+              return v.with(longer ? y : project(y));
+            }
+          }
+        });
+  }
+  /// Channels in groups, of which each is selected.
+  void selected() {
+    want_channels_first();
+    const int64_t c = channels_;
+    const Map both = conv(c, 2 * c);
+    const bool unbound = dice_.chance(50);
+    const bool fast = dice_.chance(50);  // the groups are the faster dimension
+    add(std::string(unbound ? "unbind" : "select") + (fast ? "-fast" : ""),
+        [=](const Value& v) {
+          const Sizes groups =
+              fast ? Sizes{v.size('b'), c, 2} : Sizes{v.size('b'), 2, c};
+          const Tensor y = both(v.x).view(joined(groups, v.position_sizes()));
+          const int64_t d = fast ? 2 : 1;
+          if (unbound) {
+            const auto parts = y.unbind(d);
+            return v.with(torch::gelu(parts[0]) * parts[1]);
+          }
+          return v.with(torch::gelu(y.select(d, 0)) * y.select(d, 1));
+        });
+  }
+  /// A view that names its sizes and strides.
+  void strided() {
+    const std::string p = Value{{}, axes_}.positions();
+    axes_ = dice_.chance(50) ? "bc" + p : "b" + p + "c";
+    tag(axes_.back() == 'c', "NHWC");
+    const std::string axes = axes_;
+    add("as-strided(" + axes + ")", [axes](const Value& v) {
+      const Tensor x = torch::tanh(v.x).contiguous();
+      const Value y = arranged(v.with(x), axes);
+      return y.with(x.as_strided(y.x.sizes(), y.x.strides()));
+    });
+  }
+  /// A border around the map, which a convolution or a crop takes away.
+  void padded() {
+    want_channels_first();
+    namespace F = nn::functional;
+    static const std::array<const char*, 5> kForms = {
+        "pad-zeros", "pad-reflect", "pad-replicate", "pad-module", "pad-crop"};
+    const auto form = static_cast<size_t>(dice_.below(5));
+    const Tensor scale = parameter({channels_});
+    Sizes channel(static_cast<size_t>(rank_ + 2), 1);
+    channel[1] = channels_;
+    const Tensor kernel = parameter(
+        joined({channels_, channels_}, Sizes(static_cast<size_t>(rank_), 3)));
+    const Sizes pads(static_cast<size_t>(2 * rank_), 1);
+    nn::ZeroPad2d zeros(1);
+    nn::ReplicationPad2d edges(1);
+    register_module(next_name(), zeros);
+    register_module(next_name(), edges);
+    const bool zero = dice_.chance(50);
+    add(kForms[form], [=](const Value& v) mutable {
+      Tensor y;
+      switch (form) {
+        case 1:
+          y = F::pad(v.x, F::PadFuncOptions(pads).mode(torch::kReflect));
+          break;
+        case 2:
+          y = F::pad(v.x, F::PadFuncOptions(pads).mode(torch::kReplicate));
+          break;
+        case 3:
+          y = rank_ != 2 ? torch::constant_pad_nd(v.x, pads, 1)
+              : zero     ? zeros(v.x)
+                         : edges(v.x);
+          break;
+        default:
+          y = torch::constant_pad_nd(v.x, pads);
+      }
+      if (form == 4) {
+        y = torch::gelu(y) * scale.view(channel);
+        for (const int64_t d : v.position_dims()) {
+          y = y.slice(d, 1, y.size(d) - 1);
+        }
+        return v.with(y);
+      }
       return v.with(
-          max ? torch::max_pool2d(v.x, 2) : torch::avg_pool2d(v.x, 2));
+          rank_ == 1   ? torch::conv1d(y, kernel)
+          : rank_ == 3 ? torch::conv3d(y, kernel)
+                       : torch::conv2d(y, kernel));
+    });
+  }
+  /// Half the size, and back by another way; no shortcut.
+  void resampled() {
+    want_channels_first();
+    static const std::array<const char*, 8> kForms = {
+        "up-nearest",    "up-exact",   "up-linear",    "up-transposed",
+        "pixel-shuffle", "up-bicubic", "up-antialias", "up-aligned"};
+    const auto form = static_cast<size_t>(dice_.below(rank_ == 2 ? 8 : 4));
+    const int64_t c = channels_;
+    const Map down =
+        conv(c, form == 4 ? 4 * c : c, dice_.pick<int64_t>({2, 3}), 2);
+    const Tensor kernel =
+        parameter(joined({c, c}, Sizes(static_cast<size_t>(rank_), 2)));
+    unit_ = std::lcm(unit_, 2 * stride_);
+    halves_ = true;
+    add(kForms[form], [=](const Value& v) {
+      return v.with(larger(down(v.x), v.position_sizes(), kernel, form));
+    });
+  }
+  Tensor larger(
+      const Tensor& x, const Sizes& sizes, const Tensor& kernel,
+      size_t form) const {
+    switch (form) {
+      case 0:
+        return rank_ == 1   ? torch::upsample_nearest1d(x, sizes)
+               : rank_ == 3 ? torch::upsample_nearest3d(x, sizes)
+                            : torch::upsample_nearest2d(x, sizes);
+      case 1:
+        return rank_ == 1   ? torch::_upsample_nearest_exact1d(x, sizes)
+               : rank_ == 3 ? torch::_upsample_nearest_exact3d(x, sizes)
+                            : torch::_upsample_nearest_exact2d(x, sizes);
+      case 2:
+        return rank_ == 1   ? torch::upsample_linear1d(x, sizes, false)
+               : rank_ == 3 ? torch::upsample_trilinear3d(x, sizes, false)
+                            : torch::upsample_bilinear2d(x, sizes, false);
+      case 3:
+        return rank_ == 1   ? torch::conv_transpose1d(x, kernel, {}, 2)
+               : rank_ == 3 ? torch::conv_transpose3d(x, kernel, {}, 2)
+                            : torch::conv_transpose2d(x, kernel, {}, 2);
+      case 4:
+        return torch::pixel_shuffle(x, 2);
+      case 5:
+        return torch::upsample_bicubic2d(x, sizes, false);
+      case 6:
+        return torch::_upsample_bilinear2d_aa(
+            autocast_ ? x.to(torch::kFloat) : x, sizes, false);
+      default:
+        return torch::upsample_bilinear2d(x, sizes, true);
+    }
+  }
+  /// Further channels, that have the same value at all positions.
+  void context() {
+    want_channels_first();
+    const Map c = conv(channels_, channels_, 1);
+    const Map image = conv(channels_, 2, 1);
+    const bool project = dice_.chance(50);
+    const Map p = conv(channels_ + 2, channels_, 1);
+    channels_ += project ? 0 : 2;
+    const int64_t form = dice_.below(rank_ == 2 ? 3 : 2);
+    add("context" + std::to_string(form) + (project ? "-project" : ""),
+        [=](const Value& v) {
+          Tensor e = torch::relu(image(v.x.mean(v.position_dims(), true)));
+          e = local_ ? torch::ones_like(e) : e;
+          const Sizes s = v.position_sizes();
+          const Tensor y = c(v.x);
+          e = form == 2   ? torch::upsample_bilinear2d(e, s, false)
+              : form == 1 ? e.expand(joined({-1, -1}, s))
+                          : e.expand(joined({v.size('b'), 2}, s)).contiguous();
+          const Tensor all = torch::cat({y, e.to(y)}, 1);
+          return v.with(project ? p(all) : all);
+        });
+  }
+  /// Channels that are copies of others.
+  void expanded() {
+    want_channels_first();
+    const int64_t c = channels_;
+    const bool one = dice_.chance(50);
+    const Map narrow = conv(c, one ? 1 : c / 2);
+    const Map own = conv(c, c, 3, 1, c);
+    add(one ? "expand-channel" : "expand-groups", [=](const Value& v) {
+      const Tensor y = torch::relu(narrow(v.x));
+      if (one) {
+        return v.with(own(y.expand_as(v.x)));
+      }
+      const Sizes s = v.position_sizes();
+      return v.with(y.unsqueeze(2)
+                        .expand(joined({v.size('b'), c / 2, 2}, s))
+                        .reshape(v.x.sizes()));
+    });
+  }
+  /// A gate that is expanded to the size of the map.
+  void expanded_gate() {
+    want_channels_first();
+    const Map c = conv(channels_, channels_, 1);
+    const bool places = dice_.chance(50);  // else one value for each channel
+    add(places ? "place-gate-expanded" : "gate-expanded", [=](const Value& v) {
+      const Tensor small =
+          places ? c(v.x).mean(1, true) : c(v.x.mean(v.position_dims(), true));
+      const Tensor gate = torch::sigmoid(small).expand_as(v.x);
+      return v.with(v.x * (local_ ? torch::ones_like(gate) : gate));
+    });
+  }
+  /// Attention of all positions to those of a smaller map.
+  void reduced_attention() {
+    want_channels_first();
+    const int64_t c = channels_;
+    const Map q_of = conv(c, c, 1);
+    const Map k_of = conv(c, c, 2, 2);
+    const Map v_of = conv(c, c, 2, 2);
+    const bool fused = may_fuse_ && dice_.chance(60);
+    tag(true, "attention");
+    unit_ = std::lcm(unit_, 2 * stride_);
+    halves_ = true;
+    add(fused ? "fused-reduced" : "reduced", [=](const Value& v) {
+      const auto heads = [&](const Tensor& y) {
+        return y.reshape({y.size(0), 2, c / 2, -1}).transpose(2, 3);
+      };
+      const Tensor q = heads(q_of(v.x));
+      const Tensor k = heads(k_of(v.x));
+      const Tensor u = heads(v_of(v.x));
+      Tensor y = q;
+      if (!local_) {
+        y = fused
+                ? attend(q, k, u)
+                : torch::matmul(
+                      torch::matmul(q, k.transpose(2, 3)).softmax(-1).to(u), u);
+      }
+      return v.with(y.transpose(2, 3).reshape(v.x.sizes()));
+    });
+  }
+  /// One operator of two branches.
+  void two_branches() {
+    want_channels_first();
+    const Map c1 = conv(channels_, channels_);
+    const Map c2 = conv(channels_, channels_, 1);
+    using Pointwise = Tensor (*)(const Tensor&, const Tensor&);
+    static const std::pair<const char*, Pointwise> kAll[] = {
+        {"sub", [](const Tensor& x, const Tensor& y) { return x - y; }},
+        {"div",
+         [](const Tensor& x, const Tensor& y) { return x / (y.abs() + 1); }},
+        {"maximum",
+         [](const Tensor& x, const Tensor& y) { return torch::maximum(x, y); }},
+        {"minimum",
+         [](const Tensor& x, const Tensor& y) { return torch::minimum(x, y); }},
+        {"where",
+         [](const Tensor& x, const Tensor& y) {
+           return torch::where(x > y, x.tanh(), y);
+         }},
+        {"lerp", [](const Tensor& x,
+                    const Tensor& y) { return torch::lerp(x, y, .3); }},
+        {"addcmul",
+         [](const Tensor& x, const Tensor& y) {
+           return torch::addcmul(x, x, y, .5);
+         }},
+        {"addcdiv",
+         [](const Tensor& x, const Tensor& y) {
+           return torch::addcdiv(x, y, x.abs() + 1, .5);
+         }},
+        {"logaddexp", [](const Tensor& x,
+                         const Tensor& y) { return torch::logaddexp(x, y); }},
+        {"hypot", [](const Tensor& x,
+                     const Tensor& y) { return torch::hypot(x, y.abs() + 1); }},
+    };
+    const auto& [name, f] = kAll[dice_.below(std::size(kAll))];
+    const Pointwise function = f;
+    add(name, [=](const Value& v) {
+      const Tensor x = c1(v.x);
+      return v.with(function(x, c2(v.x).to(x)));
     });
   }
 
@@ -993,7 +1439,7 @@ class Network : public nn::Module {
     if (dice_.chance(15)) {
       want_channels_last();
     }
-    const int64_t blocks = dice_.below(4);
+    const int64_t blocks = dice_.below(5);
     for (int64_t i = 0; i < blocks; ++i) {
       block();
     }
@@ -1008,7 +1454,7 @@ class Network : public nn::Module {
   void block() {
     const bool flat = rank_ == 2;
     const bool small = stride_ >= 4;
-    switch (dice_.below(26)) {
+    switch (dice_.below(44)) {
       case 0:
         return residual();
       case 1:
@@ -1036,7 +1482,7 @@ class Network : public nn::Module {
       case 12:
         return !flat || small ? residual() : merging();
       case 13:
-        return !flat || small ? residual() : window_pool();
+        return small ? residual() : window_pool();
       case 14:
         return !flat || small ? residual() : space_to_depth();
       case 15:
@@ -1052,7 +1498,33 @@ class Network : public nn::Module {
       case 20:
       case 21:
       case 22:
+      case 23:
         return rank_ > 1 ? tokens() : last_axis();
+      case 24:
+      case 25:
+        return selective();
+      case 26:
+        return selected();
+      case 27:
+      case 28:
+        return padded();
+      case 29:
+      case 30:
+        return resampled();
+      case 31:
+        return context();
+      case 32:
+        return expanded();
+      case 33:
+        return expanded_gate();
+      case 34:
+        return reduced_attention();
+      case 35:
+      case 36:
+        return two_branches();
+      case 37:
+      case 38:
+        return strided();
       default:
         return flat ? windows() : last_axis();
     }
@@ -1272,6 +1744,7 @@ class Network : public nn::Module {
     } else if (drawn < 96 && rank_ > 1) {
       say("tokens[");
       made.kind_of_pool = always(Kind::kNoMap);
+      may_fuse_ = false;  // no second derivative, which Grad-CAM needs here
       const Map f = token_block(channels_);
       const int64_t form = dice_.below(3);
       static const char* const kForms[] = {"]mean", "]max", "]query"};
@@ -1595,6 +2068,13 @@ class Network : public nn::Module {
       }
       map_sizes_.push_back(size);
     }
+    if (halves_ && rank_ == 3) {  // one axis at most has one row then
+      map_sizes_.assign(3, 4);
+    } else if (
+        halves_ &&
+        *std::max_element(map_sizes_.begin(), map_sizes_.end()) < 4) {
+      map_sizes_.back() *= 2;
+    }
     if (window_of_tail_ > 0) {
       const int64_t size = window_of_tail_ + dice_.below(2);
       map_sizes_ = {size, dice_.chance(70) ? size : window_of_tail_};
@@ -1661,7 +2141,9 @@ class Network : public nn::Module {
   bool kept_ = false;      // the pooled tensor is [B, D, 1, 1]
   bool one_size_ = false;  // the head fits one size of pictures only
   bool several_ = false;   // one sample is not enough
+  bool halves_ = false;    // a piece reads a map of half the size
   bool casts_ = false;
+  bool may_fuse_ = true;  // attention may be one operator
   std::vector<Tensor> zero_;
   std::vector<nn::Linear> floats_;
 

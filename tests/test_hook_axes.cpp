@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+namespace axes_test {
+
 using tapped::check_network;
 using tapped::check_refused;
 using tapped::Net;
@@ -25,7 +27,6 @@ using torch::Tensor;
 using torch::indexing::None;
 using torch::indexing::Slice;
 
-namespace axes_test {
 namespace {
 
 struct Case {
@@ -395,18 +396,19 @@ std::vector<Case> tokens_to_logits() {
       {"votes of capsules",
        [](Net& n, Tensor f) {
          const auto b = f.size(0);
-         const Tensor capsules = f.permute({0, 2, 3, 1}).reshape({b, -1, 2, 4});
-         const Tensor votes = capsules.matmul(n.mix->weight.view({2, 4, 8}));
+         const Tensor capsules =
+             f.permute({0, 2, 3, 1}).reshape({b, -1, 2, 1, 4});
+         const Tensor votes =
+             capsules.matmul(n.mix->weight.view({2, 4, 8})).squeeze(3);
          const Tensor routed = torch::softmax(votes.sum(3, true), 1) * votes;
          return n.fc(routed.sum({1, 2}));
        }},
       {"votes of capsules in a tensor of a map's rank",
        [](Net& n, Tensor f) {
-         const auto b = f.size(0);
-         const Tensor capsules = f.view({b, 2, 4, -1}).permute({0, 3, 1, 2});
-         const Tensor votes = torch::tanh(capsules.matmul(
-             n.merge->weight.view({8, 8, 4}).narrow(0, 0, 2).transpose(1, 2)));
-         return n.fc(votes.mean({1, 2}));
+         const Tensor capsules =
+             f.view({f.size(0), 2, 4, -1}).permute({0, 3, 1, 2});
+         const Tensor matrix = n.mix->weight.narrow(1, 0, 4).t();
+         return n.fc(torch::tanh(capsules.matmul(matrix)).mean({1, 2}));
        }},
       {"tokens and a class token",
        [](Net& n, Tensor f) {
@@ -550,6 +552,158 @@ std::vector<Case> assembled() {
   return cases;
 }
 
+/// Further ways from tokens or parts to a map.
+std::vector<Case> further_maps() {
+  return {
+      {"padded windows, cropped",
+       [](Net& n, Tensor f) {
+         const Tensor x = f.permute({0, 2, 3, 1});
+         const auto h = x.size(1);
+         const auto w = x.size(2);
+         // One row and one column more than fit, so that there is a padding.
+         const Tensor padded =
+             torch::constant_pad_nd(n.norm(x), {0, 0, 0, 2, 0, 2});
+         const Tensor y =
+             attend(n, windows_of(padded.roll({-1, -1}, {1, 2}).contiguous()));
+         const Tensor back = from_windows(y, h + 2, w + 2).roll({1, 1}, {1, 2});
+         return read_last(n, x + back.narrow(1, 0, h).narrow(2, 0, w));
+       }},
+      {"padded windows, cropped, without a shortcut",
+       [](Net& n, Tensor f) {
+         const Tensor x = n.norm(f.permute({0, 2, 3, 1}));
+         const Tensor padded = torch::constant_pad_nd(x, {0, 0, 0, 2, 0, 2});
+         const Tensor y = from_windows(
+             attend(n, windows_of(padded)), x.size(1) + 2, x.size(2) + 2);
+         return read_last(
+             n, n.mix(y.index(
+                    {Slice(), Slice(0, x.size(1)), Slice(0, x.size(2))})));
+       }},
+      {"attention between channels",
+       [](Net& n, Tensor f) {
+         const Tensor t = tokens_of(n, f);
+         const auto parts = n.qkv(t).chunk(3, 2);
+         const Tensor weights =
+             torch::softmax(parts[0].transpose(1, 2).matmul(parts[1]), 2);
+         const Tensor y = parts[2].matmul(weights.transpose(1, 2));
+         return read_first(n, y.transpose(1, 2).reshape(f.sizes()));
+       }},
+      {"attention with a local convolution of the values",
+       [](Net& n, Tensor f) {
+         const Tensor t = tokens_of(n, f);
+         const Tensor v = n.mix(t);
+         const Tensor local = torch::conv2d(
+             v.transpose(1, 2).reshape(f.sizes()), n.b->weight, {}, 1, 1);
+         const Tensor y = attend(n, t) + local.flatten(2).transpose(1, 2);
+         return read_last(
+             n, n.mix(y).view({f.size(0), f.size(2), f.size(3), 8}));
+       }},
+      {"a grid of tokens that are far from each other",
+       [](Net& n, Tensor f) {  // MaxViT's grid attention
+         const Tensor x = n.norm(f.permute({0, 2, 3, 1}));
+         const auto b = x.size(0);
+         const auto h = x.size(1) / 2;
+         const auto w = x.size(2) / 2;
+         const Tensor grid = x.view({b, 2, h, 2, w, 8})
+                                 .permute({0, 2, 4, 1, 3, 5})
+                                 .reshape({-1, 4, 8});
+         const Tensor y = attend(n, grid)
+                              .view({b, h, w, 2, 2, 8})
+                              .permute({0, 3, 1, 4, 2, 5})
+                              .reshape(x.sizes());
+         return read_last(n, x + y);
+       }},
+      {"attention along each row, then along each column",
+       [](Net& n, Tensor f) {
+         const Tensor x = n.norm(f.permute({0, 2, 3, 1}));
+         const Tensor rows =
+             attend(n, x.reshape({-1, x.size(2), 8})).view(x.sizes());
+         const Tensor turned = rows.transpose(1, 2).contiguous();
+         const Tensor columns =
+             attend(n, turned.view({-1, x.size(1), 8})).view(turned.sizes());
+         return read_last(n, columns.transpose(1, 2));
+       }},
+      {"attention along each column, left with its columns first",
+       [](Net& n, Tensor f) {
+         const Tensor x = n.norm(f.permute({0, 3, 2, 1}));
+         const Tensor columns =
+             attend(n, x.reshape({-1, x.size(2), 8})).view(x.sizes());
+         n.tap(columns, {0, 3, 2, 1});
+         return n.fc(n.truth.mean({1, 2}));
+       }},
+      {"space moved to channels and back",
+       [](Net& n, Tensor f) {
+         const Tensor small = torch::pixel_unshuffle(f, 2);
+         const Tensor mixed = small * torch::sigmoid(small);
+         return read_first(n, torch::relu(torch::pixel_shuffle(mixed, 2)));
+       }},
+      {"tokens read back as a convolution's picture with channels last",
+       [](Net& n, Tensor f) {
+         const Tensor t = tokens_of(n, f).unflatten(1, {f.size(2), f.size(3)});
+         return read_first(n, torch::relu(n.b(t.permute({0, 3, 1, 2}))));
+       }},
+      {"groups of channels shuffled in tokens",
+       [](Net& n, Tensor f) {
+         const Tensor t = tokens_of(n, f);
+         const Tensor y = t.view({t.size(0), t.size(1), 2, 4})
+                              .transpose(2, 3)
+                              .reshape(t.sizes());
+         return read_last(n, y.view({f.size(0), f.size(2), f.size(3), 8}));
+       }},
+      {"samples folded into one long batch and back",
+       [](Net& n, Tensor f) {
+         const Tensor flat = f.permute({0, 2, 3, 1}).reshape({-1, 8});
+         return read_last(
+             n, torch::relu(n.mix(flat))
+                    .view({f.size(0), f.size(2), f.size(3), 8}));
+       }},
+  };
+}
+
+/// Maps in which two axes were confused. The convolution's map is still one.
+std::vector<Case> contradictions() {
+  return {
+      {"a map and its transpose added",  // square maps alone
+       [](Net& n, Tensor f) {
+         n.tap(f);
+         return n.fc(pooled(f + f.transpose(2, 3)));
+       }},
+      {"a map and its transpose next to each other",
+       [](Net& n, Tensor f) {
+         n.tap(f);
+         return n.fc(pooled(torch::cat({f, f.transpose(2, 3)}, 1)));
+       },
+       16},
+      {"a map times its transpose",
+       [](Net& n, Tensor f) {
+         n.tap(f);
+         return n.fc(pooled(f.matmul(f.transpose(2, 3))));
+       }},
+      {"a map rolled and added to itself",
+       [](Net& n, Tensor f) {
+         n.tap(f);
+         return n.fc(torch::relu(f * f.roll({1}, {2}) - .1).mean({2, 3}));
+       }},
+      {"a map without its first row",
+       [](Net& n, Tensor f) {
+         n.tap(f);
+         return n.fc(pooled(f.narrow(2, 1, f.size(2) - 1)));
+       }},
+      {"a map without its last column",
+       [](Net& n, Tensor f) {
+         n.tap(f);
+         return n.fc(pooled(f.narrow(3, 0, f.size(3) - 1)));
+       }},
+      {"the differences of neighbours",
+       [](Net& n, Tensor f) {
+         n.tap(f);
+         return n.fc(
+             (f.narrow(2, 1, f.size(2) - 1) - f.narrow(2, 0, f.size(2) - 1))
+                 .abs()
+                 .mean({2, 3}));
+       }},
+  };
+}
+
 /// Runs every case on every size. `check` gets the network and its pictures.
 template <class Check>
 void for_each(const std::vector<Case>& cases, const Check& check) {
@@ -565,20 +719,161 @@ void for_each(const std::vector<Case>& cases, const Check& check) {
 }
 
 }  // namespace
-}  // namespace axes_test
-
-using axes_test::for_each;
 
 TEST_CASE("Tokens that become a map again keep their axes", "[hook]") {
-  for_each(axes_test::tokens_to_map(), [](Net& n, const Tensor& x) {
+  for_each(tokens_to_map(), [](Net& n, const Tensor& x) {
     const auto seen = check_network(n, x);
     CHECK(seen.exact);
     CHECK(seen.features.sizes() == n.truth.permute(n.order).sizes());
   });
 }
 
+TEST_CASE("Windows, grids and folds of a map keep its axes", "[hook]") {
+  for_each(further_maps(), [](Net& n, const Tensor& x) {
+    if (x.size(2) == 2) {
+      return;  // half as many rows are a single one
+    }
+    const auto seen = check_network(n, x);
+    CHECK(seen.exact);
+    CHECK(seen.features.sizes() == n.truth.permute(n.order).sizes());
+  });
+}
+
+TEST_CASE("A map whose axes meet others is read before that", "[hook]") {
+  for_each(contradictions(), [](Net& n, const Tensor& x) {
+    if (x.size(2) != x.size(3)) {
+      return;
+    }
+    const auto seen = check_network(n, x);
+    CHECK_FALSE(seen.exact);
+    CHECK(seen.features.sizes() == n.truth.sizes());
+  });
+}
+
+TEST_CASE("Maps of one position axis are followed", "[hook]") {
+  const std::vector<Case> cases = {
+      {"a 1-D convolution over averaged rows",
+       [](Net& n, Tensor f) {
+         const Tensor kernel = n.mix->weight.unsqueeze(2);
+         n.tap(torch::relu(torch::conv1d(f.mean(2), kernel)), {0, 1, 2});
+         return n.fc(n.truth.mean(2));
+       }},
+      {"a 1-D convolution, its channels last",
+       [](Net& n, Tensor f) {
+         const Tensor kernel = n.mix->weight.unsqueeze(2);
+         const Tensor g = torch::conv1d(f.mean(3), kernel);
+         n.tap(n.norm(g.transpose(1, 2)), {0, 2, 1});
+         return n.fc(n.truth.mean(1));
+       }},
+      {"a 1-D convolution, the largest value",
+       [](Net& n, Tensor f) {
+         const Tensor kernel = n.mix->weight.unsqueeze(2);
+         n.tap(torch::conv1d(f.mean(3), kernel), {0, 1, 2});
+         return n.fc(n.truth.amax(2));
+       }},
+  };
+  for_each(cases, [](Net& n, const Tensor& x) {
+    const auto seen = check_network(n, x);
+    CHECK(seen.features.sizes() == n.truth.permute(n.order).sizes());
+  });
+}
+
+TEST_CASE("Maps of three position axes are followed", "[hook]") {
+  Tensor video;  // [B, 3, 3, h, w]
+  const auto convolved = [&video](Net& n) {
+    return torch::relu(torch::conv3d(
+        video, n.a->weight.unsqueeze(2), n.a->bias, 1, {0, 1, 1}));
+  };
+  const std::vector<Case> cases = {
+      {"a 3-D convolution",
+       [=](Net& n, Tensor) {
+         n.tap(convolved(n), {0, 1, 2, 3, 4});
+         return n.fc(n.truth.mean({2, 3, 4}));
+       }},
+      {"channels last",
+       [=](Net& n, Tensor) {
+         n.tap(n.norm(convolved(n).permute({0, 2, 3, 4, 1})), {0, 4, 1, 2, 3});
+         return n.fc(n.truth.mean({1, 2, 3}));
+       }},
+      {"tokens of a video",
+       [=](Net& n, Tensor) {
+         const Tensor g = convolved(n);
+         const Tensor t = n.norm(g.flatten(2).transpose(1, 2));
+         n.tap(t.transpose(1, 2).reshape(g.sizes()), {0, 1, 2, 3, 4});
+         return n.fc(n.truth.flatten(2).mean(2));
+       }},
+      {"the largest value of each frame",
+       [=](Net& n, Tensor) {
+         n.tap(convolved(n), {0, 1, 2, 3, 4});
+         return n.fc(n.truth.amax({3, 4}).mean(2));
+       }},
+      {"frames averaged first",
+       [=](Net& n, Tensor) {
+         n.tap(convolved(n), {0, 1, 2, 3, 4});
+         return n.fc(pooled(n.truth.mean(2)));
+       }},
+  };
+  for_each(cases, [&](Net& n, const Tensor& x) {
+    video = torch::stack({x, 2 * x, x.flip({3})}, 2);
+    const auto seen = check_network(n, x);
+    CHECK(seen.features.sizes() == n.truth.permute(n.order).sizes());
+  });
+}
+
+TEST_CASE("Tokens read back in the wrong order are no map", "[hook][error]") {
+  // [B, N, C] read as [B, C, h, w], without a transpose. (Of 8 rows, 8 columns
+  // and 8 channels this is a map whose channels come last.)
+  const std::vector<std::pair<int64_t, int64_t>> sizes = {
+      {6, 4}, {4, 6}, {2, 4}, {4, 2}};
+  for (const auto& [rows, columns] : sizes) {
+    CAPTURE(rows, columns);
+    auto wrong = net([](Net& n, Tensor f) {
+      return n.fc(pooled(tokens_of(n, f).reshape(f.sizes())));
+    });
+    check_refused(
+        *wrong, pictures(3, rows, columns), "the logits come from tokens");
+    auto turned = net([](Net& n, Tensor f) {
+      // Columns and rows exchanged: row-major order of another size.
+      const Tensor t = tokens_of(n, f).transpose(1, 2);
+      return n.fc(pooled(t.reshape({f.size(0), 8, f.size(3), f.size(2)})));
+    });
+    if (rows != columns) {
+      check_refused(
+          *turned, pictures(3, rows, columns), "the logits come from tokens");
+    }
+  }
+}
+
+TEST_CASE(
+    "Tokens of one column are a map, whose channels come last", "[hook]") {
+  // [B, 8, C] read as [B, 8, 8, 1]. What looks like a mean over positions is
+  // one over channels.
+  auto column = net([](Net& n, Tensor f) {
+    const Tensor t = torch::relu(n.mix(f.flatten(2).transpose(1, 2)));
+    n.tap(t.reshape(f.sizes()), {0, 2, 1, 3});
+    return n.fc(pooled(n.truth));
+  });
+  CHECK_FALSE(check_network(*column, pictures(3, 8, 1)).exact);
+}
+
+TEST_CASE("Mixed positions are no map without a shortcut", "[hook][error]") {
+  // As in MLP-Mixer, with 24 positions.
+  const auto mix = [](Net& n, const Tensor& f) {
+    const Tensor matrix = n.qkv->weight.mm(n.qkv->weight.t());  // [24, 24]
+    return tokens_of(n, f).transpose(1, 2).matmul(matrix);
+  };
+  auto alone = net([=](Net& n, Tensor f) {
+    return n.fc(pooled(mix(n, f).reshape(f.sizes())));
+  });
+  check_refused(*alone, pictures(), "the logits come from tokens");
+  auto added = net([=](Net& n, Tensor f) {
+    return read_first(n, f + mix(n, f).reshape(f.sizes()));
+  });
+  CHECK(check_network(*added, pictures()).exact);
+}
+
 TEST_CASE("A tensor of the rank of a map need not be one", "[hook]") {
-  for_each(axes_test::not_maps(), [](Net& n, const Tensor& x) {
+  for_each(not_maps(), [](Net& n, const Tensor& x) {
     const auto seen = check_network(n, x);
     CHECK(seen.features.sizes() == n.truth.sizes());
   });
@@ -587,7 +882,7 @@ TEST_CASE("A tensor of the rank of a map need not be one", "[hook]") {
 TEST_CASE(
     "What an unknown operator made is read right, or the operator is named",
     "[hook]") {
-  for (const auto& [op, one] : axes_test::unknown_operators()) {
+  for (const auto& [op, one] : unknown_operators()) {
     const char* name = op;
     for_each({one}, [&](Net& n, const Tensor& x) {
       cyborg::CamHook hook(n);
@@ -603,13 +898,13 @@ TEST_CASE(
 }
 
 TEST_CASE("Tokens that become logits are refused", "[hook][error]") {
-  for_each(axes_test::tokens_to_logits(), [](Net& n, const Tensor& x) {
+  for_each(tokens_to_logits(), [](Net& n, const Tensor& x) {
     check_refused(n, x, "the logits come from tokens");
   });
 }
 
 TEST_CASE("Maps that are put together in place are followed", "[hook]") {
-  for_each(axes_test::assembled(), [](Net& n, const Tensor& x) {
+  for_each(assembled(), [](Net& n, const Tensor& x) {
     if (x.size(2) == 2) {
       return;  // a half is a single row, see below
     }
@@ -620,7 +915,7 @@ TEST_CASE("Maps that are put together in place are followed", "[hook]") {
 }
 
 TEST_CASE("Single rows put together are right or refused", "[hook][error]") {
-  for_each(axes_test::assembled(), [](Net& n, const Tensor& x) {
+  for_each(assembled(), [](Net& n, const Tensor& x) {
     cyborg::CamHook hook(n);
     const Tensor logits = hook.forward([&] { return n.forward(x); });
     if (hook.observation().defined()) {
@@ -679,3 +974,5 @@ TEST_CASE("A map overwritten in part after it was read is refused", "[hook]") {
       "the map [2, 8, 6, 4] that aten::mean collapsed was overwritten by an "
       "in-place operator");
 }
+
+}  // namespace axes_test

@@ -14,6 +14,8 @@
 #include <utility>
 #include <vector>
 
+namespace exactness_test {
+
 using cyborg::CamHook;
 using hooked::printed;
 using support::contains;
@@ -26,7 +28,6 @@ using tapped::pictures;
 using tapped::pooled;
 using torch::Tensor;
 
-namespace exactness_test {
 namespace {
 
 /// How a linear head may be written, of pooled features [B, 8].
@@ -68,12 +69,6 @@ bool is_exact_in_half(
 }
 
 }  // namespace
-}  // namespace exactness_test
-
-using exactness_test::Head;
-using exactness_test::headed_by;
-using exactness_test::is_exact;
-using exactness_test::is_exact_in_half;
 
 TEST_CASE(
     "Dropout in place changes what is exact in training alone", "[hook]") {
@@ -520,3 +515,5 @@ TEST_CASE("Maps in every memory format are exact", "[hook]") {
     }
   }
 }
+
+}  // namespace exactness_test

@@ -16,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+namespace logits_test {
+
 using cyborg::CamClass;
 using cyborg::CamHook;
 using cyborg::CamHookOptions;
@@ -33,7 +35,6 @@ using tapped::pictures;
 using tapped::pooled;
 using torch::Tensor;
 
-namespace logits_test {
 namespace {
 
 const std::string kCam = "cyborg::Observation::cam: ";
@@ -143,13 +144,6 @@ c10::IValue dictionary(
 }
 
 }  // namespace
-}  // namespace logits_test
-
-using logits_test::kCam;
-using logits_test::largest;
-using logits_test::plain;
-using logits_test::ranges;
-using logits_test::why_not;
 
 TEST_CASE("Every tensor of a result has its own map", "[hook]") {
   // Each returns two tensors, and taps the map of each.
@@ -237,7 +231,7 @@ TEST_CASE("Logits computed from the logits have their own map", "[hook]") {
     const Tensor logits =
         hook.forward([&] { return one->forward(pictures(4)); });
     CHECK(hook.observation().exact == exact);
-    for (const auto& [name, change] : logits_test::computed()) {
+    for (const auto& [name, change] : computed()) {
       INFO(name);
       check_map(hook, *one, change(logits));
     }
@@ -296,7 +290,7 @@ TEST_CASE("Samples that meet others are refused", "[hook][error]") {
     return error_of(
         [&] { hook.cam(logits, labels_for(logits).roll({-1}, {0})); });
   };
-  const logits_test::Changes mixed = {
+  const Changes mixed = {
       {"the batch mirrored", [](auto& z) { return z.flip({0}); }},
       {"the batch in another order",
        [](auto& z) { return z.index_select(0, torch::tensor({1, 0, 2, 3})); }},
@@ -341,6 +335,42 @@ TEST_CASE("Samples that meet others are refused", "[hook][error]") {
   }
 }
 
+TEST_CASE("An order of the batch holds for one forward alone", "[hook]") {
+  torch::manual_seed(12);
+  // The same operators, with other arguments.
+  bool in_order = true;
+  const std::vector<std::pair<const char*, Change>> changes = {
+      {"an index",
+       [&](const Tensor& z) {
+         return z.index_select(
+             0, in_order ? torch::tensor({0, 1, 2, 3})
+                         : torch::tensor({1, 0, 2, 3}));
+       }},
+      {"rolled",
+       [&](const Tensor& z) { return z.roll({in_order ? 4 : 1}, {0}); }},
+      {"mirrored twice",
+       [&](const Tensor& z) { return z.flip({in_order ? 0 : 1}).flip({0}); }},
+  };
+  for (const auto& [name, change] : changes) {
+    INFO(name);
+    const auto own = change;
+    auto one =
+        net([=](Net& n, Tensor f) { return own(n.fc(pooled(n.tap(f)))); });
+    CamHook hook(*one);
+    for (const bool now : {true, false, true, false}) {
+      in_order = now;
+      CAPTURE(now);
+      const Tensor logits =
+          hook.forward([&] { return one->forward(pictures(4)); });
+      if (now) {
+        check_map(hook, *one, logits);
+      } else {
+        CHECK(contains(why_not(hook, logits), "is in another order"));
+      }
+    }
+  }
+}
+
 TEST_CASE("The same logits in another form are recognised", "[hook]") {
   torch::manual_seed(5);
   for (const bool exact : {true, false}) {
@@ -352,7 +382,7 @@ TEST_CASE("The same logits in another form are recognised", "[hook]") {
       const at::AutoGradMode mode(recording);
       const Tensor logits =
           hook.forward([&] { return one->forward(pictures(4)); });
-      for (const auto& [name, change] : logits_test::same()) {
+      for (const auto& [name, change] : same()) {
         INFO(name);
         const Tensor asked = change(logits);
         check_map(hook, *one, asked, one->logits);
@@ -450,7 +480,7 @@ TEST_CASE("A range of the samples has the maps of these samples", "[hook]") {
 TEST_CASE("Samples that are not a range are refused", "[hook][error]") {
   const auto one = plain();
   CamHook hook(*one);
-  const logits_test::Changes parts = {
+  const Changes parts = {
       {"every second sample", [](auto& z) { return z.slice(0, 0, 4, 2); }},
       {"an index",
        [](auto& z) { return z.index_select(0, torch::tensor({1, 3})); }},
@@ -699,7 +729,7 @@ TEST_CASE("A dictionary holds several logits", "[hook]") {
     const at::AutoGradMode mode(recording);
     auto result = hook.forward([&] {
       const Tensor out = one->forward(pictures(4));
-      return logits_test::dictionary({{"aux", aux}, {"logits", out}});
+      return dictionary({{"aux", aux}, {"logits", out}});
     });
     auto dict = result.toGenericDict();
     check_map(hook, *one, dict.at("logits").toTensor(), one->logits);
@@ -710,7 +740,7 @@ TEST_CASE("A dictionary holds several logits", "[hook]") {
     // With other names the logits must be named.
     const auto run = [&] {
       const Tensor out = one->forward(pictures(4));
-      return logits_test::dictionary({{"stage", aux}, {"scores", out}});
+      return dictionary({{"stage", aux}, {"scores", out}});
     };
     hook.forward(run);
     const std::string words =
@@ -736,23 +766,22 @@ TEST_CASE(
   statistics->to(torch::kDouble);
   auto one = net([](Net& n, Tensor f) { return n.fc(pooled(n.tap(f))); });
   CamHook hook(*one);
-  Tensor e;
   const auto other = [&] { return one->fc2(statistics(pooled(one->truth))); };
-  const std::string words =
-      "batch normalisation in training mode lies between the features and "
-      "these logits";
   const Tensor logits = hook.forward([&] { return one->forward(pictures(4)); });
   {
-    logits_test::Warnings warnings;
+    Warnings warnings;
     check_map(hook, *one, other());
-    CHECK(contains(warnings.text, words));
+    CHECK(contains(warnings.text, "batch normalisation"));
+    CHECK(contains(warnings.text, "evaluation mode for pictures"));
   }
   {
-    logits_test::Warnings warnings;
+    Warnings warnings;
     check_map(hook, *one, logits);
     statistics->eval();
     check_map(hook, *one, other());
     CHECK(warnings.text.empty());
+    // In evaluation mode it mixes nothing, so an order is not its doing.
+    CHECK(contains(why_not(hook, other().flip({0})), "is in another order"));
   }
   // In front of the features it changes nothing that is asked here.
   torch::nn::BatchNorm2d before(8);
@@ -762,7 +791,7 @@ TEST_CASE(
   });
   CamHook second(*normed);
   const Tensor z = second.forward([&] { return normed->forward(pictures(4)); });
-  logits_test::Warnings warnings;
+  Warnings warnings;
   check_map(second, *normed, z);
   check_map(second, *normed, -z);
   CHECK(warnings.text.empty());
@@ -775,3 +804,5 @@ TEST_CASE(
       third.forward([&] { return inside->forward(pictures(4)); });
   check_map(third, *inside, own);
 }
+
+}  // namespace logits_test

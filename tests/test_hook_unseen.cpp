@@ -18,6 +18,8 @@
 #include <utility>
 #include <vector>
 
+namespace unseen_test {
+
 using cyborg::CamClass;
 using cyborg::CamHook;
 using cyborg::CamHookOptions;
@@ -41,7 +43,6 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Variable;
 using torch::autograd::variable_list;
 
-namespace unseen_test {
 namespace {
 
 using Part = std::function<Tensor(const variable_list&)>;
@@ -106,12 +107,6 @@ struct Named {
 };
 
 }  // namespace
-}  // namespace unseen_test
-
-using unseen_test::block;
-using unseen_test::checkpoint;
-using unseen_test::Named;
-using unseen_test::Reversed;
 
 TEST_CASE("A map that a custom function hides is refused", "[hook][error]") {
   torch::manual_seed(1);
@@ -720,3 +715,5 @@ TEST_CASE(
   hook.clear();
   CHECK(printed(hook) == "cyborg::CamHook(nothing observed yet)");
 }
+
+}  // namespace unseen_test

@@ -17,6 +17,8 @@
 #include <utility>
 #include <vector>
 
+namespace jit_threads_test {
+
 using cyborg::CamClass;
 using cyborg::CamHook;
 using hooked::printed;
@@ -27,7 +29,6 @@ using tapped::kClose;
 using tapped::labels_for;
 using torch::Tensor;
 
-namespace jit_threads_test {
 namespace {
 
 int64_t rounds() {
@@ -65,12 +66,6 @@ Tensor map_of(
 }
 
 }  // namespace
-}  // namespace jit_threads_test
-
-using jit_threads_test::map_of;
-using jit_threads_test::part;
-using jit_threads_test::rounds;
-using jit_threads_test::two_convolutions;
 
 TEST_CASE(
     "A hook runs a copy while another thread runs the module",
@@ -290,3 +285,5 @@ TEST_CASE(
   CHECK_FALSE(
       contains(printed(hook), "run a frozen network under torch::NoGradGuard"));
 }
+
+}  // namespace jit_threads_test

@@ -46,14 +46,20 @@ struct ModuleAccess<torch::jit::Module> {
       }
       return list;
     };
-    view.enter = [module](bool own) -> std::shared_ptr<void> {
+    const auto copy = std::make_shared<Copy>();
+    view.enter = [module, copy](bool own) -> std::shared_ptr<void> {
       if (!own) {
         drop_optimized_plans(module);
       }
-      return std::make_shared<torch::jit::GraphOptimizerEnabledGuard>(false);
+      const auto off =
+          std::make_shared<torch::jit::GraphOptimizerEnabledGuard>(false);
+      return std::shared_ptr<void>(nullptr, [module, copy, off, own](void*) {
+        if (own && copy->copy) {
+          Copy::follow(*copy->copy, module);  // buffers that the run assigned
+        }
+      });
     };
-    view.own_module =
-        [module, copy = std::make_shared<Copy>()]() -> torch::jit::Module& {
+    view.own_module = [module, copy]() -> torch::jit::Module& {
       return copy->of(module);
     };
     return view;
@@ -69,18 +75,27 @@ struct ModuleAccess<torch::jit::Module> {
         copy = std::make_unique<torch::jit::Module>(
             module.clone(/*inplace=*/true));
       }
-      follow_training(module, *copy);
+      follow(module, *copy);
       return *copy;
     }
 
-    static void follow_training(
-        const torch::jit::Module& module, torch::jit::Module copy) {
-      if (module.hasattr("training") && copy.hasattr("training")) {
-        copy.setattr("training", module.attr("training"));
+    /// Gives `to` the tensors and the training flags that `from` has now. They
+    /// are assigned anew when a parameter is replaced, or a buffer counted up.
+    static void follow(const torch::jit::Module& from, torch::jit::Module to) {
+      const auto type = from.type();
+      for (size_t i = 0; i < type->numAttributes(); ++i) {
+        const std::string& name = type->getAttributeName(i);
+        const c10::IValue value = from.attr(name);
+        const bool flag = value.isBool() && name == "training";
+        const bool other = value.isTensor() && value.toTensor().defined() &&
+                           !value.toTensor().is_same(to.attr(name).toTensor());
+        if (flag || other) {
+          to.setattr(name, value);
+        }
       }
-      auto child = copy.children().begin();
-      for (const auto& original : module.children()) {
-        follow_training(original, *child);
+      auto child = to.children().begin();
+      for (const auto& original : from.children()) {
+        follow(original, *child);
         ++child;
       }
     }

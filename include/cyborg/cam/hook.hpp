@@ -234,6 +234,9 @@ class CamHook {
     if (!observation_.defined()) {  // else the callable called `capture`
       observation_ = finder_.observe(trace, results, /*keep_graph=*/!recording);
       observation_.detach_weights = options_.detach_weights();
+      for (Observation& other : observation_.others_) {
+        other.detach_weights = options_.detach_weights();
+      }
     } else if (!recording) {
       observation_.graph_logits_ = results.tensors.front();
     }

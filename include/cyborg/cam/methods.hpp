@@ -113,6 +113,13 @@ inline std::string underivable(const torch::Tensor& gradient) {
             dynamic_cast<const torch::autograd::NotImplemented*>(node)) {
       return missing->msg;
     }
+    const std::string name = node->name();
+    if (name.rfind("CdistBackwardBackward", 0) == 0) {
+      return "cdist";
+    }
+    if (name.rfind("PdistBackwardBackward", 0) == 0) {
+      return "pdist";
+    }
     for (const auto& edge : node->next_edges()) {
       stack.push_back(edge.function.get());
     }
@@ -129,6 +136,11 @@ inline std::string underivable(const torch::Tensor& gradient) {
 inline torch::Tensor score_gradient(
     const char* function, const torch::Tensor& features,
     const torch::Tensor& score, const GradCamOptions& options) {
+  constexpr const char* kUnderivable =
+      ": a loss of this map cannot be differentiated, because LibTorch has "
+      "no second derivative of an operator above the features (";
+  constexpr const char* kDetach =
+      "); treat the map's weights as constants with detach_weights(true)";
   TORCH_CHECK_VALUE(
       score.requires_grad() && features.requires_grad(), function,
       ": expected a score with a graph to the features, got ",
@@ -147,6 +159,9 @@ inline torch::Tensor score_gradient(
         /*allow_unused=*/true)[0];
   } catch (const c10::Error& error) {
     const std::string what = error.what_without_backtrace();
+    const bool underivable = what.find("derivative for") != std::string::npos;
+    TORCH_CHECK(
+        !attached || !underivable, function, kUnderivable, what, kDetach);
     TORCH_CHECK(
         what.find("second time") == std::string::npos, function,
         ": the graph between the features and the score was freed by a "
@@ -163,12 +178,7 @@ inline torch::Tensor score_gradient(
       ": the gradient of the features is sparse, and no map can be made of it");
   if (attached && gradient.requires_grad()) {
     const std::string missing = underivable(gradient);
-    TORCH_CHECK(
-        missing.empty(), function,
-        ": a loss of this map cannot be differentiated, because LibTorch has "
-        "no second derivative of an operator above the features (",
-        missing,
-        "); treat the map's weights as constants with detach_weights(true)");
+    TORCH_CHECK(missing.empty(), function, kUnderivable, missing, kDetach);
   }
   return gradient;
 }

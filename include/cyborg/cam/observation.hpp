@@ -9,6 +9,7 @@
 #include <ATen/ops/stack.h>
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <ostream>
 #include <string>
@@ -134,8 +135,9 @@ struct Observation {
   // [batch, channel, *positions]. `features` is the same tensor or a view.
   torch::Tensor source_;
   detail::Sizes order_;
-  bool captured_ = false;       // the user handed the features over
-  bool sample_wise_ = true;     // the traced axes show one logit row a sample
+  bool captured_ = false;  // the user handed the features over
+  // Shared by the observations of all forwards that go the same way.
+  std::shared_ptr<detail::SampleProof> proof_;
   detail::KnownLogits known_;   // the returned tensor
   torch::Tensor graph_logits_;  // with its graph, where gradient mode was off
   std::vector<Observation> others_;  // of further tensors in the result
@@ -252,7 +254,8 @@ inline torch::Tensor Observation::scored(
   const int64_t batch = features.size(0);
   const torch::Tensor& source = source_.defined() ? source_ : features;
   torch::Tensor graph = logits;
-  if (!logits.requires_grad() && graph_logits_.defined() && asked.samples) {
+  if (graph_logits_.defined() && asked.samples) {
+    const at::AutoGradMode graph_on(true);
     graph = detail::samples_of(graph_logits_, *asked.samples);
   }
   TORCH_CHECK_VALUE(
@@ -263,20 +266,14 @@ inline torch::Tensor Observation::scored(
   const torch::Tensor score = detail::scores_of(
       graph, labels, negate,
       asked.samples.value_or(detail::SampleRange{0, batch}), batch);
-  if (known_.defined() && (!asked.samples || !sample_wise_) &&
-      !detail::is_sample_wise(score, source, order_.empty() ? 0 : order_[0])) {
-    TORCH_CHECK_VALUE(
-        detail::has_batch_statistics(graph, detail::node_output(source)),
-        kFunction,
-        ": the logit of a sample depends on the features of other samples: the "
-        "batch of the logits is in another order than that of the features, or "
-        "the logits compare samples with each other. A map of one sample does "
-        "not exist");
-    TORCH_WARN_ONCE(
-        kFunction,
-        ": batch normalisation in training mode lies between the features and "
-        "these logits, so the map of a sample also depends on the others; use "
-        "evaluation mode for pictures");
+  if (known_.defined() && batch > 1 &&
+      !(asked.samples && proof_ && proof_->proven)) {
+    const bool proven = detail::check_sample_wise(
+        kFunction, graph, score, source, order_.empty() ? 0 : order_[0],
+        /*in_order=*/asked.samples && proof_ && !proof_->moved);
+    if (proof_ && asked.samples && asked.samples->count == batch) {
+      proof_->proven = proven;
+    }
   }
   const detail::AutocastDisabledGuard no_autocast;
   torch::Tensor gradient = detail::to_compute_type(detail::score_gradient(

@@ -37,18 +37,19 @@ enum class Role : uint8_t {
 /// step 7) and (size 7, step 1).
 struct Factor {
   Role role = Role::kUnknown;
-  uint8_t index = 0;    // kPosition: 0 for height, 1 for width (of 2-D maps)
-  bool rolled = false;  // kPosition: shifted around the border, not yet back
+  uint8_t index = 0;  // kPosition: 0 for height, 1 for width (of 2-D maps)
   int64_t size = 1;
   int64_t step = 1;
   int64_t offset = 0;
   int64_t extent = 1;
+  int64_t shift = 0;     // by how much it was rolled around the border
   int64_t unpadded = 0;  // the extent before padding; 0: not padded
+  int64_t padded = 0;    // how many entries the padding put before it
 
   bool same_axis(const Factor& other) const {
-    return role == other.role && index == other.index &&
-           rolled == other.rolled && extent == other.extent &&
-           unpadded == other.unpadded;
+    return role == other.role && index == other.index && shift == other.shift &&
+           extent == other.extent && unpadded == other.unpadded &&
+           padded == other.padded;
   }
   bool operator==(const Factor& other) const {
     return same_axis(other) && size == other.size && step == other.step &&
@@ -137,6 +138,14 @@ inline int64_t size_of(const Axis& axis) {
   return size;
 }
 
+inline int64_t size_of(const Sizes& sizes) {
+  int64_t size = 1;
+  for (const int64_t one : sizes) {
+    size *= one;
+  }
+  return size;
+}
+
 inline bool has(const Axis& axis, Role role) {
   return std::any_of(axis.begin(), axis.end(), [&](const Factor& factor) {
     return factor.role == role;
@@ -168,15 +177,22 @@ inline bool is_open(const Axes& axes) {
   return has(axes, Role::kPosition) || has(axes, Role::kUnknown);
 }
 
-/// Bit i: some dimension holds a part of position axis i.
+/// Bit i: the dimension holds a part of position axis i.
+inline uint8_t places(const Axis& axis) {
+  uint8_t found = 0;
+  for (const Factor& factor : axis) {
+    if (factor.role == Role::kPosition) {
+      found = static_cast<uint8_t>(found | 1U << factor.index);
+    }
+  }
+  return found;
+}
+
+/// The same for all dimensions.
 inline uint8_t places(const Axes& axes) {
   uint8_t found = 0;
   for (const Axis& axis : axes.dims) {
-    for (const Factor& factor : axis) {
-      if (factor.role == Role::kPosition) {
-        found = static_cast<uint8_t>(found | 1U << factor.index);
-      }
-    }
+    found = static_cast<uint8_t>(found | places(axis));
   }
   return found;
 }

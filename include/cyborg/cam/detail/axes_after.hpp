@@ -9,6 +9,7 @@
 #include <cyborg/cam/detail/axes_of_views.hpp>
 #include <cyborg/cam/detail/operators.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -17,8 +18,9 @@
 namespace cyborg::detail {
 
 /// The axes of what an operator returned as `out`. At least one operand has
-/// axes, unless the operator is a convolution. `agrees(arguments)` compares
-/// values where the shapes leave open what the arguments of the operator were.
+/// axes, unless the operator is a convolution. `agrees` compares values where
+/// the shapes leave open what the arguments of the operator were (`Values` in
+/// ambiguity.hpp).
 template <class Agrees>
 Axes axes_after(
     std::string_view node_name, Operands in, const Layout& out,
@@ -60,9 +62,10 @@ Axes axes_after(
         return after_reduce(*first, out, agrees);
       case Rule::kPool:
       case Rule::kResize:
-        return after_resize(node_name, *first, out);
+        return after_resize(node_name, *first, out, agrees);
       case Rule::kRoll:
-        return after_roll(first->axes);
+        return after_roll(
+            *first, out, [&](size_t d) { return agrees.shift_of(d); });
       case Rule::kProduct: {
         const size_t m = first_matrix(node_name);
         const bool linear = base_name(node_name) == "Linear";
@@ -75,11 +78,18 @@ Axes axes_after(
         return after_unknown(in, out);
     }
   }();
-  // A position axis that an operand had and the output has not is collapsed;
-  // but pooling with a window makes a map of one row where the window is high.
-  const bool makes_axes =
+  // A position axis that an operand had and the output has not is collapsed. But
+  // a window as high as the map, rows moved into channels, and a weight that
+  // takes these make a map of one row.
+  const bool windows =
       rule == Rule::kPool &&
       base_name(node_name).find("Adaptive") == std::string_view::npos;
+  const bool weighs = rule == Rule::kProduct &&
+                      std::count_if(in.begin(), in.end(), [](const auto* one) {
+                        return one != nullptr;
+                      }) == 1;
+  const bool makes_axes =
+      windows || weighs || rule == Rule::kResize || rule == Rule::kSlice;
   uint8_t had = 0;
   for (const Layout* one : in) {
     if (one != nullptr && makes_axes) {
@@ -127,7 +137,7 @@ inline std::optional<Sizes> map_order(const Axes& axes) {
         at = 1;
         break;
       case Role::kPosition:
-        if (axis.size() != 1 || !factor.complete() || factor.rolled) {
+        if (axis.size() != 1 || !factor.complete() || factor.shift != 0) {
           return std::nullopt;
         }
         at = 2 + factor.index;

@@ -72,10 +72,13 @@ inline Axes after_convolution(const Layout* in, const Layout& out) {
     if (pure_role(before) == Role::kPosition && before.size() == 1 &&
         before.front().complete()) {
       Factor axis = whole(Role::kPosition, out.sizes[d], before.front().index);
-      axis.rolled = before.front().rolled;
+      axis.shift = before.front().shift == 0 ? 0 : 1;
       axes.dims[d] = axis_of(axis);
     } else if (out.sizes[d] != in->sizes[d]) {
       axes.dims[d] = out.sizes[d] == 1 ? Axis() : unknown_axis(out.sizes[d]);
+      if (before.empty()) {  // one row that a transposed convolution enlarges
+        complete_with_missing(axes, d, out.sizes[d], /*positions_only=*/true);
+      }
     }
   }
   return axes;

@@ -47,11 +47,16 @@ Axes after_reduce(const Layout& in, const Layout& out, const Agrees& agrees) {
 /// kPool and kResize: where the size changes, an axis of positions (or, without
 /// windows, of channels) is made anew. Padding can be taken away again, and may
 /// be negative: then it is a crop. A GLU halves channels alone.
-inline Axes after_resize(
-    std::string_view node_name, const Layout& in, const Layout& out) {
+template <class Agrees>
+Axes after_resize(
+    std::string_view node_name, const Layout& in, const Layout& out,
+    const Agrees& agrees) {
   const bool pool = rule_of(node_name) == Rule::kPool;
   const bool pads = node_name.find("Pad") != std::string_view::npos;
   const bool glu = base_name(node_name) == "Glu";
+  // Where the padding begins: behind each axis, or half of it before.
+  const bool behind = pads && agrees(0);
+  const bool around = pads && !behind && agrees(1);
   if (in.sizes.size() != out.sizes.size()) {
     return unknown_axes(out.sizes, in.axes.spatial);
   }
@@ -68,8 +73,14 @@ inline Axes after_resize(
                          role == Role::kFree ||
                          (role == Role::kChannel && !pool);
     if (renewed) {
-      Factor factor = before.empty() ? whole(Role::kFree, 1) : before.front();
-      factor.unpadded = pads ? in.sizes[d] : 0;
+      if (before.empty()) {  // one row, or one value that is repeated
+        axes.dims[d] = free_axis(out.sizes[d]);
+        complete_with_missing(axes, d, out.sizes[d], /*positions_only=*/true);
+        continue;
+      }
+      Factor factor = before.front();
+      factor.unpadded = behind || around ? in.sizes[d] : 0;
+      factor.padded = around ? (out.sizes[d] - in.sizes[d]) / 2 : 0;
       factor.size = factor.extent = out.sizes[d];
       factor.step = 1;
       factor.offset = 0;

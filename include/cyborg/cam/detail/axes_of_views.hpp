@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -34,8 +35,8 @@ inline Axes after_reorder(const Layout& in, const Layout& out) {
   Axes axes;
   axes.spatial = in.axes.spatial;
   axes.collapsed = in.axes.collapsed;
-  if (in.strides.size() != in.sizes.size()) {
-    return unknown_axes(out.sizes, axes.spatial);
+  if (in.strides.empty() || out.strides.empty()) {
+    return after_unknown({&in}, out);
   }
   for (size_t d = 0; d < out.sizes.size(); ++d) {
     const Axis* found = nullptr;
@@ -54,42 +55,64 @@ inline Axes after_reorder(const Layout& in, const Layout& out) {
   return axes;
 }
 
-/// A range of an axis: every `step`-th of its entries from `start` on, `size` of
-/// them. A range of channels is as good as all. A range that takes a padding
-/// away is the whole axis as it was before.
-inline Axis range_of(
-    const Axis& axis, int64_t size, int64_t step, int64_t start) {
-  if (axis.size() != 1) {
-    const Role role = pure_role(axis);
-    return role == Role::kChannel || role == Role::kFree
-               ? axis_of(whole(role, size))
-               : unknown_axis(size);
+/// Every `step`-th entry of a dimension from `start` on, `size` of them.
+struct Range {
+  int64_t size = 1;
+  int64_t step = 1;
+  int64_t start = 0;
+};
+
+/// What a range makes of one factor.
+inline Factor range_of(Factor factor, const Range& range) {
+  if (factor.unpadded == range.size && factor.padded == range.start &&
+      range.step == 1 && factor.step == 1) {
+    // It takes a padding away: the axis is as it was before.
+    const int64_t shift = factor.shift;
+    factor = whole(factor.role, range.size, factor.index);
+    factor.shift = shift;
+    return factor;
   }
-  Factor range = axis.front();
-  if (range.unpadded == size && step == 1 && range.step == 1) {
-    Factor cropped = whole(range.role, size, range.index);
-    cropped.rolled = range.rolled;
-    return axis_of(cropped);
+  factor.size = range.size;
+  factor.offset += range.start * factor.step;
+  factor.step *= range.step;
+  return factor;
+}
+
+/// A range of an axis. A range of channels is as good as all.
+inline Axis range_of(const Axis& axis, const Range& range) {
+  if (axis.size() == 1) {
+    return axis_of(range_of(axis.front(), range));
   }
-  range.size = size;
-  range.offset += start * range.step;
-  range.step *= step;
-  return axis_of(range);
+  const bool known = !has(axis, Role::kUnknown) && !has(axis, Role::kBatch) &&
+                     !has(axis, Role::kPosition);
+  const Role role = has(axis, Role::kChannel) ? Role::kChannel : Role::kFree;
+  return known ? axis_of(whole(role, range.size)) : unknown_axis(range.size);
+}
+
+/// Whether a range of one entry is a coarse axis, as that of a map of two rows
+/// of which each second one is taken.
+inline bool covers(const Axis& axis, const Range& range) {
+  return axis.size() == 1 && range_of(axis.front(), range).complete();
 }
 
 /// kSlice.
 inline Axes after_slice(const Layout& in, const Layout& out) {
   Axes axes = in.axes;
-  if (out.sizes.size() != in.sizes.size() || in.strides.empty()) {
-    return unknown_axes(out.sizes, axes.spatial);
+  if (out.sizes.size() != in.sizes.size() || in.strides.empty() ||
+      out.strides.empty()) {
+    return after_unknown({&in}, out);
   }
   for (size_t d = 0; d < out.sizes.size(); ++d) {
     if (out.sizes[d] != in.sizes[d]) {
       const int64_t stride = std::max<int64_t>(1, in.strides[d]);
-      axes.dims[d] = range_of(
-          in.axes.dims[d], out.sizes[d],
-          std::max<int64_t>(1, out.strides[d] / stride),
-          (out.offset - in.offset) / stride);
+      const Range range{
+          out.sizes[d], std::max<int64_t>(1, out.strides[d] / stride),
+          (out.offset - in.offset) / stride};
+      axes.dims[d] = range_of(in.axes.dims[d], range);
+      if (out.sizes[d] == 1 && !covers(in.axes.dims[d], range)) {
+        axes.collapsed =
+            static_cast<uint8_t>(axes.collapsed | places(in.axes.dims[d]));
+      }
     }
   }
   return axes;
@@ -141,7 +164,10 @@ Axes settle(
 /// kSelect.
 inline Axes after_select(const Layout& in, const Layout& out) {
   std::vector<std::pair<uint32_t, Axes>> readings;
-  for (uint32_t d = 0; d < in.sizes.size() && !in.strides.empty(); ++d) {
+  if (in.strides.empty() || out.strides.empty()) {
+    return after_unknown({&in}, out);
+  }
+  for (uint32_t d = 0; d < in.sizes.size(); ++d) {
     bool fits = out.sizes.size() + 1 == in.sizes.size();
     for (size_t e = 0; e < out.sizes.size() && fits; ++e) {
       const size_t from = e < d ? e : e + 1;
@@ -171,47 +197,14 @@ inline Axes after_as_strided(const Layout& in, const Layout& out) {
         axis = in.sizes[e] == out.sizes[d]
                    ? in.axes.dims[e]
                    : range_of(
-                         in.axes.dims[e], out.sizes[d], 1,
-                         (out.offset - in.offset) / in.strides[e]);
+                         in.axes.dims[e],
+                         {out.sizes[d], 1,
+                          (out.offset - in.offset) / in.strides[e]});
       }
     }
     axes.dims.push_back(axis);
   }
   return axes;
-}
-
-/// Gives dimension `d` the one role of a map that no other dimension has. Parts
-/// of one sample (or channel, or row) do not show which role their dimension
-/// has, but the other dimensions do.
-inline void complete_with_missing(Axes& axes, size_t d, int64_t size) {
-  if (axes.spatial == 0 || axes.dims.size() != axes.spatial + 2) {
-    return;
-  }
-  std::vector<bool> missing(axes.dims.size(), true);
-  for (size_t e = 0; e < axes.dims.size(); ++e) {
-    const Axis& axis = axes.dims[e];
-    const Role role = pure_role(axis);
-    if (e == d) {
-      continue;
-    }
-    if (role == Role::kBatch) {
-      missing[0] = false;
-    } else if (role == Role::kChannel) {
-      missing[1] = false;
-    } else if (role == Role::kPosition) {
-      missing[2 + axis.front().index] = false;
-    } else {
-      return;
-    }
-  }
-  const auto found = std::find(missing.begin(), missing.end(), true);
-  if (found == missing.end()) {
-    return;
-  }
-  const auto place = static_cast<size_t>(found - missing.begin());
-  axes.dims[d] = axis_of(
-      place < 2 ? whole(place == 0 ? Role::kBatch : Role::kChannel, size)
-                : whole(Role::kPosition, size, place - 2));
 }
 
 /// The entry of dimension `d` of `base` at which the view `part` begins. Only
@@ -277,11 +270,25 @@ inline Axes after_write(
   return axes;
 }
 
-/// Marks every position axis as shifted around the border, or as shifted back.
-inline Axes after_roll(Axes axes) {
-  for (Axis& axis : axes.dims) {
-    for (Factor& factor : axis) {
-      factor.rolled ^= factor.role == Role::kPosition;
+/// kRoll. `shift_of(d)` is by how many entries dimension d was shifted, if that
+/// can be seen. Samples that were shifted are not understood.
+template <class ShiftOf>
+Axes after_roll(const Layout& in, const Layout& out, const ShiftOf& shift_of) {
+  Axes axes = in.axes;
+  for (size_t d = 0; d < axes.dims.size(); ++d) {
+    Axis& axis = axes.dims[d];
+    if (axis.empty()) {
+      continue;
+    }
+    const std::optional<int64_t> shift = shift_of(d);
+    const bool places = pure_role(axis) == Role::kPosition && axis.size() == 1;
+    if (!shift || (*shift != 0 && !places)) {
+      return after_unknown({&in}, out);
+    }
+    if (places) {
+      Factor& factor = axis.front();
+      const int64_t length = factor.size * factor.step;
+      factor.shift = (factor.shift + *shift * factor.step) % length;
     }
   }
   return axes;

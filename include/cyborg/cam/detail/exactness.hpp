@@ -17,6 +17,10 @@
 #include <cyborg/cam/methods.hpp>
 #include <cyborg/detail/torch/precision.hpp>
 
+#include <ATen/ops/logical_and.h>
+#include <ATen/ops/logical_not.h>
+#include <ATen/ops/logical_or.h>
+
 #include <cstdint>
 #include <string>
 #include <unordered_map>
@@ -27,9 +31,9 @@ namespace cyborg::detail {
 /// Decides whether CAM is exact, in each forward pass.
 ///
 /// On the CPU the values are read each time. Elsewhere reading waits for the
-/// device, so it is done at the first forward of each shape, type and list of
-/// operators. Later forwards leave flags on the device, which are read one
-/// forward later; if they refute what was decided, the decision is taken anew.
+/// device, so it is done at the first forward of each shape, type and number of
+/// values. Later forwards collect refutations on the device, which are read now
+/// and then; if there are any, the decision is taken anew.
 class Exactness {
  public:
   /// Why CAM is not exact for `logits`; empty where it is. `collapsed` is what
@@ -132,7 +136,7 @@ class Exactness {
       const Trace& trace, const TracedValue& collapsed,
       const torch::Tensor& map) {
     return c10::str(
-        collapsed.op, " ", trace.operators, " ", map.sizes(), " ",
+        collapsed.op, " ", trace.size(), " ", map.sizes(), " ",
         map.scalar_type(), " ", collapsed.pooled.scalar_type());
   }
 
@@ -142,17 +146,19 @@ class Exactness {
     if (first.is_cpu()) {
       return {verdict_of(first), verdict_of(second)};
     }
-    if (pending_.first.defined()) {  // of the forward before
-      const Verdicts late{
-          verdict_of(pending_.first), verdict_of(pending_.second)};
-      if (late.first == Verdict::kRefuted || late.second == Verdict::kRefuted) {
-        decided_.erase(pending_key_);
+    // Nobody waits for the device here: refutations are collected on it.
+    const torch::Tensor refuted = at::logical_not(
+        at::logical_and(first.select(0, 0), second.select(0, 0)));
+    refuted_ = refuted_.defined() && refuted_.device() == refuted.device()
+                   ? at::logical_or(refuted_, refuted)
+                   : refuted;
+    if (++forwards_ % kForwardsBetweenReads == 0) {
+      if (refuted_.item<bool>()) {
+        decided_.clear();
       }
+      refuted_ = torch::Tensor();
     }
-    pending_ = {};
     if (const auto known = decided_.find(key); known != decided_.end()) {
-      pending_ = {first, second};
-      pending_key_ = key;
       return known->second;
     }
     const Verdicts now{verdict_of(first), verdict_of(second)};
@@ -163,8 +169,9 @@ class Exactness {
   }
 
   std::unordered_map<std::string, Verdicts> decided_;
-  std::pair<torch::Tensor, torch::Tensor> pending_;
-  std::string pending_key_;
+  static constexpr int64_t kForwardsBetweenReads = 64;
+  torch::Tensor refuted_;  // on the device: whether some forward refuted
+  int64_t forwards_ = 0;
 };
 
 }  // namespace cyborg::detail

@@ -13,9 +13,11 @@
 #include <cyborg/cam/detail/wanted_layer.hpp>
 #include <cyborg/cam/observation.hpp>
 
+#include <memory>
 #include <set>
 #include <sstream>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -64,6 +66,8 @@ class Finder {
   CamMethod method_ = CamMethod::kAuto;  // handed on to each observation
   LayerNames names_;
   Exactness exactness_;
+  size_t place_ = 0;  // which of the results is looked at
+  std::unordered_map<std::string, std::shared_ptr<SampleProof>> proofs_;
 };
 
 /// The one map that the logits come from; throws when there is none or several.
@@ -82,6 +86,12 @@ inline const FeatureMap& Finder::pick(
       value == nullptr ? "" : value->hidden,
       ", which the hook cannot see into; use capture(features, weight), or "
       "name a layer before it with CamHookOptions().layer(name)");
+  TORCH_CHECK_VALUE(
+      !collapsed || !value->tokens || value->unknown.empty(),
+      "the hook does not know what ", value->unknown,
+      " does to the positions of a map, and layers with parameters follow "
+      "before the head. Name a convolutional layer with "
+      "CamHookOptions().layer(name), or use capture(features)");
   TORCH_CHECK_VALUE(
       !collapsed || !value->tokens,
       "the logits come from tokens (a transformer, a recurrent or per-column "
@@ -113,11 +123,12 @@ inline const FeatureMap& Finder::pick(
     }
     TORCH_CHECK_VALUE(
         false, "the logits come from ", ids.size(), " maps; ",
-        names.size() == 1 ? "the same layer ran several times, so observe the "
-                            "forwards one by one, a hook.forward each (or, if "
-                            "its output was split, use capture(features)):"
-                          : "name one with CamHookOptions().layer(name), or "
-                            "observe the forwards one by one:",
+        names.size() == 1 && !names.begin()->empty()
+            ? "the same layer ran several times, so observe the "
+              "forwards one by one, a hook.forward each (or, if "
+              "its output was split, use capture(features)):"
+            : "name one with CamHookOptions().layer(name), or "
+              "observe the forwards one by one:",
         list.str());
   }
   const auto& map = trace.sources[static_cast<size_t>(ids.front())];
@@ -197,7 +208,8 @@ inline Observation Finder::found(Trace& trace, const torch::Tensor& logits) {
   TORCH_CHECK_VALUE(
       logits.dim() >= 1,
       "expected logits [B, K] or [B], got a number; return the "
-      "logits, not the loss");
+      "logits, not the loss (of one sample and one class squeeze() leaves a "
+      "number, too; use squeeze(1))");
   TORCH_CHECK_VALUE(
       logits.size(0) > 0, "expected at least one sample, got an empty batch ",
       logits.sizes());
@@ -241,12 +253,15 @@ inline Observation Finder::found(Trace& trace, const torch::Tensor& logits) {
           : ". Did part of the batch run on another thread (data_parallel), "
             "or does the network fold frames or crops into its batch?");
   read_head(trace, logits, map, read_by_head, seen);
-  // Whether each row of the logits is one sample, and nothing else in it is.
-  const auto& dims = value->layout.axes.dims;
-  seen.sample_wise_ = value->of_maps() && !dims.empty() &&
-                      (dims[0].empty() || pure_role(dims[0]) == Role::kBatch) &&
-                      (dims.size() < 2 || (!has(dims[1], Role::kBatch) &&
-                                           !has(dims[1], Role::kUnknown)));
+  auto& proof = proofs_[c10::str(
+      trace.operators, " ", place_, " ", seen.reduction, " ",
+      seen.features.sizes(), " ", logits.sizes())];
+  // An operator without a rule may move samples, another way each time.
+  if (!proof || !value->unknown.empty()) {
+    proof = std::make_shared<SampleProof>();
+  }
+  proof->moved = !value->unknown.empty();
+  seen.proof_ = proof;
   TORCH_CHECK_VALUE(
       method_ != CamMethod::kCam || seen.weight.defined() || seen.exact,
       "CamMethod::kCam needs a linear head that reads ", seen.features.size(1),
@@ -273,6 +288,7 @@ inline Observation Finder::observe(
     Trace& trace, const Results& results, bool keep_graph) {
   const auto& logits = results.tensors.front();
   Observation seen;
+  place_ = 0;
   if (results.problem.empty()) {
     seen = observe_one(trace, logits, keep_graph);
   } else {
@@ -282,6 +298,7 @@ inline Observation Finder::observe(
     const auto& result = results.tensors[i];
     if (result.defined() && result.is_floating_point() &&
         (result.dim() == 1 || result.dim() == 2) && !result.is_same(logits)) {
+      place_ = i;
       seen.others_.push_back(observe_one(trace, result, keep_graph));
     }
   }

@@ -11,7 +11,10 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/equal.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 #include <c10/core/GradMode.h>
 #include <c10/util/Exception.h>
 
@@ -70,7 +73,7 @@ class KnownLogits {
     if (!logits.requires_grad() && logits.numel() == values_.numel() &&
         logits.size(0) == batch && unchanged() &&
         at::equal(
-            logits.reshape(values_.sizes()).to(values_.options()), values_)) {
+            logits.reshape(values_.sizes()), values_.to(logits.options()))) {
       return SampleRange{0, batch};
     }
     return std::nullopt;
@@ -153,63 +156,98 @@ inline torch::Tensor scores_of(
       {zeros(range.start), score, zeros(batch - range.start - range.count)});
 }
 
-/// Whether the score of each sample reaches that sample's features alone.
+/// How much the scores of a batch depend on other samples' features.
+struct SampleMixing {
+  double error = 0;      // of the equation below, as a part of the gradient
+  double deviation = 0;  // of the samples' weights in the gradient
+  bool decided = false;  // the gradient is finite and not zero
+};
+
+/// Compares, for uneven weights r,
 ///
 ///     d(sum of r_b score_b) / dF_b = r_b d(sum of score_b) / dF_b
 ///
-/// for uneven weights r. Both gradients are computed, so it costs two passes
-/// through what lies behind the features. It fails for a batch in another order
-/// and where samples are mixed (similarities of pairs).
+/// which holds if the score of each sample reaches that sample's features alone.
+/// Both gradients are computed, so it costs two passes through what lies behind
+/// the features. A batch in another order gives each sample another's weight.
 ///
 /// Shapes: `score` [B], `source` has its batch in dimension `batch_dim`.
-inline bool is_sample_wise(
-    const torch::Tensor& score, const torch::Tensor& source,
-    int64_t batch_dim) {
+inline SampleMixing sample_mixing(
+    const char* function, const torch::Tensor& score,
+    const torch::Tensor& source, int64_t batch_dim) {
   const at::AutoGradMode graph_on(true);
   const int64_t batch = score.size(0);
-  if (batch == 1) {
-    return true;
-  }
   const torch::Tensor weights =
       at::arange(
           1, batch + 1, score.options().dtype(at::kDouble).requires_grad(false))
           .mul_(0.618)
           .frac_()
-          .add_(0.5)
-          .to(score.scalar_type());
+          .add_(0.5);
   const auto gradient = [&](const torch::Tensor& of_each) {
-    return torch::autograd::grad(
-        {score}, {source}, {of_each}, /*retain_graph=*/true,
-        /*create_graph=*/false, /*allow_unused=*/true)[0];
+    return score_gradient(
+               function, source, score * of_each.to(score.scalar_type()),
+               GradCamOptions().detach_weights(true))
+        .to(at::kDouble)
+        .movedim(batch_dim, 0)
+        .reshape({batch, -1});
   };
   const torch::Tensor plain = gradient(at::ones_like(weights));
   const torch::Tensor weighted = gradient(weights);
-  if (!plain.defined() || !weighted.defined()) {
-    return false;
-  }
-  std::vector<int64_t> sizes(static_cast<size_t>(source.dim()), 1);
-  sizes[static_cast<size_t>(batch_dim)] = batch;
   const at::NoGradGuard no_graph;
-  const torch::Tensor wanted =
-      plain.to(at::kDouble) * weights.to(at::kDouble).reshape(sizes);
-  const double error =
-      (weighted.to(at::kDouble) - wanted).abs().max().item<double>();
+  const torch::Tensor wanted = plain * weights.unsqueeze(1);
+  const torch::Tensor own = (plain * plain).sum(1);
+  const torch::Tensor found = (weighted * plain).sum(1) / own;
+  SampleMixing mixing;
   const double size = wanted.abs().max().item<double>();
-  const double unit = score.scalar_type() == at::kDouble ? 1e-8 : 1e-3;
-  const bool half =
-      source.scalar_type() != at::kFloat && source.scalar_type() != at::kDouble;
-  return error <= size * (half ? 5e-2 : unit);
+  mixing.error = (weighted - wanted).abs().max().item<double>() / size;
+  mixing.deviation =
+      at::where(own.gt(0), (found - weights).abs(), at::zeros_like(own))
+          .max()
+          .item<double>();
+  mixing.decided = size > 0 && std::isfinite(mixing.error);
+  return mixing;
 }
 
-/// Whether batch statistics lie between `logits` and the value `map`: a batch
-/// normalisation in training mode.
-inline bool has_batch_statistics(
-    const torch::Tensor& logits, const NodeOutput& map) {
-  bool found = false;
-  walk_to(logits, map, [&](const Node& node) {
-    found |= contains(node.name(), "BatchNorm");
+/// What is known of how logits depend on samples, for one way through a network.
+/// The way decides it, not the values, so one proof serves all forwards that go
+/// the same way.
+struct SampleProof {
+  bool proven = false;
+  bool moved = false;  // an operator on the way may move samples
+};
+
+/// Throws, on behalf of `function`, unless each sample's score depends on its
+/// own features alone. Batch statistics mix samples a little, but leave each its
+/// own weight: then it warns. `in_order`: nothing on the way moves samples, so
+/// that batch statistics are the only reason. Returns whether it is proven.
+inline bool check_sample_wise(
+    const char* function, const torch::Tensor& logits,
+    const torch::Tensor& score, const torch::Tensor& source, int64_t batch_dim,
+    bool in_order) {
+  const SampleMixing mixing = sample_mixing(function, score, source, batch_dim);
+  bool casts = false;
+  bool normalizes = false;
+  walk_to(logits, node_output(source), [&](const Node& node) {
+    const std::string name = node.name();
+    casts |= starts_with(name, "ToCopy");
+    normalizes |= contains(name, "BatchNorm");
   });
-  return found;
+  // A gradient that passes through bfloat16 is rounded there.
+  if (!mixing.decided || mixing.error <= (casts ? 5e-2 : 1e-3)) {
+    return mixing.decided;
+  }
+  TORCH_CHECK_VALUE(
+      normalizes && (in_order || mixing.deviation < 0.25), function,
+      ": the logit of a sample depends on the features of other samples: the "
+      "batch of the logits is in another order than that of the features, or "
+      "the logits compare samples with each other. A map of one sample does "
+      "not exist");
+  TORCH_WARN_ONCE(
+      function,
+      ": batch normalisation in training mode lies between the features and "
+      "these logits, so the map of a sample also depends on the others; use "
+      "evaluation mode for pictures");
+  return false;
 }
 
 }  // namespace cyborg::detail

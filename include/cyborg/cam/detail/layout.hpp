@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <utility>
+#include <vector>
 
 namespace cyborg::detail {
 
@@ -52,9 +53,11 @@ inline Axis agreed(const Axis& a, const Axis& b) {
   if (right == Role::kFree || has(b, Role::kUnknown) || a == b) {
     return a;
   }
-  const bool same = left == right && left != Role::kUnknown &&
-                    a.front().index == b.front().index &&
-                    a.front().rolled == b.front().rolled;
+  const bool same =
+      left == right && left != Role::kUnknown &&
+      a.front().index == b.front().index &&
+      a.front().shift == b.front().shift &&
+      (left != Role::kPosition || (a.size() == 1 && b.size() == 1));
   if (!same) {
     return unknown_axis(size_of(a));
   }
@@ -118,6 +121,46 @@ inline Axes after_elementwise(Operands in, const Layout& out) {
     }
   }
   return result.take();
+}
+
+/// Gives dimension `d` the one role of a map that no other dimension has. Parts
+/// of one sample (or channel, or row) do not show which role their dimension
+/// has, but the other dimensions do. Nothing is changed where two roles are
+/// missing.
+/// `positions_only`: the operator changes neither samples nor channels.
+inline void complete_with_missing(
+    Axes& axes, size_t d, int64_t size, bool positions_only = false) {
+  if (axes.spatial == 0 || axes.dims.size() != axes.spatial + 2) {
+    return;
+  }
+  std::vector<bool> missing(axes.dims.size(), true);
+  missing[0] = missing[1] = !positions_only;
+  for (size_t i = 0; i < axes.spatial; ++i) {
+    // What was collapsed is not made again by repeating it.
+    missing[2 + i] = (axes.collapsed >> i & 1U) == 0;
+  }
+  for (size_t e = 0; e < axes.dims.size(); ++e) {
+    const Axis& axis = axes.dims[e];
+    if (e == d || axis.empty()) {
+      continue;
+    }
+    const Role role = pure_role(axis);
+    if (role == Role::kFree || role == Role::kUnknown) {
+      return;
+    }
+    missing
+        [role == Role::kBatch     ? 0
+         : role == Role::kChannel ? 1
+                                  : 2 + axis.front().index] = false;
+  }
+  if (std::count(missing.begin(), missing.end(), true) != 1) {
+    return;
+  }
+  const auto place = static_cast<size_t>(
+      std::find(missing.begin(), missing.end(), true) - missing.begin());
+  axes.dims[d] = axis_of(
+      place < 2 ? whole(place == 0 ? Role::kBatch : Role::kChannel, size)
+                : whole(Role::kPosition, size, place - 2));
 }
 
 }  // namespace cyborg::detail

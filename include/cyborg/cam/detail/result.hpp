@@ -159,9 +159,8 @@ template <class T>
 Results results_in(const T& result, const torch::Tensor& logits) {
   Results list;
   list.tensors.push_back(logits);
-  if constexpr (!std::is_same_v<T, c10::IValue>) {
-    append_all(result, list);
-  }
+  append_all(result, list);
+  list.problem.clear();  // the caller has said which the logits are
   return list;
 }
 

@@ -113,10 +113,9 @@ inline Axes axes_of(const Step& step, const TracedValue& value) {
     }
     return pooled;
   }
-  return axes_after(step.name, in, value.layout, [&](uint32_t arguments) {
-    return step.out.defined() &&
-           values_agree(step.name, first->tensor(), step.out, arguments);
-  });
+  return axes_after(
+      step.name, in, value.layout,
+      Values(step.name, first ? first->tensor() : torch::Tensor(), step.out));
 }
 
 /// Whether a value of places without channels meets one with channels.
@@ -148,6 +147,16 @@ inline bool keeps_mean(const Step& step) {
          rule == Rule::kAsStrided || passes_on(step.op, step.name);
 }
 
+/// Whether what a step made, a map, is the map that it read: a view of it.
+inline bool shows_parent(const Step& step) {
+  const Rule rule = rule_of(step.name);
+  const TracedValue* parent = step.inputs.empty() ? nullptr : step.inputs[0];
+  const bool views = rule == Rule::kReorder || rule == Rule::kExpand ||
+                     rule == Rule::kReshape || base_name(step.name) == "Alias";
+  return views && parent != nullptr && parent->is_map() && step.out.defined() &&
+         step.out.numel() == size_of(parent->layout.sizes);
+}
+
 /// Whether several dimensions, besides the first, have several entries.
 inline bool is_wide(const Layout& layout) {
   int64_t wide = 0;
@@ -166,6 +175,14 @@ void collapse(const Step& step, TracedValue& value, const SourceOf& source_of) {
   value.call = step.call;
   const bool head = step.guided_head();  // its weight makes maps, not its mean
   value.tokens = step.parameters && value.open() && !head;
+  const Rule rule = rule_of(step.name);
+  const bool writes = dynamic_cast<const torch::autograd::CopySlices*>(
+                          value.node.get()) != nullptr;
+  const bool moves_samples = rule == Rule::kRoll && !step.reads_places();
+  if ((rule == Rule::kUnknown && !head && !step.opaque() && !writes) ||
+      moves_samples) {
+    value.unknown = step.op.empty() ? step.name : std::string(step.op);
+  }
   value.linear = value.parents.size() == 1 && (!step.parameters || head) &&
                  !step.others && value.hidden.empty() && step.out.defined() &&
                  keeps_mean(step);
@@ -187,9 +204,12 @@ void collapse(const Step& step, TracedValue& value, const SourceOf& source_of) {
     value.linear = value.linear && input->linear;
     averaged |= input->averaged;
     value.means += input->means;
+    value.unknown = value.unknown.empty() ? input->unknown : value.unknown;
     if (value.op.empty()) {
       const bool further = is_wide(input->layout) && input->call != step.call;
-      value.op = further ? input->op + ", " + std::string(step.op) : input->op;
+      const std::string here =
+          step.op.empty() ? step.name : std::string(step.op);
+      value.op = further ? input->op + ", " + here : input->op;
     }
   }
   for (size_t i = 0; i < step.inputs.size(); ++i) {

@@ -46,7 +46,7 @@ class Trace {
   /// Takes one output of an operator that has just ended. `op`: the name of the
   /// top-level operator that it is, or is a part of.
   void record(std::string_view op, const torch::Tensor& out, bool top_level) {
-    if (!out.defined() || !out.is_floating_point()) {
+    if (!out.defined() || !(out.is_floating_point() || out.is_complex())) {
       return;
     }
     if (!out.requires_grad() || !out.grad_fn()) {
@@ -82,6 +82,9 @@ class Trace {
     }
   }
 
+  /// The number of values so far.
+  size_t size() const { return values_.size(); }
+
   /// The traced value of a key, or null. It is valid as long as the trace.
   const TracedValue* find(const NodeOutput& key) const {
     const auto at = values_.find(key);
@@ -100,8 +103,7 @@ class Trace {
   /// the map that it shows.
   int source_of(NodeOutput key, std::string_view op) {
     const TracedValue* seen = &values_.at(key);
-    while (seen->reordered && values_.at(seen->parents.front()).is_map() &&
-           values_.at(seen->parents.front()).tensor().defined()) {
+    while (seen->view && values_.at(seen->parents.front()).tensor().defined()) {
       key = seen->parents.front();
       seen = &values_.at(key);
     }
@@ -258,7 +260,7 @@ class Trace {
     if (const auto order = map_order(value.layout.axes)) {
       value.kind = TracedValue::Kind::kMap;
       value.order = *order;
-      value.reordered = rule_of(step.name) == Rule::kReorder;
+      value.view = shows_parent(step);
     } else if (of_maps) {
       collapse(step, value, [&](size_t edge) {
         return source_of(

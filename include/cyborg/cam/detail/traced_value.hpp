@@ -44,7 +44,7 @@ struct TracedValue {
 
   // kMap only: the dimensions in the order [batch, channel, *positions].
   Sizes order;
-  bool reordered = false;  // its only parent, with dimensions in another order
+  bool view = false;  // its only parent, a map, perhaps in another order
 
   // kCollapsed only.
   std::string op;            // the operators that took the positions away
@@ -54,6 +54,7 @@ struct TracedValue {
   bool linear = false;       // only means, views, dropout and casts so far
   bool averaged = false;     // `linear`, with a mean among them
   int means = 0;             // how many averaging operators
+  std::string unknown;       // an operator without a rule on the way, if any
   // Where `averaged` and no positions are left: a copy of the mean as it was
   // when the pooling operator ended, and its axes then.
   torch::Tensor pooled;
