@@ -439,3 +439,37 @@ TEST_CASE("A table is read from folders split/class", "[data][table]") {
         "none: is not a folder"));
   }
 }
+
+TEST_CASE("Names of pictures are told from other names", "[table]") {
+  for (const char* name : {"1.png", "a/1.JPG", "b.c/1.jpeg", "1.Bmp"}) {
+    INFO(name);
+    CHECK(data::is_picture(name));
+  }
+  for (const char* name : {"1.txt", "png", "a.png/1", "1.gif", ""}) {
+    INFO(name);
+    CHECK_FALSE(data::is_picture(name));
+  }
+}
+
+TEST_CASE("A table that was made by hand finds its maps", "[table]") {
+  const Folder folder;
+  folder.write("maps/train/a/1.png", "");
+  folder.write("maps/2.png", "");
+  data::Table table;
+  for (const char* path : {"x/1.jpg", "x/2.png", "x/3.png"}) {
+    data::Row row;
+    row.split = "train";
+    row.cls = "a";
+    row.path = path;
+    table.rows.push_back(row);
+  }
+  data::find_maps(table, TableOptions().saliency(folder / "maps"));
+  CHECK(table.rows[0].saliency == Strings{folder / "maps/train/a/1.png"});
+  CHECK(table.rows[1].saliency == Strings{folder / "maps/2.png"});
+  CHECK(table.rows[2].saliency.empty());
+  CHECK(contains(
+      error_of([&] {
+        data::find_maps(table, TableOptions().saliency(folder / "none"));
+      }),
+      "cyborg::data::find_maps"));
+}
