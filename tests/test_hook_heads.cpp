@@ -162,12 +162,7 @@ TEST_CASE("The reason says why a head is not one linear operator", "[hook]") {
       {"a bias that is computed from the map", more,
        [](auto& n, auto& x) {
          return torch::matmul(pooled(x), n.fc->weight.t()) +
-                x.mean({0, 2, 3}).narrow(0, 0, 2);
-       }},
-      {"a weight that is computed from the map", more,
-       [](auto& n, auto& x) {
-         return torch::linear(
-             pooled(x), n.fc->weight * pooled(x).mean(0), n.fc->bias);
+                pooled(x).narrow(1, 0, 2);
        }},
       {"a ReLU after the mean", more,
        [](auto& n, auto& x) { return n.fc(torch::relu(pooled(x))); }},
@@ -188,6 +183,18 @@ TEST_CASE("The reason says why a head is not one linear operator", "[hook]") {
     auto net = headed([=](Headed& n, Tensor x) { return head(n, x); });
     check_inexact(*net, std::get<1>(c));
   }
+  // A weight that is computed from the batch mixes its samples.
+  auto mixed = headed([](Headed& n, Tensor x) {
+    return torch::linear(
+        pooled(x), n.fc->weight * pooled(x).mean(0), n.fc->bias);
+  });
+  cyborg::CamHook hook(*mixed);
+  const Tensor logits =
+      hook.forward([&] { return mixed->forward(hooked::pictures()); });
+  CHECK(hook.observation().reason == more);
+  CHECK(support::contains(
+      support::error_of([&] { hook.cam(logits, cyborg::CamClass::kAll); }),
+      "depends on the features of other samples"));
   // The hook cannot see into a custom function.
   struct Double : torch::autograd::Function<Double> {
     static Tensor forward(torch::autograd::AutogradContext*, const Tensor& x) {

@@ -5,6 +5,7 @@
 // leave it open: [B, C, h, w] with C = h = w, reduced to [B, C].
 
 #include <cyborg/cam/detail/operators.hpp>
+#include <cyborg/detail/torch/tensor.hpp>
 
 #include <ATen/ops/allclose.h>
 #include <ATen/ops/amax.h>
@@ -16,7 +17,6 @@
 #include <ATen/ops/roll.h>
 #include <ATen/ops/sum.h>
 #include <c10/core/GradMode.h>
-#include <torch/types.h>
 
 #include <cstdint>
 #include <optional>

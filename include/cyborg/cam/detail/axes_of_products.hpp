@@ -90,7 +90,7 @@ inline Axes after_convolution(const Layout* in, const Layout& out) {
 inline Axis new_channels(int64_t size, const Axis& summed, const Axes& kept) {
   const bool places = has(summed, Role::kPosition);
   const bool mixes =
-      has(summed, Role::kUnknown) || has(summed, Role::kBatch) ||
+      has(summed, Role::kUnknown) ||
       (places && (has(kept, Role::kChannel) || has(kept, Role::kPosition)) &&
        !has(summed, Role::kChannel));
   return mixes ? unknown_axis(size) : axis_of(whole(Role::kChannel, size));

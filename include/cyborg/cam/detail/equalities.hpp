@@ -11,7 +11,6 @@
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/stack.h>
-#include <torch/types.h>
 
 #include <algorithm>
 #include <cmath>

@@ -87,16 +87,14 @@ inline const FeatureMap& Finder::pick(
       ", which the hook cannot see into; use capture(features, weight), or "
       "name a layer before it with CamHookOptions().layer(name)");
   TORCH_CHECK_VALUE(
-      !collapsed || !value->tokens || value->unknown.empty(),
-      "the hook does not know what ", value->unknown,
-      " does to the positions of a map, and layers with parameters follow "
-      "before the head. Name a convolutional layer with "
-      "CamHookOptions().layer(name), or use capture(features)");
-  TORCH_CHECK_VALUE(
       !collapsed || !value->tokens,
       "the logits come from tokens (a transformer, a recurrent or per-column "
-      "layer works between the last map and the head): there is no map "
-      "[B, C, *S] to read. Name a convolutional layer with "
+      "layer works between the last map and the head",
+      value == nullptr || value->unknown.empty()
+          ? std::string()
+          : "; or the hook does not know what " + value->unknown +
+                " does to the positions of a map",
+      "): there is no map [B, C, *S] to read. Name a convolutional layer with "
       "CamHookOptions().layer(name), or use capture(features)");
   const auto ids =
       collapsed ? feature_sources(trace, *value) : std::vector<int>();

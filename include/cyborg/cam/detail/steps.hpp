@@ -209,12 +209,17 @@ void collapse(const Step& step, TracedValue& value, const SourceOf& source_of) {
       const bool further = is_wide(input->layout) && input->call != step.call;
       const std::string here =
           step.op.empty() ? step.name : std::string(step.op);
-      value.op = further ? input->op + ", " + here : input->op;
+      value.op = input->op.empty() ? here
+                 : further         ? input->op + ", " + here
+                                   : input->op;
     }
   }
   for (size_t i = 0; i < step.inputs.size(); ++i) {
     if (step.inputs[i] != nullptr && step.inputs[i]->is_map()) {
-      value.op = step.op.empty() ? step.name : std::string(step.op);
+      // What a custom function did is not seen: the next operator is named.
+      value.op = step.opaque()     ? std::string()
+                 : step.op.empty() ? step.name
+                                   : std::string(step.op);
       add_all(value.sources, {source_of(i)});
     }
   }
