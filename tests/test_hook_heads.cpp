@@ -188,9 +188,10 @@ TEST_CASE("The reason says why a head is not one linear operator", "[hook]") {
     return torch::linear(
         pooled(x), n.fc->weight * pooled(x).mean(0), n.fc->bias);
   });
+  mixed->to(torch::kDouble);
   cyborg::CamHook hook(*mixed);
   const Tensor logits =
-      hook.forward([&] { return mixed->forward(hooked::pictures()); });
+      hook.forward([&] { return mixed->forward(reading::pictures()); });
   CHECK(hook.observation().reason == more);
   CHECK(support::contains(
       support::error_of([&] { hook.cam(logits, cyborg::CamClass::kAll); }),
