@@ -84,7 +84,7 @@ class CamHook {
         "temporary");
     finder_ = detail::Finder(
         detail::ModuleAccess<Plain>::view(const_cast<Plain&>(module)),
-        options_.layer(), options_.method());
+        options_.layer(), options_.method(), options_.detach_weights());
   }
 
   CamHook(const CamHook&) = delete;
@@ -233,10 +233,6 @@ class CamHook {
     }();
     if (!observation_.defined()) {  // else the callable called `capture`
       observation_ = finder_.observe(trace, results, /*keep_graph=*/!recording);
-      observation_.detach_weights = options_.detach_weights();
-      for (Observation& other : observation_.others_) {
-        other.detach_weights = options_.detach_weights();
-      }
     } else if (!recording) {
       observation_.graph_logits_ = results.tensors.front();
     }

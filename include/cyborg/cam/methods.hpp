@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <cyborg/cam/detail/graph.hpp>
 #include <cyborg/detail/kernels/feature_pass.hpp>
 #include <cyborg/detail/torch/autograd.hpp>  // grad
 #include <cyborg/detail/torch/checks.hpp>
@@ -10,11 +11,9 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/ones_like.h>
 #include <torch/arg.h>
-#include <torch/csrc/autograd/functions/basic_ops.h>  // NotImplemented
 
 #include <cstdint>
 #include <string>
-#include <unordered_set>
 #include <vector>
 
 namespace cyborg {
@@ -101,30 +100,19 @@ inline ModelMap class_map(
 /// LibTorch does not know; empty where all are known. Such an operator leaves a
 /// node that throws when a backward pass reaches it.
 inline std::string underivable(const torch::Tensor& gradient) {
-  std::unordered_set<Node*> seen;
-  std::vector<Node*> stack{gradient.grad_fn().get()};
-  while (!stack.empty()) {
-    Node* node = stack.back();
-    stack.pop_back();
-    if (node == nullptr || !seen.insert(node).second) {
-      continue;
-    }
+  std::string found;
+  walk_to(gradient, /*map=*/{}, [&](const Node& node) {
+    const std::string name = node.name();
     if (const auto* missing =
-            dynamic_cast<const torch::autograd::NotImplemented*>(node)) {
-      return missing->msg;
+            dynamic_cast<const torch::autograd::NotImplemented*>(&node)) {
+      found = missing->msg;
+    } else if (starts_with(name, "CdistBackwardBackward")) {
+      found = "cdist";
+    } else if (starts_with(name, "PdistBackwardBackward")) {
+      found = "pdist";
     }
-    const std::string name = node->name();
-    if (name.rfind("CdistBackwardBackward", 0) == 0) {
-      return "cdist";
-    }
-    if (name.rfind("PdistBackwardBackward", 0) == 0) {
-      return "pdist";
-    }
-    for (const auto& edge : node->next_edges()) {
-      stack.push_back(edge.function.get());
-    }
-  }
-  return {};
+  });
+  return found;
 }
 
 /// d(sum of score) / d(features), as it lies in memory. In gradient mode it has

@@ -7,6 +7,7 @@
 
 #include <ATen/ops/full.h>
 #include <ATen/ops/stack.h>
+#include <c10/util/accumulate.h>
 
 #include <cstdint>
 #include <memory>
@@ -123,7 +124,11 @@ struct Observation {
   };
 
   Asked ask(const torch::Tensor& logits) const;
-  bool has_path(const torch::Tensor& logits) const;
+
+  /// The maps of the labels' classes, once it is known whose the logits are.
+  static torch::Tensor labelled(
+      const Asked& asked, const torch::Tensor& logits,
+      const torch::Tensor& labels);
 
   /// Grad-CAM or HiResCAM of the labels' logits. `negate`: there is one logit,
   /// which label 0 turns around.
@@ -135,7 +140,6 @@ struct Observation {
   // [batch, channel, *positions]. `features` is the same tensor or a view.
   torch::Tensor source_;
   detail::Sizes order_;
-  bool captured_ = false;  // the user handed the features over
   // Shared by the observations of all forwards that go the same way.
   std::shared_ptr<detail::SampleProof> proof_;
   detail::KnownLogits known_;   // the returned tensor
@@ -175,14 +179,8 @@ inline double Observation::Asked::scale() const {
   if (method() == CamMethod::kCam) {
     return 1;
   }
-  const auto& map = seen->features;
-  return static_cast<double>(map.numel()) /
-         static_cast<double>(map.size(0) * map.size(1));
-}
-
-inline bool Observation::has_path(const torch::Tensor& logits) const {
-  return source_.grad_fn() == nullptr ||
-         detail::reaches(logits, detail::node_output(source_));
+  const auto sizes = seen->features.sizes();
+  return static_cast<double>(c10::multiply_integers(sizes.slice(2)));
 }
 
 /// Finds out whose the logits are, and throws where they can be nobody's.
@@ -191,16 +189,17 @@ inline Observation::Asked Observation::ask(const torch::Tensor& logits) const {
     require();
   }
   constexpr const char* kFunction = "cyborg::Observation::cam: ";
-  const std::string wanted =
-      defined() ? c10::str(
-                      "[", features.size(0),
-                      ", K] (as many samples as the observed features ",
-                      features.sizes(), ")")
-                : std::string("[B, K]");
+  const auto wanted = [&] {
+    return defined() ? c10::str(
+                           "[", features.size(0),
+                           ", K] (as many samples as the observed features ",
+                           features.sizes(), ")")
+                     : std::string("[B, K]");
+  };
   TORCH_CHECK_VALUE(
       logits.defined() && (logits.dim() == 2 || logits.dim() == 1) &&
           logits.is_floating_point(),
-      kFunction, "expected logits ", wanted, ", got ",
+      kFunction, "expected logits ", wanted(), ", got ",
       logits.defined() ? c10::str(logits.sizes()) : std::string("undefined"));
   const auto whose = [&](const Observation& one) -> std::optional<Asked> {
     const auto samples = one.known_.samples_of(logits);
@@ -218,8 +217,8 @@ inline Observation::Asked Observation::ask(const torch::Tensor& logits) const {
   }
   require();
   TORCH_CHECK_VALUE(
-      logits.size(0) == features.size(0), kFunction, "expected logits ", wanted,
-      ", got ", logits.sizes());
+      logits.size(0) == features.size(0), kFunction, "expected logits ",
+      wanted(), ", got ", logits.sizes());
   const bool mine = !known_.defined();  // features that the user handed over
   TORCH_CHECK_VALUE(
       (logits.requires_grad() && !mine) || !exact || !weight.defined() ||
@@ -235,7 +234,9 @@ inline Observation::Asked Observation::ask(const torch::Tensor& logits) const {
       "numbers differ, and they have no graph. Give the returned tensor; run "
       "the network inside hook.forward([&] { ... }) every time");
   TORCH_CHECK_VALUE(
-      has_path(logits), kFunction,
+      source_.grad_fn() == nullptr ||
+          detail::reaches(logits, detail::node_output(source_)),
+      kFunction,
       "the logits do not come from the observed features, which are those of "
       "another forward; run the network inside hook.forward([&] { ... }) "
       "every time");
@@ -301,11 +302,16 @@ inline double Observation::logit_scale(const torch::Tensor& logits) const {
 
 inline torch::Tensor Observation::cam(
     const torch::Tensor& logits, const torch::Tensor& labels) const {
-  const Asked asked = ask(logits);
+  return labelled(ask(logits), logits, labels);
+}
+
+inline torch::Tensor Observation::labelled(
+    const Asked& asked, const torch::Tensor& logits,
+    const torch::Tensor& labels) {
   const Observation& seen = *asked.seen;
   const auto classes = detail::logit_count(logits);
-  const auto range =
-      asked.samples.value_or(detail::SampleRange{0, logits.size(0)});
+  const detail::SampleRange all{0, logits.size(0)};
+  const auto range = asked.samples.value_or(all);
   const auto some = detail::samples_of(seen.features, range);
   detail::check_labels("cyborg::Observation::cam", labels, some, classes);
   if (asked.method() != CamMethod::kCam) {
@@ -327,14 +333,12 @@ inline torch::Tensor Observation::cam(
   const Observation& seen = *asked.seen;
   const auto classes = detail::logit_count(logits);
   if (which == CamClass::kPredicted) {
-    return cam(logits, detail::predicted_classes(logits));
+    return labelled(asked, logits, detail::predicted_classes(logits));
   }
   if (asked.method() == CamMethod::kCam) {
-    const auto range = *asked.samples;
-    return seen.maps.defined()
-               ? detail::samples_of(seen.maps, range)
-               : functional::cam_all(
-                     detail::samples_of(seen.features, range), seen.weight);
+    const auto some = detail::samples_of(
+        seen.maps.defined() ? seen.maps : seen.features, *asked.samples);
+    return seen.maps.defined() ? some : functional::cam_all(some, seen.weight);
   }
   std::vector<torch::Tensor> each;
   for (int64_t k = 0; k < classes; ++k) {
@@ -360,7 +364,7 @@ inline ModelMap map_of_labels(
   const Observation& one = *asked.seen;
   if (asked.method() != CamMethod::kCam || !one.weight.defined() ||
       one.maps.defined()) {
-    const torch::Tensor maps = seen.cam(logits, labels);
+    const torch::Tensor maps = Observation::labelled(asked, logits, labels);
     const double scale = asked.scale();
     return {scale == 1 ? maps : maps * scale, {}, {}};
   }

@@ -14,10 +14,10 @@
 #include <ATen/ops/logsumexp.h>
 #include <ATen/ops/mean.h>
 #include <ATen/ops/nan_to_num.h>
-#include <ATen/ops/roll.h>
 #include <ATen/ops/sum.h>
 #include <c10/core/GradMode.h>
 
+#include <cmath>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -75,28 +75,25 @@ class Values {
                                                : false;
   }
 
-  /// By how many entries a roll shifted dimension `dim`; nothing if that cannot
-  /// be seen. The sums along the dimension show it.
-  std::optional<int64_t> shift_of(size_t dim) const {
+  /// By how many entries a roll shifted each dimension; nothing for a dimension
+  /// where that cannot be seen. The sums along a dimension show it. Empty where
+  /// a tensor is missing.
+  std::vector<std::optional<int64_t>> shifts() const {
+    std::vector<std::optional<int64_t>> found;
     if (!known()) {
-      return std::nullopt;
+      return found;
     }
     const at::NoGradGuard no_graph;
-    const auto sums = [&](const torch::Tensor& tensor) {
-      const torch::Tensor rows =
-          tensor.detach().to(at::kDouble).movedim(static_cast<int64_t>(dim), 0);
-      return rows.dim() == 1 ? rows : rows.flatten(1).sum(1);
-    };
-    const torch::Tensor before = sums(in_);
-    const torch::Tensor after = sums(out_);
-    std::optional<int64_t> found;
-    for (int64_t shift = 0; shift < before.size(0); ++shift) {
-      if (close(before.roll({shift}, {0}), after)) {
-        if (found) {
-          return std::nullopt;  // equal sums: the values do not decide
-        }
-        found = shift;
-      }
+    const torch::Tensor in = in_.detach().to(at::kDouble);
+    const torch::Tensor out = out_.detach().to(at::kDouble);
+    for (int64_t d = 0; d < in.dim(); ++d) {
+      const auto sums = [&](const torch::Tensor& tensor) {
+        const torch::Tensor rows = tensor.movedim(d, 0);
+        return (rows.dim() == 1 ? rows : rows.flatten(1).sum(1))
+            .cpu()
+            .contiguous();
+      };
+      found.push_back(shift_between(sums(in), sums(out)));
     }
     return found;
   }
@@ -106,17 +103,56 @@ class Values {
     return in_.defined() && out_.defined() && in_.numel() > 0;
   }
 
-  /// Whether two results are equal up to the rounding of the operands' type.
-  bool close(const torch::Tensor& found, const torch::Tensor& wanted) const {
+  /// The largest difference that rounding in the operands' type explains, as a
+  /// part of the values.
+  double rounding() const {
     const auto type = out_.scalar_type();
-    const double part = type == at::kDouble  ? 1e-12
-                        : type == at::kFloat ? 1e-5
-                                             : 1e-2;
-    const double size =
-        wanted.nan_to_num(0, 0, 0).abs().to(at::kDouble).mean().item<double>();
+    return type == at::kDouble ? 1e-12 : type == at::kFloat ? 1e-5 : 1e-2;
+  }
+
+  /// The mean size of the finite values.
+  static double size_of(const torch::Tensor& values) {
+    return values.nan_to_num(0, 0, 0)
+        .abs()
+        .to(at::kDouble)
+        .mean()
+        .item<double>();
+  }
+
+  /// Whether two results are equal up to rounding.
+  bool close(const torch::Tensor& found, const torch::Tensor& wanted) const {
     return at::allclose(
-        found.to(at::kDouble), wanted.to(at::kDouble), part, part * size,
-        /*equal_nan=*/true);
+        found.to(at::kDouble), wanted.to(at::kDouble), rounding(),
+        rounding() * size_of(wanted), /*equal_nan=*/true);
+  }
+
+  /// The one shift around the border that makes `after` of `before`, vectors of
+  /// float64 on the CPU; nothing if there is none, or several.
+  std::optional<int64_t> shift_between(
+      const torch::Tensor& before, const torch::Tensor& after) const {
+    const int64_t count = before.size(0);
+    const double* from = before.data_ptr<double>();
+    const double* to = after.data_ptr<double>();
+    const double part = rounding();
+    const double least = part * size_of(after);
+    const auto same = [&](double a, double b) {
+      return a == b || (std::isnan(a) && std::isnan(b)) ||
+             std::abs(a - b) <= least + part * std::abs(b);
+    };
+    std::optional<int64_t> found;
+    for (int64_t shift = 0; shift < count; ++shift) {
+      int64_t i = 0;
+      while (i < count && same(from[i], to[(i + shift) % count])) {
+        ++i;
+      }
+      if (i == count && found) {
+        return std::nullopt;  // equal sums: the values do not decide
+      }
+      if (i == count) {
+        found = shift;
+      }
+    }
+    return found;
   }
 
   std::string_view name_;

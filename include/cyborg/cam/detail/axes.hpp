@@ -138,14 +138,6 @@ inline int64_t size_of(const Axis& axis) {
   return size;
 }
 
-inline int64_t size_of(const Sizes& sizes) {
-  int64_t size = 1;
-  for (const int64_t one : sizes) {
-    size *= one;
-  }
-  return size;
-}
-
 inline bool has(const Axis& axis, Role role) {
   return std::any_of(axis.begin(), axis.end(), [&](const Factor& factor) {
     return factor.role == role;

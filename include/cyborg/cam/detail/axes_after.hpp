@@ -23,9 +23,8 @@ namespace cyborg::detail {
 /// ambiguity.hpp).
 template <class Agrees>
 Axes axes_after(
-    std::string_view node_name, Operands in, const Layout& out,
+    Rule rule, std::string_view node_name, Operands in, const Layout& out,
     const Agrees& agrees) {
-  const Rule rule = rule_of(node_name);
   if (rule == Rule::kConvolution) {
     return after_convolution(operand(in, 0), out);
   }
@@ -62,10 +61,9 @@ Axes axes_after(
         return after_reduce(*first, out, agrees);
       case Rule::kPool:
       case Rule::kResize:
-        return after_resize(node_name, *first, out, agrees);
+        return after_resize(rule, node_name, *first, out, agrees);
       case Rule::kRoll:
-        return after_roll(
-            *first, out, [&](size_t d) { return agrees.shift_of(d); });
+        return after_roll(*first, out, agrees.shifts());
       case Rule::kProduct: {
         const size_t m = first_matrix(node_name);
         const bool linear = base_name(node_name) == "Linear";

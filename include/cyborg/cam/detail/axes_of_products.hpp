@@ -72,6 +72,7 @@ inline Axes after_convolution(const Layout* in, const Layout& out) {
     if (pure_role(before) == Role::kPosition && before.size() == 1 &&
         before.front().complete()) {
       Factor axis = whole(Role::kPosition, out.sizes[d], before.front().index);
+      // By how much the new axis is shifted is not known, but that it is.
       axis.shift = before.front().shift == 0 ? 0 : 1;
       axes.dims[d] = axis_of(axis);
     } else if (out.sizes[d] != in->sizes[d]) {
@@ -126,14 +127,11 @@ inline Axes after_product(
     axes.dims.push_back(b->axes.dims[column]);
     return axes;
   }
-  const bool left = a != nullptr;
-  const Axis& summed = known->axes.dims[left ? column : row];
-  Axes kept = known->axes;
-  kept.dims.erase(kept.dims.begin() + static_cast<long>(left ? column : row));
-  const Axis fresh = new_channels(out.sizes[left ? column : row], summed, kept);
-  axes.dims = kept.dims;
-  axes.dims.insert(
-      axes.dims.begin() + static_cast<long>(left ? column : row), fresh);
+  // The weight takes the place of the dimension that is summed away.
+  const size_t at = a != nullptr ? column : row;
+  axes = known->axes;
+  axes.dims[at] = new_channels(
+      out.sizes[at], known->axes.dims[at], without(known->axes, 1U << at));
   return axes;
 }
 

@@ -49,9 +49,9 @@ Axes after_reduce(const Layout& in, const Layout& out, const Agrees& agrees) {
 /// be negative: then it is a crop. A GLU halves channels alone.
 template <class Agrees>
 Axes after_resize(
-    std::string_view node_name, const Layout& in, const Layout& out,
+    Rule rule, std::string_view node_name, const Layout& in, const Layout& out,
     const Agrees& agrees) {
-  const bool pool = rule_of(node_name) == Rule::kPool;
+  const bool pool = rule == Rule::kPool;
   const bool pads = node_name.find("Pad") != std::string_view::npos;
   const bool glu = base_name(node_name) == "Glu";
   // Where the padding begins: behind each axis, or half of it before.

@@ -270,17 +270,19 @@ inline Axes after_write(
   return axes;
 }
 
-/// kRoll. `shift_of(d)` is by how many entries dimension d was shifted, if that
-/// can be seen. Samples that were shifted are not understood.
-template <class ShiftOf>
-Axes after_roll(const Layout& in, const Layout& out, const ShiftOf& shift_of) {
+/// kRoll. `shifts`: by how many entries each dimension was shifted, where that
+/// can be seen; empty where nothing can. Samples that were shifted are not
+/// understood.
+inline Axes after_roll(
+    const Layout& in, const Layout& out,
+    const std::vector<std::optional<int64_t>>& shifts) {
   Axes axes = in.axes;
   for (size_t d = 0; d < axes.dims.size(); ++d) {
     Axis& axis = axes.dims[d];
     if (axis.empty()) {
       continue;
     }
-    const std::optional<int64_t> shift = shift_of(d);
+    const auto shift = d < shifts.size() ? shifts[d] : std::nullopt;
     const bool places = pure_role(axis) == Role::kPosition && axis.size() == 1;
     if (!shift || (*shift != 0 && !places)) {
       return after_unknown({&in}, out);

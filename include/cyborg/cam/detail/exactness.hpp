@@ -76,7 +76,7 @@ class Exactness {
     const torch::Tensor second =
         head_flags(x, head.weight, head.bias, logits.detach());
     const auto [mean, linear] =
-        read(key(trace, *collapsed, ordered), first, second);
+        read([&] { return key(trace, *collapsed, ordered); }, first, second);
     if (mean == Verdict::kNotFinite || linear == Verdict::kNotFinite) {
       return "the features or logits are not finite, so nothing is proven";
     }
@@ -140,8 +140,10 @@ class Exactness {
         map.scalar_type(), " ", collapsed.pooled.scalar_type());
   }
 
+  /// `key_of()` names the forward; it is asked for away from the CPU only.
+  template <class KeyOf>
   Verdicts read(
-      const std::string& key, const torch::Tensor& first,
+      const KeyOf& key_of, const torch::Tensor& first,
       const torch::Tensor& second) {
     if (first.is_cpu()) {
       return {verdict_of(first), verdict_of(second)};
@@ -158,6 +160,7 @@ class Exactness {
       }
       refuted_ = torch::Tensor();
     }
+    const std::string key = key_of();
     if (const auto known = decided_.find(key); known != decided_.end()) {
       return known->second;
     }

@@ -33,10 +33,12 @@ class Finder {
   /// `layer`: the name of the wanted submodule, or empty for the map that the
   /// logits come from.
   /// Throws: when `layer` names no submodule that has parameters.
-  Finder(ModuleView view, std::string layer, CamMethod method)
+  Finder(
+      ModuleView view, std::string layer, CamMethod method, bool detach_weights)
       : view_(std::move(view)),
         wanted_(view_, std::move(layer)),
-        method_(method) {}
+        method_(method),
+        detach_weights_(detach_weights) {}
 
   const ModuleView& view() const { return view_; }
 
@@ -51,8 +53,8 @@ class Finder {
 
  private:
   Observation observe_one(
-      Trace& trace, const torch::Tensor& logits, bool keep_graph);
-  Observation found(Trace& trace, const torch::Tensor& logits);
+      Trace& trace, const torch::Tensor& logits, size_t place, bool keep_graph);
+  Observation found(Trace& trace, const torch::Tensor& logits, size_t place);
   const FeatureMap& named_output(
       const Trace& trace, const torch::Tensor& logits) const;
   const FeatureMap& pick(
@@ -63,10 +65,11 @@ class Finder {
 
   ModuleView view_;
   WantedLayer wanted_;
-  CamMethod method_ = CamMethod::kAuto;  // handed on to each observation
+  // Handed on to each observation.
+  CamMethod method_ = CamMethod::kAuto;
+  bool detach_weights_ = false;
   LayerNames names_;
   Exactness exactness_;
-  size_t place_ = 0;  // which of the results is looked at
   std::unordered_map<std::string, std::shared_ptr<SampleProof>> proofs_;
 };
 
@@ -200,8 +203,10 @@ inline void Finder::read_head(
                     : "the logits are the mean over positions";
 }
 
-/// Throws, without the name of the function, when the features cannot be found.
-inline Observation Finder::found(Trace& trace, const torch::Tensor& logits) {
+/// `place`: which of the results it is. Throws, without the name of the
+/// function, when the features cannot be found.
+inline Observation Finder::found(
+    Trace& trace, const torch::Tensor& logits, size_t place) {
   TORCH_CHECK_VALUE(logits.defined(), "the callable returned no tensor");
   TORCH_CHECK_VALUE(
       logits.dim() >= 1,
@@ -223,6 +228,7 @@ inline Observation Finder::found(Trace& trace, const torch::Tensor& logits) {
       named ? named_output(trace, logits) : pick(trace, logits, value);
   Observation seen;
   seen.method = method_;
+  seen.detach_weights = detach_weights_;
   seen.source_ = map.tensor;
   seen.order_ = map.order;
   seen.features = map.in_order(map.tensor);
@@ -252,7 +258,7 @@ inline Observation Finder::found(Trace& trace, const torch::Tensor& logits) {
             "or does the network fold frames or crops into its batch?");
   read_head(trace, logits, map, read_by_head, seen);
   auto& proof = proofs_[c10::str(
-      trace.operators, " ", place_, " ", seen.reduction, " ",
+      trace.operators, " ", place, " ", seen.reduction, " ",
       seen.features.sizes(), " ", logits.sizes())];
   // An operator without a rule may move samples, another way each time.
   if (!proof || !value->unknown.empty()) {
@@ -268,10 +274,10 @@ inline Observation Finder::found(Trace& trace, const torch::Tensor& logits) {
 }
 
 inline Observation Finder::observe_one(
-    Trace& trace, const torch::Tensor& logits, bool keep_graph) {
+    Trace& trace, const torch::Tensor& logits, size_t place, bool keep_graph) {
   Observation seen;
   try {
-    seen = found(trace, logits);
+    seen = found(trace, logits, place);
   } catch (const c10::ValueError& error) {
     seen.reason = error.what_without_backtrace();
   }
@@ -286,9 +292,8 @@ inline Observation Finder::observe(
     Trace& trace, const Results& results, bool keep_graph) {
   const auto& logits = results.tensors.front();
   Observation seen;
-  place_ = 0;
   if (results.problem.empty()) {
-    seen = observe_one(trace, logits, keep_graph);
+    seen = observe_one(trace, logits, /*place=*/0, keep_graph);
   } else {
     seen.reason = results.problem;
   }
@@ -296,8 +301,7 @@ inline Observation Finder::observe(
     const auto& result = results.tensors[i];
     if (result.defined() && result.is_floating_point() &&
         (result.dim() == 1 || result.dim() == 2) && !result.is_same(logits)) {
-      place_ = i;
-      seen.others_.push_back(observe_one(trace, result, keep_graph));
+      seen.others_.push_back(observe_one(trace, result, i, keep_graph));
     }
   }
   return seen;

@@ -10,10 +10,6 @@
 
 #include <cyborg/detail/torch/autograd.hpp>
 
-#include <torch/csrc/autograd/functions/tensor.h>  // CopySlices
-
-#include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -35,7 +31,7 @@ using WeakImpl =
 /// The node alone is not enough, because the parts of a `chunk` share their
 /// node. The address of a tensor would not do: it is used again when the tensor
 /// is freed. Invariant: whoever keeps a `NodeOutput` also keeps the node alive
-/// (`Mark::node` does), so that no later node gets the same address.
+/// (`TracedValue::node` does), so that no later node gets the same address.
 struct NodeOutput {
   Node* node = nullptr;
   uint32_t index = 0;
@@ -56,6 +52,11 @@ struct NodeOutputHash {
 inline NodeOutput node_output(const torch::Tensor& tensor) {
   const auto& node = tensor.grad_fn();
   return {node.get(), static_cast<uint32_t>(tensor.output_nr())};
+}
+
+/// The node of a write into a part of a tensor; null for any other node.
+inline const torch::autograd::CopySlices* as_write(const Node* node) {
+  return dynamic_cast<const torch::autograd::CopySlices*>(node);
 }
 
 /// The identity of the value that an edge leads to.
@@ -118,7 +119,8 @@ inline bool makes_hidden_map(Node* node, std::string_view node_name) {
 
 /// Visits each node between `logits` and the value `map` once, the nodes beside
 /// the way included. Returns whether the walk met `map`: whether the logits
-/// depend on it. The cost is the size of the graph above the map.
+/// depend on it. The cost is the size of the graph above the map; an empty
+/// `map` means the whole graph.
 template <class Visit>
 bool walk_to(
     const torch::Tensor& logits, const NodeOutput& map, const Visit& visit) {

@@ -85,20 +85,10 @@ class KnownLogits {
   }
 
   bool same_value(const torch::Tensor& logits) const {
-    if (key_.node == nullptr || !logits.requires_grad() || !logits.grad_fn() ||
-        logits.numel() != values_.numel() ||
-        logits.size(0) != values_.size(0)) {
-      return false;
-    }
-    NodeOutput key = node_output(logits);
-    while (!(key == key_)) {
-      if (key.node == nullptr || !is_view(key.node->name()) ||
-          key.node->next_edges().empty()) {
-        return false;
-      }
-      key = edge_output(key.node->next_edges()[0]);
-    }
-    return true;
+    return key_.node != nullptr && logits.requires_grad() && logits.grad_fn() &&
+           logits.numel() == values_.numel() &&
+           logits.size(0) == values_.size(0) &&
+           skip_views(node_output(logits), key_) == key_;
   }
 
   std::optional<SampleRange> same_memory(const torch::Tensor& logits) const {

@@ -31,9 +31,10 @@ inline bool is_view(std::string_view node_name) {
   });
 }
 
-/// The first value at or below `key` that no view made.
-inline NodeOutput skip_views(NodeOutput key) {
-  while (key.node != nullptr && is_view(key.node->name()) &&
+/// The first value at or below `key` that no view made, or `stop` where the way
+/// meets it.
+inline NodeOutput skip_views(NodeOutput key, const NodeOutput& stop = {}) {
+  while (key.node != nullptr && !(key == stop) && is_view(key.node->name()) &&
          !key.node->next_edges().empty()) {
     key = edge_output(key.node->next_edges()[0]);
   }

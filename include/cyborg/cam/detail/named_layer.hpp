@@ -43,11 +43,11 @@ class NamedLayer {
   FeatureMap output;      // the layer's output as far as it is known
 
   /// Takes the next value of the forward pass, which an operator named `op`
-  /// (its node: `node_name`) made of `from`. `find` returns the traced value of
+  /// made of `from` by `rule`. `find` returns the traced value of
   /// a key, or null.
   template <class Find>
   void follow(
-      std::string_view op, std::string_view node_name, const torch::Tensor& out,
+      std::string_view op, Rule rule, const torch::Tensor& out,
       const NodeOutput& key, const TracedValue& value,
       const OperatorInputs& from, const Find& find) {
     if (!from.of_layer.empty()) {
@@ -86,7 +86,7 @@ class NamedLayer {
     } else {
       const auto before = output.in_order(output.tensor).sizes();
       const auto after = out.permute(value.order).sizes();
-      const bool pools = rule_of(node_name) == Rule::kPool;
+      const bool pools = rule == Rule::kPool;
       const bool same_size =
           before.size() == after.size() && before.slice(2) == after.slice(2);
       if (same_size || (pools && pools_left_-- > 0)) {

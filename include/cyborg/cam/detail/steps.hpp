@@ -8,6 +8,8 @@
 #include <cyborg/cam/detail/named_layer.hpp>
 #include <cyborg/cam/detail/traced_value.hpp>
 
+#include <c10/util/accumulate.h>
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -21,14 +23,19 @@ namespace cyborg::detail {
 struct Step {
   std::string_view op;  // the top-level operator that it is a part of, or empty
   std::string name;     // of its node
-  int64_t call = 0;     // the call of the top-level operator
-  torch::Tensor out;    // what it returned; undefined where nobody reported it
+  Rule rule = Rule::kUnknown;
+  // Where the node stands for a write into a part of a tensor; else null.
+  const torch::autograd::CopySlices* write = nullptr;
+  int64_t call = 0;   // the call of the top-level operator
+  torch::Tensor out;  // what it returned; undefined where nobody reported it
   std::vector<const TracedValue*> inputs;  // one for each edge; or null
   OperatorInputs found;
   bool parameters = false;  // one of them is a parameter
   bool others = false;      // one of them is neither parameter nor of maps
 
   bool guided_head() const { return op == kGuidedHead; }
+  /// The name that a user knows, where there is one.
+  std::string shown() const { return op.empty() ? name : std::string(op); }
   /// Whether nothing is known of what it does: a custom function.
   bool opaque() const { return is_custom(name) && !guided_head(); }
   /// Whether it read places, or what may be places.
@@ -50,15 +57,19 @@ inline Layout layout_of(const torch::Tensor& tensor) {
   return layout;
 }
 
+/// The layout of a part of memory.
+inline Layout layout_of(const at::TensorGeometry& part) {
+  Layout layout;
+  layout.sizes = sizes_from(part.sizes());
+  layout.strides = sizes_from(part.strides());
+  layout.offset = part.storage_offset();
+  return layout;
+}
+
 /// The layout of an output that nobody reported, as far as its node knows it.
 inline Layout layout_of(const Node& node, uint32_t index) {
   Layout layout;
-  if (const auto* write =
-          dynamic_cast<const torch::autograd::CopySlices*>(&node)) {
-    layout.sizes = sizes_from(write->base.sizes());
-    layout.strides = sizes_from(write->base.strides());
-    layout.offset = write->base.storage_offset();
-  } else if (index < node.num_inputs()) {
+  if (index < node.num_inputs()) {
     const auto sizes = sizes_of(node.input_metadata(index), 0);
     layout.sizes = sizes_from(sizes);
   }
@@ -73,17 +84,13 @@ inline Axes axes_of_write(
   if (rule != Rule::kCopy && rule != Rule::kElementwise) {
     return unknown_axes(layout.sizes, first_known(in)->axes.spatial);
   }
-  Layout part;
-  part.sizes = sizes_from(write.view.sizes());
-  part.strides = sizes_from(write.view.strides());
-  part.offset = write.view.storage_offset();
   return after_write(
-      operand(in, 0), layout, part,
+      operand(in, 0), layout, layout_of(write.view),
       in.size() > 1 ? first_known(Operands(in).slice(1)) : nullptr);
 }
 
-/// The axes of what a step made; `value` knows its node and its sizes.
-inline Axes axes_of(const Step& step, const TracedValue& value) {
+/// The axes of what a step made, which lies in memory like `layout`.
+inline Axes axes_of(const Step& step, const Layout& layout) {
   std::vector<const Layout*> in;
   const TracedValue* first = nullptr;
   for (const TracedValue* one : step.inputs) {
@@ -91,15 +98,13 @@ inline Axes axes_of(const Step& step, const TracedValue& value) {
     in.push_back(known ? &one->layout : nullptr);
     first = known && first == nullptr ? one : first;
   }
-  const auto* node = value.node.get();
-  if (const auto* write =
-          dynamic_cast<const torch::autograd::CopySlices*>(node)) {
-    return axes_of_write(*write, in, value.layout);
+  if (step.write != nullptr) {
+    return axes_of_write(*step.write, in, layout);
   }
   if (step.opaque()) {
     // Nothing is known of it. A convolution may read it as a picture.
     Axes free;
-    for (const int64_t size : value.layout.sizes) {
+    for (const int64_t size : layout.sizes) {
       free.dims.push_back(free_axis(size));
     }
     return free;
@@ -114,7 +119,7 @@ inline Axes axes_of(const Step& step, const TracedValue& value) {
     return pooled;
   }
   return axes_after(
-      step.name, in, value.layout,
+      step.rule, step.name, in, layout,
       Values(step.name, first ? first->tensor() : torch::Tensor(), step.out));
 }
 
@@ -141,20 +146,19 @@ inline void add_all(std::vector<int>& to, const std::vector<int>& from) {
 /// Whether an operator averages, or passes on what it reads. Global pooling
 /// of channels-last features gives its mean other strides (kAsStrided).
 inline bool keeps_mean(const Step& step) {
-  const Rule rule = rule_of(step.name);
   return step.guided_head() || is_average(step.name) ||
-         rule == Rule::kReorder || rule == Rule::kReshape ||
-         rule == Rule::kAsStrided || passes_on(step.op, step.name);
+         step.rule == Rule::kReorder || step.rule == Rule::kReshape ||
+         step.rule == Rule::kAsStrided || passes_on(step.op, step.name);
 }
 
 /// Whether what a step made, a map, is the map that it read: a view of it.
 inline bool shows_parent(const Step& step) {
-  const Rule rule = rule_of(step.name);
   const TracedValue* parent = step.inputs.empty() ? nullptr : step.inputs[0];
-  const bool views = rule == Rule::kReorder || rule == Rule::kExpand ||
-                     rule == Rule::kReshape || base_name(step.name) == "Alias";
+  const bool views =
+      step.rule == Rule::kReorder || step.rule == Rule::kExpand ||
+      step.rule == Rule::kReshape || base_name(step.name) == "Alias";
   return views && parent != nullptr && parent->is_map() && step.out.defined() &&
-         step.out.numel() == size_of(parent->layout.sizes);
+         step.out.numel() == c10::multiply_integers(parent->layout.sizes);
 }
 
 /// Whether several dimensions, besides the first, have several entries.
@@ -175,13 +179,11 @@ void collapse(const Step& step, TracedValue& value, const SourceOf& source_of) {
   value.call = step.call;
   const bool head = step.guided_head();  // its weight makes maps, not its mean
   value.tokens = step.parameters && value.open() && !head;
-  const Rule rule = rule_of(step.name);
-  const bool writes = dynamic_cast<const torch::autograd::CopySlices*>(
-                          value.node.get()) != nullptr;
-  const bool moves_samples = rule == Rule::kRoll && !step.reads_places();
-  if ((rule == Rule::kUnknown && !head && !step.opaque() && !writes) ||
-      moves_samples) {
-    value.unknown = step.op.empty() ? step.name : std::string(step.op);
+  const bool without_rule = step.rule == Rule::kUnknown && !head &&
+                            !step.opaque() && step.write == nullptr;
+  const bool moves_samples = step.rule == Rule::kRoll && !step.reads_places();
+  if (without_rule || moves_samples) {
+    value.unknown = step.shown();
   }
   value.linear = value.parents.size() == 1 && (!step.parameters || head) &&
                  !step.others && value.hidden.empty() && step.out.defined() &&
@@ -207,19 +209,15 @@ void collapse(const Step& step, TracedValue& value, const SourceOf& source_of) {
     value.unknown = value.unknown.empty() ? input->unknown : value.unknown;
     if (value.op.empty()) {
       const bool further = is_wide(input->layout) && input->call != step.call;
-      const std::string here =
-          step.op.empty() ? step.name : std::string(step.op);
-      value.op = input->op.empty() ? here
-                 : further         ? input->op + ", " + here
+      value.op = input->op.empty() ? step.shown()
+                 : further         ? input->op + ", " + step.shown()
                                    : input->op;
     }
   }
   for (size_t i = 0; i < step.inputs.size(); ++i) {
     if (step.inputs[i] != nullptr && step.inputs[i]->is_map()) {
       // What a custom function did is not seen: the next operator is named.
-      value.op = step.opaque()     ? std::string()
-                 : step.op.empty() ? step.name
-                                   : std::string(step.op);
+      value.op = step.opaque() ? std::string() : step.shown();
       add_all(value.sources, {source_of(i)});
     }
   }

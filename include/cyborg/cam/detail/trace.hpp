@@ -126,7 +126,7 @@ class Trace {
     const torch::Tensor base(out._base());
     const auto& node = base.grad_fn();
     if (node && find(node_output(base)) == nullptr &&
-        dynamic_cast<const torch::autograd::CopySlices*>(node.get())) {
+        as_write(node.get()) != nullptr) {
       trace(op, node, node_output(base), base);
     }
   }
@@ -159,9 +159,11 @@ class Trace {
     Step step;
     step.op = op;
     step.name = node.name();
+    step.rule = rule_of(step.name);
+    step.write = as_write(&node);
     step.call = call_;
     step.out = out;
-    const bool convolves = rule_of(step.name) == Rule::kConvolution;
+    const bool convolves = step.rule == Rule::kConvolution;
     const auto add = [](auto& list, const auto& item) {
       if (std::find(list.begin(), list.end(), item) == list.end()) {
         list.push_back(item);
@@ -208,7 +210,9 @@ class Trace {
       return;
     }
     const Step step = step_of(op, *node, out);
-    value.layout = out.defined() ? layout_of(out) : layout_of(*node, key.index);
+    value.layout = out.defined()           ? layout_of(out)
+                   : step.write != nullptr ? layout_of(step.write->base)
+                                           : layout_of(*node, key.index);
     value.impl = out.defined() ? WeakImpl(out.getIntrusivePtr()) : value.impl;
     value.parents = step.found.of_maps;
     describe(step, value);
@@ -218,14 +222,14 @@ class Trace {
     const auto& placed = values_.emplace(key, std::move(value)).first->second;
     if (layer.wanted && out.defined()) {
       layer.follow(
-          op, step.name, out, key, placed, step.found,
+          op, step.rule, out, key, placed, step.found,
           [&](const auto& k) { return find(k); });
     }
   }
 
   /// Decides what a value is, and with which axes.
   void describe(const Step& step, TracedValue& value) {
-    const bool convolves = rule_of(step.name) == Rule::kConvolution;
+    const bool convolves = step.rule == Rule::kConvolution;
     const bool seen = step.out.defined();
     for (const TracedValue* input : step.inputs) {
       if (input != nullptr && !input->is_map()) {
@@ -256,7 +260,7 @@ class Trace {
       }
       return;
     }
-    value.layout.axes = axes_of(step, value);
+    value.layout.axes = axes_of(step, value.layout);
     if (const auto order = map_order(value.layout.axes)) {
       value.kind = TracedValue::Kind::kMap;
       value.order = *order;
@@ -264,8 +268,7 @@ class Trace {
     } else if (of_maps) {
       collapse(step, value, [&](size_t edge) {
         return source_of(
-            edge_output(value.node->next_edge(edge)),
-            step.op.empty() ? step.name : step.op);
+            edge_output(value.node->next_edge(edge)), step.shown());
       });
     } else {
       single_position = true;  // a convolution of the picture

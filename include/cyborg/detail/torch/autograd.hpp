@@ -13,6 +13,8 @@
 #include <torch/csrc/autograd/autograd.h>  // grad
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/accumulate_grad.h>
+#include <torch/csrc/autograd/functions/basic_ops.h>  // NotImplemented
+#include <torch/csrc/autograd/functions/tensor.h>     // CopySlices
 #include <torch/csrc/autograd/saved_variable.h>
 #pragma pop_macro("AT_PER_OPERATOR_HEADERS")
 
