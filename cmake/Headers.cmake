@@ -95,7 +95,9 @@ set(CYBORG_HEADERS
     include/cyborg/train/gloo.hpp
     include/cyborg/train/group.hpp
     include/cyborg/train/nccl.hpp
+    include/cyborg/train/optimizer_state.hpp
     include/cyborg/train/schedule.hpp
+    include/cyborg/train/state.hpp
     include/cyborg/train/sync_batch_norm.hpp
     include/cyborg/train/transport.hpp
     include/cyborg/train/whole_batch.hpp

@@ -106,6 +106,15 @@ void train_exported(const pictures::Folder& folder) {
   }
   CHECK(epochs == 2);
   CHECK(std::filesystem::exists(folder / "run/report.html"));
+  // With torch's own default for weights_only, which is True since 2.6.
+  const bool read = runs(
+      folder, "'" + python() +
+                  "' -c 'import torch; s = torch.load(\"run/best.pt\"); "
+                  "assert all(torch.is_tensor(t) for t in "
+                  "s[\"tensors\"][\"model\"].values()) and s[\"texts\"]; "
+                  "torch.load(\"run/last.pt\")'");
+  INFO(output(folder));
+  REQUIRE(read);
   auto best = programs::load_trained(folder / "run/best.pt");
   const torch::NoGradGuard no_grad;
   const auto images = torch::rand({3, 3, 32, 32});

@@ -13,6 +13,9 @@
 #include <torch/nn/modules/linear.h>
 #include <torch/optim/rmsprop.h>
 
+#include <cmath>
+#include <filesystem>
+#include <limits>
 #include <memory>
 #include <string>
 #include <utility>
@@ -104,6 +107,72 @@ TEST_CASE("load_checkpoint reads what save_checkpoint wrote", "[train]") {
     CHECK(train::load_checkpoint(path).texts.at("settings") == "new");
     CHECK(folder.entries() == 1);
   }
+}
+
+TEST_CASE("A tensor's file holds its own values alone", "[train]") {
+  const pictures::Folder folder;
+  const auto whole = torch::rand({4, 100000});
+  const auto row = whole[1], part = row.narrow(0, 5, 3);
+  train::save_checkpoint(folder / "a.pt", {{}, {{"g", {{"part", part}}}}});
+  CHECK(std::filesystem::file_size(folder / "a.pt") < 4000);
+  CHECK(train::load_checkpoint(folder / "a.pt")
+            .tensors.at("g")[0]
+            .second.equal(part));
+}
+
+TEST_CASE("load_checkpoint reads older files, and no later ones", "[train]") {
+  const pictures::Folder folder;
+  const auto path = folder.path() / "last.pt";
+  const auto weight = torch::rand({2, 3});
+  // As format 1 was written: dictionaries with types, without a number.
+  c10::Dict<std::string, std::string> texts;
+  texts.insert("settings", "{}");
+  c10::Dict<std::string, torch::Tensor> model;
+  model.insert("w", weight);
+  c10::Dict<std::string, c10::Dict<std::string, torch::Tensor>> groups;
+  groups.insert("model", model);
+  c10::impl::GenericDict all(c10::StringType::get(), c10::AnyType::get());
+  all.insert("texts", texts);
+  all.insert("tensors", groups);
+  const auto write = [&] {
+    const auto bytes = torch::jit::pickle_save(all);
+    cyborg::io::write_file(path, {bytes.data(), bytes.size()});
+  };
+  write();
+  const auto old = train::load_checkpoint(path);
+  CHECK(old.texts.at("settings") == "{}");
+  CHECK(old.tensors.at("model")[0].second.equal(weight));
+  const auto error = [&] {
+    return support::error_of([&] { train::load_checkpoint(path); });
+  };
+  const auto prefix =
+      "cyborg::train::load_checkpoint: " + path.string() + ": is of format ";
+  const std::string suffix =
+      ", and this version of cyborg reads formats up to 2";
+  all.insert("format", int64_t{3});
+  write();
+  CHECK(error() == prefix + "3" + suffix);
+  all.insert_or_assign("format", "new");
+  write();
+  CHECK(error() == prefix + "unknown" + suffix);
+}
+
+TEST_CASE("not_finite names the tensors with NaN or infinity", "[train]") {
+  const double inf = std::numeric_limits<double>::infinity();
+  const auto with = [](double value) {
+    return torch::tensor({1., value}, torch::kFloat);
+  };
+  CHECK(
+      train::not_finite(
+          {{"good", with(2)},
+           {"nan", with(std::nan(""))},
+           {"none", torch::Tensor()},
+           {"count", torch::tensor({1, 2})},
+           {"empty", torch::zeros({0})},
+           {"low", with(-inf).to(torch::kHalf)},
+           {"high", with(inf).requires_grad_()}}) ==
+      std::vector<std::string>{"nan", "low", "high"});
+  CHECK(train::not_finite({}).empty());
 }
 
 TEST_CASE("load_checkpoint names a file that is no checkpoint", "[train]") {

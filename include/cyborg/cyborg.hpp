@@ -45,7 +45,9 @@
 #include <cyborg/report/overlay.hpp>
 #include <cyborg/train/checkpoint.hpp>
 #include <cyborg/train/group.hpp>
+#include <cyborg/train/optimizer_state.hpp>
 #include <cyborg/train/schedule.hpp>
+#include <cyborg/train/state.hpp>
 #include <cyborg/train/sync_batch_norm.hpp>
 #include <cyborg/train/transport.hpp>
 #include <cyborg/train/whole_batch.hpp>
