@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -340,6 +341,88 @@ TEST_CASE("A smaller last batch can be left out", "[data][prefetch]") {
       NumberedSource(10), PrefetchOptions().batch_size(4).drop_last(true));
   CHECK(loader.size() == 2);
   CHECK(batches_of(loader).size() == 2);
+}
+
+TEST_CASE(
+    "A last batch that is too small joins the batch before it",
+    "[data][prefetch]") {
+  const auto sizes = [](size_t count, size_t batch, size_t least) {
+    Prefetcher loader(
+        NumberedSource(count),
+        PrefetchOptions().batch_size(batch).least_in_last(least));
+    std::vector<size_t> found;
+    const auto batches = batches_of(loader);
+    for (size_t i = 0; i < batches.size(); ++i) {
+      found.push_back(batches[i].size());
+      // The rest of an epoch is the same when it begins at this batch.
+      loader.skip(i);
+      CHECK(
+          batches_of(loader) ==
+          std::vector<std::vector<int64_t>>(
+              batches.begin() + static_cast<std::ptrdiff_t>(i), batches.end()));
+      CHECK(loader.position() == batches.size());
+    }
+    CHECK(loader.size() == found.size());
+    loader.skip(found.size());
+    CHECK(batches_of(loader).empty());
+    return found;
+  };
+  using Sizes = std::vector<size_t>;
+  CHECK(sizes(9, 4, 1) == Sizes{4, 4, 1});
+  CHECK(sizes(9, 4, 2) == Sizes{4, 5});
+  CHECK(sizes(10, 4, 2) == Sizes{4, 4, 2});
+  CHECK(sizes(8, 4, 2) == Sizes{4, 4});
+  CHECK(sizes(3, 2, 2) == Sizes{3});
+  CHECK(sizes(10, 4, 9) == Sizes{4, 6});
+  // There is no batch before the only one, and one is all of a batch of one.
+  CHECK(sizes(1, 4, 2) == Sizes{1});
+  CHECK(sizes(3, 1, 2) == Sizes{1, 1, 1});
+  CHECK(PrefetchOptions().least_in_last() == 1);
+  // Each of two processes has 5 and 1 samples.
+  const auto half = PrefetchOptions().batch_size(5).world(2).least_in_last(2);
+  Prefetcher second(NumberedSource(13), PrefetchOptions(half).rank(1));
+  CHECK(second.size() == 1);
+  CHECK(
+      batches_of(second) ==
+      std::vector<std::vector<int64_t>>{{5, 6, 7, 8, 9, 11}});
+}
+
+TEST_CASE("Samples are drawn with weights", "[data][prefetch]") {
+  // One of ten is rare and has nine times the weight, as a class of its own.
+  std::vector<double> weights(10, 1);
+  weights[3] = 9;
+  weights[7] = 0;
+  const auto options = PrefetchOptions().weights(weights).seed(4);
+  const Prefetcher loader(NumberedSource(10), options);
+  std::vector<int64_t> counts(10, 0);
+  const uint64_t epochs = 1700;
+  for (uint64_t epoch = 0; epoch < epochs; ++epoch) {
+    const auto order = loader.order(epoch);
+    REQUIRE(order.size() == 10);
+    for (const auto index : order) {
+      ++counts.at(index);
+    }
+  }
+  // 17000 draws with probabilities 9/17, 0 and 1/17.
+  CHECK(counts[7] == 0);
+  CHECK(std::abs(static_cast<double>(counts[3]) - 9000) < 5 * 65);
+  CHECK(std::abs(static_cast<double>(counts[0]) - 1000) < 5 * 31);
+  CHECK(std::abs(static_cast<double>(counts[9]) - 1000) < 5 * 31);
+  // Another object, and an earlier epoch, give the same order.
+  const Prefetcher other(NumberedSource(10), options);
+  CHECK(other.order(5) == loader.order(5));
+  CHECK(loader.order(5) != loader.order(6));
+
+  const auto error = [](std::vector<double> wrong) {
+    return error_of([&] {
+      Prefetcher(NumberedSource(2), PrefetchOptions().weights(wrong));
+    });
+  };
+  const std::string expected = "cyborg::data::Prefetcher: expected ";
+  CHECK(error({1}) == expected + "a weight for each of 2 samples, got 1");
+  CHECK(error({1, -1}) == expected + "weights >= 0, got -1");
+  CHECK(error({1, std::nan("")}) == expected + "weights >= 0, got nan");
+  CHECK(error({0, 0}) == expected + "a weight above 0, got none");
 }
 
 TEST_CASE("An empty data set gives no batch", "[data][prefetch]") {

@@ -119,7 +119,7 @@ TEST_CASE("Ctrl-C stops after the step, and the rest follows", "[train]") {
   CHECK(stopped.state.step == 8);
   CHECK(stopped.state.batch == 2);
   options.stop_after = 0;
-  options.resume = true;
+  options.resume = programs::Resume::kYes;
   const auto rest = programs::Trainer(options).run();
   CHECK(rest.finished);
   CHECK(same_checkpoints(folder / "whole/last.pt", folder / "stopped/last.pt"));
@@ -301,7 +301,7 @@ TEST_CASE("What cannot be trained on is said", "[train]") {
     options.settings.epochs = 2;
     options.stop_after = 3;
     programs::Trainer(options).run();
-    options.resume = true;
+    options.resume = programs::Resume::kYes;
     auto changed = cyborg::io::read_file(table);
     const auto at = changed.find("train,live,p4.png");
     REQUIRE(at != std::string::npos);
@@ -314,7 +314,7 @@ TEST_CASE("What cannot be trained on is said", "[train]") {
     std::filesystem::copy_file(
         folder / "run/best.pt", folder / "run/last.pt",
         std::filesystem::copy_options::overwrite_existing);
-    options.resume = true;
+    options.resume = programs::Resume::kYes;
     CHECK(contains(error(), "holds weights alone, as best.pt does"));
   }
   SECTION("a file where a folder should be") {
@@ -333,7 +333,7 @@ TEST_CASE("What cannot be trained on is said", "[train]") {
     for (const int64_t stop : {20, 40, 0}) {
       options.stop_after = stop;
       programs::Trainer(options).run();
-      options.resume = true;
+      options.resume = programs::Resume::kYes;
     }
     CHECK(
         same_checkpoints(folder / "whole/last.pt", folder / "stopped/last.pt"));

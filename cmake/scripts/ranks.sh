@@ -5,6 +5,9 @@
 #
 # Each process finds in its environment which one it is, as with torchrun. When
 # one process fails, all are ended, and its status is the status of this script.
+# Status 75 says that a process was stopped and can be resumed: the others are
+# left to stop by themselves. After a signal all are asked to end, with time to
+# save.
 set -eu
 # shellcheck source=cmake/scripts/messages.sh
 . "$(dirname "$0")/messages.sh"
@@ -33,11 +36,13 @@ exec 3<>"$folder/messages"
 rm -r "$folder"
 trap 'echo "signal - 130" >&3' INT
 trap 'echo "signal - 143" >&3' TERM
+trap 'echo "signal - 129" >&3' HUP
+trap 'echo "signal - 138" >&3' USR1
 
 # Runs "$@" as the process $1, waits until it ends, and reports both.
 run_rank() {
   # Ctrl-C reaches this shell too. It must live on, to report the status.
-  trap : INT TERM
+  trap : INT TERM HUP USR1
   export RANK="$1" LOCAL_RANK="$1"
   shift
   "$@" 3>&- &
@@ -53,15 +58,16 @@ run_rank() {
   echo "ends $RANK $status" >&3
 }
 
-# Asks all processes to end, and kills those that have not ended after ten
+# Asks all processes to end, and kills those that have not ended after $1
 # seconds.
 end_all() {
+  seconds=$1
   # shellcheck disable=SC2086
   kill $pids 2>/dev/null || true
   # shellcheck disable=SC2086
   (
-    trap - INT TERM
-    sleep 10
+    trap - INT TERM HUP USR1
+    sleep "$seconds"
     kill -KILL $pids
   ) </dev/null >/dev/null 2>&1 3>&- &
   killer=$!
@@ -77,6 +83,9 @@ pids=
 begun=0
 ended=0
 failed=0
+stopped=
+error=
+grace=10
 killer=
 while [ "$ended" -lt "$size" ]; do
   read -r what rank number <&3 || continue  # a signal ends `read` early
@@ -87,19 +96,25 @@ while [ "$ended" -lt "$size" ]; do
       ;;
     ends)
       ended=$((ended + 1))
-      if [ "$number" != 0 ] && [ "$failed" = 0 ]; then
+      if [ "$number" = 75 ]; then
+        stopped=75
+      elif [ "$number" != 0 ] && [ "$failed" = 0 ]; then
         failed=$number
+        error=$number
         say "rank $rank of $size ended with status $number: ending all" >&2
       fi
       ;;
-    signal) failed=$number ;;
+    signal)
+      failed=$number
+      grace=60
+      ;;
   esac
   # Only when all have begun is it known which processes to end.
   if [ "$failed" != 0 ] && [ "$begun" = "$size" ] && [ -z "$killer" ]; then
-    end_all
+    end_all "$grace"
   fi
 done
 # With TERM, a shell that has just begun could miss it and later kill processes
 # that now have the same numbers.
 [ -z "$killer" ] || kill -KILL "$killer" 2>/dev/null || true
-exit "$failed"
+exit "${error:-${stopped:-$failed}}"

@@ -12,6 +12,9 @@
 #include <cyborg/io/file.hpp>
 
 #include <ATen/Context.h>
+#include <torch/csrc/jit/frontend/tracer.h>
+#include <torch/csrc/jit/ir/ir.h>
+#include <torch/csrc/jit/passes/inliner.h>
 #include <torch/csrc/jit/runtime/graph_executor.h>
 
 #include <algorithm>
@@ -19,10 +22,56 @@
 #include <exception>
 #include <sstream>
 #include <stdexcept>
+#include <utility>
 
 namespace programs {
 
 namespace {
+
+/// Counts the layers whose mode is a constant, by mode.
+void count_fixed(
+    at::ArrayRef<const torch::jit::Block*> blocks, int64_t& evaluating,
+    int64_t& training) {
+  for (const auto* block : blocks) {
+    for (const auto* node : block->nodes()) {
+      const char* const mode =
+          node->kind() == c10::aten::batch_norm ? "training"
+          : node->kind() == c10::aten::dropout ||
+                  node->kind() == c10::aten::feature_dropout
+              ? "train"
+              : nullptr;
+      if (mode != nullptr) {
+        const auto constant = torch::jit::toIValue(node->namedInput(mode));
+        if (constant && constant->isBool()) {
+          ++(constant->toBool() ? training : evaluating);
+        }
+      }
+      count_fixed(node->blocks(), evaluating, training);
+    }
+  }
+}
+
+/// A TorchScript module with the structure, the names and the tensors of a
+/// native one, and without code.
+torch::jit::Module shell_of(
+    const torch::nn::Module& native,
+    const std::shared_ptr<torch::jit::CompilationUnit>& unit) {
+  torch::jit::Module module(
+      c10::QualifiedName("__torch__.cyborg.Network"), unit,
+      /*shouldMangle=*/true);
+  module.register_attribute(
+      "training", c10::BoolType::get(), native.is_training());
+  for (const auto& one : native.named_parameters(/*recurse=*/false)) {
+    module.register_parameter(one.key(), one.value(), /*is_buffer=*/false);
+  }
+  for (const auto& one : native.named_buffers(/*recurse=*/false)) {
+    module.register_buffer(one.key(), one.value());
+  }
+  for (const auto& one : native.named_children()) {
+    module.register_module(one.key(), shell_of(*one.value(), unit));
+  }
+  return module;
+}
 
 /// The first line of LibTorch's error; the others are a backtrace.
 std::string first_line(const std::exception& error) {
@@ -89,6 +138,59 @@ torch::Tensor Network::script() const {
   auto out = torch::empty({static_cast<int64_t>(bytes.size())}, torch::kByte);
   std::copy(bytes.begin(), bytes.end(), out.data_ptr<uint8_t>());
   return out;
+}
+
+torch::jit::Module Network::scripted(const torch::Tensor& images) {
+  if (script_) {
+    return *script_;
+  }
+  auto module =
+      shell_of(*native_.ptr(), std::make_shared<torch::jit::CompilationUnit>());
+  std::vector<c10::IValue> inputs{images};
+  const auto run = [this](std::vector<c10::IValue> given) {
+    return std::vector<c10::IValue>{native_.forward(given[0].toTensor())};
+  };
+  // The tracer finds the tensors of `module` in what the native network does.
+  const auto traced = torch::jit::tracer::trace(
+      std::move(inputs), run,
+      [](const torch::Tensor& /*value*/) { return std::string(); },
+      /*strict=*/true, /*force_outplace=*/false, &module);
+  auto* method = module._ivalue()->compilation_unit()->create_function(
+      c10::QualifiedName(*module.type()->name(), "forward"),
+      traced.first->graph);
+  module.type()->addMethod(method);
+  return module;
+}
+
+std::string Network::fixed_layers() const {
+  if (!script_) {
+    return "";
+  }
+  const auto graph = script_->get_method("forward").graph()->copy();
+  torch::jit::Inline(*graph);
+  int64_t evaluating = 0, training = 0;
+  count_fixed({std::as_const(*graph).block()}, evaluating, training);
+  const auto layers = [](int64_t count, const char* mode) {
+    return std::to_string(count) +
+           " layers of batch normalisation or dropout always act as in " + mode;
+  };
+  std::string text;
+  if (evaluating > 0) {
+    text = layers(evaluating, "evaluation, so that they do not learn");
+  }
+  if (training > 0) {
+    text += (text.empty() ? "" : ", and ") +
+            layers(
+                training,
+                "training, so that a score depends on the other pictures of "
+                "its batch");
+  }
+  return text.empty()
+             ? text
+             : "in the network of --model, " + text +
+                   ". It was traced in that mode; "
+                   "examples/export_torchscript.py writes a file in which "
+                   "training and evaluation differ";
 }
 
 void Network::make_native(const Settings& settings, int64_t classes) {

@@ -45,6 +45,16 @@ class Network {
   /// native network.
   torch::Tensor script() const;
 
+  /// The network as a TorchScript module that shares its weights. A native one
+  /// is traced with `images` [B, C, H, W], as it is: in training or evaluation
+  /// mode.
+  torch::jit::Module scripted(const torch::Tensor& images);
+
+  /// Which layers of a TorchScript file act in one way in training and
+  /// evaluation, since the file was traced without regard to the two: "" where
+  /// there are none, else a sentence for the person who trains it.
+  std::string fixed_layers() const;
+
   /// Shapes: images [B, C, H, W] -> logits [B, K].
   torch::Tensor forward(const torch::Tensor& images);
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "pictures.hpp"
 
-#include <cyborg/io/checksum.hpp>
+#include "folds.hpp"
+
 #include <cyborg/io/file.hpp>
 
 #include <fmt/format.h>
@@ -26,6 +27,9 @@ data::Table read_pictures(const Settings& settings) {
                : data::read_table(path, options);
   };
   auto table = read();
+  if (settings.folds > 0) {
+    split_by_subject(table, settings.folds, settings.fold);
+  }
   if (settings.classes.empty()) {
     std::set<std::string> trained;
     for (const auto& row : table.rows) {
@@ -52,22 +56,6 @@ data::Table read_pictures(const Settings& settings) {
     }
   }
   return table;
-}
-
-std::string fingerprint(const data::Table& table) {
-  auto hash = cyborg::io::kFnv1aBasis;
-  const auto add = [&](const std::string& text) {
-    hash = cyborg::io::fnv1a(text + '\0', hash);
-  };
-  for (const auto& row : table.rows) {
-    for (const auto* text : {&row.split, &row.cls, &row.path}) {
-      add(*text);
-    }
-    for (const auto& map : row.saliency) {
-      add(map);
-    }
-  }
-  return fmt::format("{:016x}", hash);
 }
 
 std::vector<data::Row> without_maps(std::vector<data::Row> rows) {

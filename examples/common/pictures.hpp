@@ -20,10 +20,6 @@ namespace programs {
 /// Throws: `cyborg::io::FileError` for a row of another class, in any split.
 cyborg::data::Table read_pictures(const Settings& settings);
 
-/// A checksum of all that a training reads of a table: whether a training is
-/// resumed with the table that it began with.
-std::string fingerprint(const cyborg::data::Table& table);
-
 /// The rows without their human maps, so that no time is spent on reading them.
 std::vector<cyborg::data::Row> without_maps(
     std::vector<cyborg::data::Row> rows);

@@ -8,14 +8,33 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <exception>
 #include <set>
+#include <stdexcept>
 #include <utility>
 
 namespace programs {
 
 using cyborg::io::csv_field;
+
+namespace {
+
+void check_finite(const ScoredPictures& scored) {
+  const auto bad = torch::isfinite(scored.logits).all(/*dim=*/1).logical_not();
+  const auto count = bad.sum().item<int64_t>();
+  if (count == 0) {
+    return;
+  }
+  const auto first = bad.nonzero()[0][0].item<int64_t>();
+  throw std::runtime_error(fmt::format(
+      "the network's logits are not finite for {} of {} pictures, the first of "
+      "them {}",
+      count, scored.rows.size(), scored.rows[static_cast<size_t>(first)].path));
+}
+
+}  // namespace
 
 ScoredPictures score_pictures(
     Network& network, std::vector<cyborg::data::Row> rows,
@@ -28,12 +47,19 @@ ScoredPictures score_pictures(
                    .batch_size(options.batch)
                    .workers(options.workers));
   std::vector<torch::Tensor> logits, labels;
+  ScoredPictures out;
+  size_t read = 0;  // rows of the batches so far, with those left out
   for (auto& batch : loader) {
     logits.push_back(network.forward(batch.data.to(options.device))
                          .to(torch::kCPU, torch::kFloat));
     labels.push_back(batch.target);
+    read = std::min(rows.size(), loader.position() * options.batch);
+    if (options.go_on && !options.go_on(static_cast<int64_t>(read))) {
+      out.stopped = read < rows.size();
+      break;
+    }
   }
-  ScoredPictures out;
+  rows.resize(out.stopped ? read : rows.size());
   std::set<size_t> left_out;
   for (const auto& skipped : dataset.skipped()) {
     left_out.insert(skipped.index);
@@ -48,6 +74,7 @@ ScoredPictures score_pictures(
   out.logits = logits.empty() ? torch::empty({0, classes}) : torch::cat(logits);
   out.labels =
       labels.empty() ? torch::empty({0}, torch::kLong) : torch::cat(labels);
+  check_finite(out);
   return out;
 }
 

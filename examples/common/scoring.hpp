@@ -24,6 +24,7 @@ struct ScoredPictures {
   torch::Tensor labels;  ///< [N]
   /// With --skip-unreadable: pictures that could not be read, and the reason.
   std::vector<std::string> skipped;
+  bool stopped = false;  ///< by `ScoringOptions::go_on`: these are some of all
 };
 
 /// How pictures are scored. The logits do not depend on it, but for rounding.
@@ -31,10 +32,15 @@ struct ScoringOptions {
   torch::Device device = torch::kCPU;
   size_t workers = 2;
   size_t batch = 20;
+  /// Called after each batch with the number of pictures that are done. Where
+  /// it returns false, the scoring stops. None: it does not stop.
+  std::function<bool(int64_t)> go_on = nullptr;
 };
 
 /// Runs the network on the pictures, without gradients. The network is then in
 /// evaluation mode.
+/// Throws: `std::runtime_error`, which names the picture, for logits that are
+/// not finite.
 ScoredPictures score_pictures(
     Network& network, std::vector<cyborg::data::Row> rows,
     const Settings& settings, const ScoringOptions& options);

@@ -55,6 +55,17 @@ struct Choices<SelectBy> {
       {SelectBy::kLast, "last", "always the last epoch"}};
 };
 
+/// How the pictures of an epoch are chosen.
+enum class Sampler { kAll, kBalanced };
+template <>
+struct Choices<Sampler> {
+  static constexpr Choice<Sampler> kAll[] = {
+      {Sampler::kAll, "all", "each picture once"},
+      {Sampler::kBalanced, "balanced",
+       "as many, drawn with replacement so that all classes are equally "
+       "frequent"}};
+};
+
 enum class OptimizerKind { kSgd, kAdam, kAdamW };
 template <>
 struct Choices<OptimizerKind> {
@@ -112,6 +123,9 @@ struct Settings {
   std::vector<double> stddev = {0.229, 0.224, 0.225};
   double map_blur = 0;
   bool skip_unreadable = false;
+  int64_t folds = 0;  ///< parts of all subjects; 0: splits as in the table
+  int64_t fold = 0;   ///< from 1: the part that is tested
+  bool allow_shared_subjects = false;  ///< the same subject in several splits
 
   // Augmentation; none is published
   double flip = 0;           ///< probability, left and right
@@ -148,6 +162,7 @@ struct Settings {
   int64_t batch = 20;
   int64_t accumulate = 1;
   double clip = 0;
+  Sampler sampler = Sampler::kAll;
   SelectBy select = SelectBy::kAccuracy;
   int64_t patience = 0;
   bool sync_batch_norm = false;  ///< across several processes
@@ -157,13 +172,15 @@ struct Settings {
   bool deterministic = false;
   bool bfloat16 = false;
 };
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(
+// A setting that an older checkpoint lacks has its default.
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(
     Settings, data, saliency, positive, classes, size, channels, mean, stddev,
-    map_blur, skip_unreadable, flip, vertical_flip, min_area, rotation, scale,
-    brightness, contrast, saturation, network, model, weights, layer, loss,
-    alpha, cam_class, map_normalizer, human_normalizer, reduction, optimizer,
-    learning_rate, momentum, weight_decay, schedule, step_epochs, step_factor,
-    warm_up, epochs, batch, accumulate, clip, select, patience, sync_batch_norm,
-    seed, deterministic, bfloat16)
+    map_blur, skip_unreadable, folds, fold, allow_shared_subjects, flip,
+    vertical_flip, min_area, rotation, scale, brightness, contrast, saturation,
+    network, model, weights, layer, loss, alpha, cam_class, map_normalizer,
+    human_normalizer, reduction, optimizer, learning_rate, momentum,
+    weight_decay, schedule, step_epochs, step_factor, warm_up, epochs, batch,
+    accumulate, clip, sampler, select, patience, sync_batch_norm, seed,
+    deterministic, bfloat16)
 
 }  // namespace programs

@@ -38,7 +38,7 @@ struct TrainingState {
   /// Moves on to the first batch of the next epoch.
   void next_epoch();
 };
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(
     TrainingState, epoch, batch, step, best_epoch, best, total, classification,
     saliency, annotated, pictures, ranks)
 

@@ -5,6 +5,9 @@
 
 #include <torch/nn/utils/clip_grad.h>
 
+#include <cstddef>
+#include <stdexcept>
+
 namespace programs {
 
 Learner::Learner(
@@ -15,6 +18,19 @@ Learner::Learner(
   hook_ = network_.hook(settings_.layer);
   optimizer_ = make_optimizer(settings_, network_.parameters());
   criterion_ = make_criterion(settings_);
+  // A buffer may hold infinity, as the mask of an attention layer does.
+  auto state = network_.state();
+  const auto buffers =
+      state.begin() + static_cast<std::ptrdiff_t>(network_.parameters().size());
+  for (const auto& name : cyborg::train::not_finite({buffers, state.end()})) {
+    infinite_.insert(name);
+  }
+  state.erase(buffers, state.end());
+  const auto wrong = cyborg::train::not_finite(state);
+  if (!wrong.empty()) {
+    throw std::runtime_error(
+        "the initial weights are not finite: " + wrong.front());
+  }
 }
 
 void Learner::begin_step(int64_t epoch, int64_t batch, int64_t batches) {
@@ -66,6 +82,19 @@ torch::Tensor Learner::map_of(const torch::Tensor& picture, int64_t label) {
 
 double Learner::learning_rate() const {
   return optimizer_->param_groups().front().options().get_lr();
+}
+
+std::vector<std::string> Learner::not_finite() const {
+  std::vector<std::string> names;
+  for (const auto& name : cyborg::train::not_finite(network_.state())) {
+    if (infinite_.count(name) == 0) {
+      names.push_back(name);
+    }
+  }
+  for (const auto& name : cyborg::train::not_finite(state())) {
+    names.push_back("optimizer state " + name);
+  }
+  return names;
 }
 
 cyborg::train::NamedTensors Learner::state() const {

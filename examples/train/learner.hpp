@@ -17,6 +17,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <set>
+#include <string>
+#include <vector>
 
 namespace programs {
 
@@ -45,6 +48,10 @@ class Learner {
 
   double learning_rate() const;
 
+  /// The names of the weights, and of the optimizer's values, that are not
+  /// finite. Buffers count unless they were so from the beginning.
+  std::vector<std::string> not_finite() const;
+
   /// The optimizer's state, which a checkpoint keeps.
   cyborg::train::NamedTensors state() const;
   void load_state(const cyborg::train::NamedTensors& state);
@@ -56,6 +63,7 @@ class Learner {
   std::unique_ptr<cyborg::CamHook> hook_;
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
   Criterion criterion_;
+  std::set<std::string> infinite_;  // buffers that never were finite
 };
 
 }  // namespace programs

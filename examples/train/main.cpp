@@ -6,6 +6,7 @@
 #include "options.hpp"
 #include "report.hpp"
 #include "trainer.hpp"
+#include "watch.hpp"
 
 #include <cyborg/io/file.hpp>
 
@@ -24,7 +25,7 @@ int run(const programs::TrainOptions& options) {
   programs::Trainer trainer(options);
   const auto result = trainer.run();
   if (!result.finished) {
-    return 0;
+    return result.stopped ? programs::kStopped : 0;
   }
   std::vector<programs::ScoredPictures> parts;
   for (const auto& part : {result.validation, result.test}) {

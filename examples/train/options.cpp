@@ -5,9 +5,16 @@
 
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdlib>
+#include <limits>
+#include <map>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace programs {
 
@@ -25,14 +32,15 @@ struct Choices<Recipe> {
 
 namespace {
 
-/// Accepts numbers above `least`, or from `least`. (The error texts of CLI11's
-/// own validators name the largest double as well.)
+/// Accepts finite numbers above `least`, or from `least`. (The error texts of
+/// CLI11's own validators name the largest double as well.)
 CLI::Validator number_from(double least, bool least_too, const char* name) {
   return CLI::Validator(
       [least, least_too, name](const std::string& text) {
         double value = 0;
         const bool is_number = CLI::detail::lexical_cast(text, value);
-        return is_number && (value > least || (least_too && value == least))
+        return is_number && std::isfinite(value) &&
+                       (value > least || (least_too && value == least))
                    ? std::string()
                    : fmt::format("expected {}, got {}", name, text);
       },
@@ -40,6 +48,18 @@ CLI::Validator number_from(double least, bool least_too, const char* name) {
 }
 const CLI::Validator kPositive = number_from(0, false, "a number above 0");
 const CLI::Validator kNotNegative = number_from(0, true, "a number from 0");
+const CLI::Validator kFinite = number_from(
+    std::numeric_limits<double>::lowest(), true, "a number that is finite");
+
+/// Accepts numbers in [0, 1]. (CLI11's Range accepts NaN.)
+const CLI::Validator kShare(
+    [](const std::string& text) {
+      double value = -1;
+      return CLI::detail::lexical_cast(text, value) && value >= 0 && value <= 1
+                 ? std::string()
+                 : "expected a number from 0 to 1, got " + text;
+    },
+    "");
 
 void add_pictures(CLI::App& app, Settings& s) {
   auto* group = app.add_option_group("Pictures");
@@ -71,11 +91,18 @@ void add_pictures(CLI::App& app, Settings& s) {
   group
       ->add_option(
           "--mean", s.mean,
-          "subtracted from the channels of pictures in [0, 1]")
+          "subtracted from the channels of pictures in [0, 1]; with "
+          "--channels 1 the default is 0.449")
       ->expected(1, 3)
+      ->check(kFinite)
       ->capture_default_str();
-  group->add_option("--std", s.stddev, "the channels are then divided by it")
+  group
+      ->add_option(
+          "--std", s.stddev,
+          "the channels are then divided by it; with --channels 1 the default "
+          "is 0.226")
       ->expected(1, 3)
+      ->check(kPositive)
       ->capture_default_str();
   group
       ->add_option(
@@ -90,12 +117,34 @@ void add_pictures(CLI::App& app, Settings& s) {
       "without this option the first one ends the training");
 }
 
+void add_folds(CLI::App& app, Settings& s) {
+  auto* group = app.add_option_group("Folds");
+  group
+      ->add_option(
+          "--folds", s.folds,
+          "parts that the subjects (column subject) of all splits are divided "
+          "into, for cross-validation; 0: the splits of the table")
+      ->check(kNotNegative)
+      ->capture_default_str();
+  group
+      ->add_option(
+          "--fold", s.fold,
+          "the part for testing, from 1; the next one is for validation, the "
+          "others are for training")
+      ->check(kNotNegative)
+      ->capture_default_str();
+  group->add_flag(
+      "--allow-shared-subjects", s.allow_shared_subjects,
+      "train although a subject is in several splits, so that the results are "
+      "too good");
+}
+
 void add_augmentation(CLI::App& app, Settings& s) {
   auto* group = app.add_option_group(
       "Augmentation",
       "random changes: of position, for the picture and its map alike, and of "
       "colour, for the picture alone");
-  const auto share = CLI::Range(0.0, 1.0);
+  const auto& share = kShare;
   const auto add = [&](const char* flag, double& value, const char* text) {
     return group->add_option(flag, value, text)->capture_default_str();
   };
@@ -148,7 +197,7 @@ void add_loss(CLI::App& app, Settings& s) {
           "--alpha", s.alpha,
           "weight of the classification loss, in [0, 1]; the saliency loss has "
           "the rest")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(kShare)
       ->capture_default_str();
   add_choice(
       *group, "--cam-class", s.cam_class, "the class whose map is guided");
@@ -171,7 +220,7 @@ void add_optimizer(CLI::App& group, Settings& s) {
       ->check(kPositive)
       ->capture_default_str();
   group.add_option("--momentum", s.momentum, "momentum of sgd")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(kShare)
       ->capture_default_str();
   group.add_option("--weight-decay", s.weight_decay, "weight decay")
       ->check(kNotNegative)
@@ -227,6 +276,8 @@ void add_optimisation(CLI::App& app, Settings& s) {
       ->check(kNotNegative)
       ->capture_default_str();
   add_choice(
+      *group, "--sampler", s.sampler, "the training pictures of an epoch");
+  add_choice(
       *group, "--select", s.select,
       "how the best epoch is found on the validation split; of equal epochs "
       "the later one is taken");
@@ -247,10 +298,25 @@ void add_run(CLI::App& app, TrainOptions& options) {
   group->add_option("--out", options.out, "folder of all output files")
       ->type_name("DIR")
       ->capture_default_str();
-  group->add_flag(
-      "--resume", options.resume,
-      "continue the training in the output folder from its last checkpoint, "
-      "with the settings that it began with");
+  group
+      ->add_option_function<std::vector<std::string>>(
+          "--resume",
+          [&options](const std::vector<std::string>& words) {
+            const auto word = words.empty() ? std::string() : words[0];
+            options.resume =
+                word.empty() ? Resume::kYes : choice_named<Resume>(word);
+          },
+          "continue the training in the output folder from its last "
+          "checkpoint, with the settings that it began with (--epochs, --data "
+          "and --saliency may be others); --resume auto begins a training "
+          "where there is none")
+      ->expected(0, 1)
+      ->type_name("[auto]")
+      ->check([](const std::string& word) {
+        return word.empty() || word == "auto"
+                   ? std::string()
+                   : "expected auto or nothing, got " + word;
+      });
   group->add_flag(
       "--check", options.check,
       "read every picture and map once, report what is wrong, and end");
@@ -312,8 +378,101 @@ void add_run(CLI::App& app, TrainOptions& options) {
           "train to the end")
       ->check(kNotNegative)
       ->capture_default_str();
+  group
+      ->add_option(
+          "--export", options.export_to,
+          "when the training is finished, write its best network as a "
+          "TorchScript file, for C++ and Python, in evaluation mode")
+      ->type_name("FILE");
   group->add_flag(
       "--quiet", options.quiet, "print nothing but warnings and errors");
+}
+
+/// The member of `Settings` that an option sets; "" where it sets none.
+std::string setting_of(const std::string& flag, const nlohmann::json& all) {
+  static const std::map<std::string, std::string> kOthers{
+      {"lr", "learning_rate"}, {"std", "stddev"}, {"bf16", "bfloat16"}};
+  const auto other = kOthers.find(flag);
+  auto name = other != kOthers.end() ? other->second : flag;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return all.contains(name) ? name : "";
+}
+
+/// Notes which options the command line has.
+void note_given(const CLI::App& app, TrainOptions& options) {
+  const nlohmann::json all = options.settings;
+  const auto any = [](const CLI::App* /*group*/) { return true; };
+  for (const auto* group : app.get_subcommands(any)) {
+    for (const auto* option : group->get_options()) {
+      if (option->count() == 0) {
+        continue;
+      }
+      const auto& name = option->get_lnames().front();
+      const auto setting = setting_of(name, all);
+      if (!setting.empty()) {
+        options.given.emplace_back("--" + name, setting);
+      } else if (
+          name != "resume" && name != "out" && name != "stop-after" &&
+          name != "check" && name != "recipe") {
+        options.run_words.push_back("--" + name);
+        if (option->get_expected_max() > 0) {  // not a flag
+          for (const auto& word : option->results()) {
+            options.run_words.push_back(word);
+          }
+        }
+      }
+    }
+  }
+}
+
+bool was_given(const TrainOptions& options, const std::string& flag) {
+  return std::any_of(
+      options.given.begin(), options.given.end(),
+      [&](const auto& given) { return given.first == flag; });
+}
+
+/// Throws for options that exclude one another, and sets defaults that depend
+/// on others.
+void complete_options(TrainOptions& options) {
+  auto& settings = options.settings;
+  auto& size = settings.size;
+  if (size[0] == 0 && size[1] == 0) {
+    size.clear();
+  }
+  if (settings.data.empty() && options.resume == Resume::kNo) {
+    throw CLI::RequiredError("--data");
+  }
+  if (settings.folds == 1 || settings.folds == 2 ||
+      (settings.folds > 0) != (settings.fold > 0) ||
+      settings.fold > settings.folds) {
+    throw CLI::ValidationError(
+        "--folds", fmt::format(
+                       "expected 3 or more, and --fold from 1 to that number, "
+                       "got --folds {} --fold {}",
+                       settings.folds, settings.fold));
+  }
+  if (was_given(options, "--model") && was_given(options, "--network")) {
+    throw CLI::ValidationError(
+        "--model", "is a network, too: leave --network out");
+  }
+  if (settings.channels == 1) {  // ImageNet's, of grey pictures
+    if (!was_given(options, "--mean")) {
+      settings.mean = {0.449};
+    }
+    if (!was_given(options, "--std")) {
+      settings.stddev = {0.226};
+    }
+  }
+  for (const auto& [flag, values] :
+       {std::pair("--mean", &settings.mean), {"--std", &settings.stddev}}) {
+    const auto count = static_cast<int64_t>(values->size());
+    if (count != 1 && count != settings.channels) {
+      throw CLI::ValidationError(
+          flag, fmt::format(
+                    "expected 1 number or one for each of {} channels, got {}",
+                    settings.channels, count));
+    }
+  }
 }
 
 }  // namespace
@@ -326,9 +485,12 @@ TrainOptions read_options(int argc, char** argv) {
       "people looked.");
   app.footer(
       "Writes to the output folder: last.pt and best.pt (checkpoints), "
-      "log.jsonl, scores.csv and report.html.\nExample: train --data faces.csv "
-      "--network resnet18 --out runs/faces");
+      "log.jsonl, log.csv, scores.csv and report.html.\n"
+      "Ends with 0 when the training is finished, with 75 when it was stopped "
+      "and can be resumed, with 2 after an error.\n"
+      "Example: train --data faces.csv --network resnet18 --out runs/faces");
   add_pictures(app, settings);
+  add_folds(app, settings);
   add_augmentation(app, settings);
   add_network(app, settings);
   add_loss(app, settings);
@@ -336,13 +498,9 @@ TrainOptions read_options(int argc, char** argv) {
   add_run(app, options);
   try {
     app.parse(argc, argv);
-    auto& size = settings.size;
-    if (size[0] == 0 && size[1] == 0) {
-      size.clear();
-    }
-    if (settings.data.empty() && !options.resume) {
-      throw CLI::RequiredError("--data");
-    }
+    options.program = argv[0];
+    note_given(app, options);
+    complete_options(options);
   } catch (const CLI::ParseError& error) {
     std::exit(app.exit(error) == 0 ? 0 : 2);
   }

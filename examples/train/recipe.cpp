@@ -7,6 +7,7 @@
 #include <torch/optim/adamw.h>
 #include <torch/optim/sgd.h>
 
+#include <map>
 #include <stdexcept>
 #include <utility>
 
@@ -82,6 +83,27 @@ cyborg::train::ScheduleOptions schedule_options(const Settings& settings) {
       .factor(settings.step_factor)
       .epochs(settings.epochs)
       .warm_up(settings.warm_up);
+}
+
+std::vector<double> sampler_weights(
+    const std::vector<cyborg::data::Row>& rows, const Settings& settings) {
+  switch (settings.sampler) {
+    case Sampler::kAll:
+      return {};
+    case Sampler::kBalanced:
+      break;
+    default:
+      unknown("sampler_weights");
+  }
+  std::map<int64_t, double> counts;
+  for (const auto& row : rows) {
+    ++counts[row.label];
+  }
+  std::vector<double> weights;
+  for (const auto& row : rows) {
+    weights.push_back(1 / counts[row.label]);
+  }
+  return weights;
 }
 
 uint64_t picture_order_seed(const Settings& settings) {

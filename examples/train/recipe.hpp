@@ -5,6 +5,7 @@
 #include "../common/settings.hpp"
 
 #include <cyborg/cam/hook.hpp>
+#include <cyborg/data/table_types.hpp>
 #include <cyborg/guide/saliency_guided.hpp>
 #include <cyborg/train/schedule.hpp>
 
@@ -38,5 +39,10 @@ cyborg::train::ScheduleOptions schedule_options(const Settings& settings);
 /// The seed of the order of the pictures. The demo's network gets the demo's
 /// own order, so that a training of the demo can be repeated.
 uint64_t picture_order_seed(const Settings& settings);
+
+/// The weights with which `settings.sampler` draws these pictures; empty where
+/// each comes once.
+std::vector<double> sampler_weights(
+    const std::vector<cyborg::data::Row>& rows, const Settings& settings);
 
 }  // namespace programs

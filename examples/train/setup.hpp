@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// Where a training begins: with a new network, or with a checkpoint.
+// What a training works on, and how a new one gets it (resume.hpp: another one).
 
 #include "checkpoint.hpp"
 #include "options.hpp"
@@ -29,6 +29,18 @@ struct Training {
   torch::Tensor random;  ///< the state of this process's generator
 };
 
+/// Completes the settings of a command line: paths become absolute, so that the
+/// training can be resumed, and its checkpoints used, from any folder; without
+/// guidance alpha is 1.
+void complete(Settings& settings);
+
+/// Throws: `std::invalid_argument` for settings that exclude one another, this
+/// table or these processes; `cyborg::io::FileError` for a subject in several
+/// splits.
+void check_settings(
+    const Settings& settings, const cyborg::data::Table& table,
+    const TrainingProcesses& processes);
+
 /// A new training. Reads the table and makes the network; writes nothing.
 /// Throws: `cyborg::io::FileError` where `options.out` holds a training, and
 /// for files that cannot be used; `std::invalid_argument` for settings that
@@ -36,11 +48,5 @@ struct Training {
 Training begin_training(
     const TrainOptions& options, const TrainingProcesses& processes,
     const TrainingLog& log);
-
-/// The training of `options.out`/last.pt, with the settings that it began with.
-/// Throws: `cyborg::io::FileError` where it cannot be resumed: with another
-/// number of processes, or when the table has changed.
-Training resume_training(
-    const TrainOptions& options, const TrainingProcesses& processes);
 
 }  // namespace programs

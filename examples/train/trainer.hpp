@@ -23,9 +23,9 @@ namespace programs {
 
 /// How a run of `train` ended.
 struct TrainResult {
-  /// False where the training was stopped and can be resumed, and in every
-  /// process but the first, which alone does the rest.
+  /// Both are false in every process but the first, which alone does the rest.
   bool finished = false;
+  bool stopped = false;  ///< by a signal or --stop-after; it can be resumed
   Settings settings;
   TrainingState state;
   std::vector<nlohmann::json> log;  ///< a record for each epoch
@@ -36,12 +36,13 @@ struct TrainResult {
 /// resumed.
 class Trainer {
  public:
-  /// Begins a new training, or resumes the one in `options.out`. A new one
-  /// writes nothing yet.
+  /// Begins a new training, or resumes the one in `options.out`. Writes nothing
+  /// yet.
   explicit Trainer(const TrainOptions& options);
 
-  /// Trains, and writes checkpoints and the log. Ctrl-C stops it after the
-  /// current optimizer step.
+  /// Trains, and writes checkpoints and the log. Ctrl-C or the signal of a
+  /// scheduler stops it after the current optimizer step, or batch of
+  /// validation.
   TrainResult run();
 
  private:
@@ -52,14 +53,18 @@ class Trainer {
       const cyborg::data::GuidedExample& batch, const Loader& loader);
   std::vector<std::string> pictures_of_batch(const Loader& loader) const;
   void end_step();
-  void end_epoch();
+  bool end_epoch();
+  void score(TrainResult& result);
+  void write_export(Network& best) const;
   void show_maps();
   void save(const std::string& name) const;
+  void write(const std::string& name, const torch::Tensor& random) const;
   bool waited_long_enough() const;
   bool must_stop() const;
 
   TrainOptions options_;
   TrainingProcesses processes_;
+  bool resumed_;
   TrainingLog log_;
   Training training_;
   const Settings& settings_;  // of training_

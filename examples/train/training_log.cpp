@@ -8,11 +8,43 @@
 
 #include <cstdio>
 #include <fstream>
+#include <set>
 #include <utility>
 
 namespace programs {
 
 using nlohmann::json;
+
+namespace {
+
+/// The records as a table: epoch first, then all other names in alphabetical
+/// order. What a record lacks, and null, is an empty field.
+std::string csv_of(const std::vector<json>& records) {
+  std::set<std::string> names;
+  for (const auto& record : records) {
+    for (const auto& item : record.items()) {
+      names.insert(item.key());
+    }
+  }
+  names.erase("epoch");
+  std::string out = "epoch";
+  for (const auto& name : names) {
+    out += "," + name;
+  }
+  out += "\n";
+  for (const auto& record : records) {
+    out += record.at("epoch").dump();
+    for (const auto& name : names) {
+      const auto value = record.find(name);
+      out += ",";
+      out += value == record.end() || value->is_null() ? "" : value->dump();
+    }
+    out += "\n";
+  }
+  return out;
+}
+
+}  // namespace
 
 TrainingLog::TrainingLog(
     std::filesystem::path folder, bool is_first, bool quiet)
@@ -51,6 +83,7 @@ void TrainingLog::write() const {
   }
   if (is_first_) {
     cyborg::io::write_file(folder_ / "log.jsonl", all);
+    cyborg::io::write_file(folder_ / "log.csv", csv_of(records_));
   }
 }
 

@@ -1,26 +1,70 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "validation.hpp"
 
+#include "watch.hpp"
+
+#include "../common/progress.hpp"
+
 #include <cyborg/measure/detection.hpp>
 
 #include <torch/nn/functional/loss.h>
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <stdexcept>
+#include <utility>
+#include <vector>
 
 namespace programs {
 
-nlohmann::json validate(
+namespace {
+
+/// Scores pictures and shows the progress. Stops where `go_on` returns false.
+ScoredPictures score(
+    const char* what, Network& network, std::vector<cyborg::data::Row> rows,
+    const Settings& settings, ScoringOptions options, const TrainingLog& log,
+    const std::function<bool()>& go_on) {
+  Progress progress(what, static_cast<int64_t>(rows.size()), log.quiet());
+  int64_t shown = 0;
+  options.go_on = [&](int64_t done) {
+    progress.add(done - std::exchange(shown, done));
+    return go_on();
+  };
+  return score_pictures(network, std::move(rows), settings, options);
+}
+
+}  // namespace
+
+std::optional<nlohmann::json> validate(
     Network& network, const cyborg::data::Table& table,
     const Settings& settings, const ScoringOptions& scoring,
-    const TrainingProcesses& processes) {
+    const TrainingProcesses& processes, const TrainingLog& log) {
   const auto rows = table.rows_of("val");
-  nlohmann::json record;
+  auto record = nlohmann::json::object();
   if (rows.empty()) {
     return record;
   }
-  auto scored =
-      score_pictures(network, processes.shard(rows), settings, scoring);
+  // All processes ask equally often whether one of them has to stop: as often
+  // as the one with the most batches.
+  const auto size = static_cast<size_t>(processes.size());
+  const auto largest = (rows.size() + size - 1) / size;
+  auto questions = (largest + scoring.batch - 1) / scoring.batch;
+  bool stop = false;
+  const auto go_on = [&] {
+    --questions;
+    stop = processes.any(stop_signalled());
+    return !stop;
+  };
+  auto scored = score(
+      "validation", network, processes.shard(rows), settings, scoring, log,
+      go_on);
+  while (!stop && questions > 0) {
+    go_on();
+  }
+  if (stop) {
+    return std::nullopt;
+  }
   scored.logits = processes.all_gather(scored.logits);
   scored.labels = processes.all_gather(scored.labels);
   if (scored.labels.numel() == 0) {
@@ -69,8 +113,9 @@ ScoredPictures score_split(
   if (!table.has(split)) {
     return {};
   }
-  auto scored =
-      score_pictures(network, table.rows_of(split), settings, scoring);
+  auto scored = score(
+      ("scoring " + split).c_str(), network, table.rows_of(split), settings,
+      scoring, log, [] { return !stop_signalled(); });
   for (const auto& left_out : scored.skipped) {
     log.warn(left_out + "; left out");
   }

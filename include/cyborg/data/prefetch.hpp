@@ -11,6 +11,7 @@
 #include <torch/types.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -35,11 +36,20 @@ struct PrefetchOptions {
   TORCH_ARG(size_t, ahead) = 4;
   /// Whether every epoch has a new order. Default false.
   TORCH_ARG(bool, shuffle) = false;
+  /// The chance of each sample to be drawn, as a share of the sum. With it, an
+  /// epoch has as many samples as before, drawn with replacement in the order
+  /// of the seed: some come several times, some not at all. For rare classes:
+  /// 1 / (samples of the class). Default: each sample comes once.
+  TORCH_ARG(std::vector<double>, weights);
   /// The seed of the orders. The global generator is not used. The same seed
   /// and epoch give the same order on every machine. Default 0.
   TORCH_ARG(uint64_t, seed) = 0;
   /// Whether the last batch is left out if it has fewer samples. Default false.
   TORCH_ARG(bool, drop_last) = false;
+  /// If the last batch would have fewer samples than this (and than
+  /// `batch_size`), they join the batch before it. Batch normalisation needs 2
+  /// where it has one position. Default 1: no batch is joined.
+  TORCH_ARG(size_t, least_in_last) = 1;
   /// The number of processes that share each batch. The batches of all
   /// processes together are those of one process whose batch is `world` times
   /// as large. All processes have the same number of samples, also in a last,
@@ -53,19 +63,23 @@ struct PrefetchOptions {
 
 namespace detail {
 
-/// A sampler that gives a fixed list of indices, once.
+/// A sampler that gives a fixed list of indices, once. Indices that would be a
+/// last batch of fewer than `least` are given with the batch before them.
 class ListSampler : public torch::data::samplers::Sampler<> {
  public:
-  explicit ListSampler(std::vector<size_t> order) : order_(std::move(order)) {}
+  explicit ListSampler(std::vector<size_t> order, size_t least = 1)
+      : order_(std::move(order)), least_(least) {}
 
   void reset(SizeHint /*new_size*/ = {}) override { next_ = 0; }
 
   decltype(std::declval<torch::data::samplers::Sampler<>&>().next(1)) next(
       size_t batch_size) override {
-    const auto count = std::min(batch_size, order_.size() - next_);
-    if (count == 0) {
+    const auto left = order_.size() - next_;
+    if (left == 0) {
       return {};
     }
+    const auto count =
+        left < batch_size + std::min(least_, batch_size) ? left : batch_size;
     const auto begin = order_.begin() + static_cast<std::ptrdiff_t>(next_);
     next_ += count;
     return std::vector<size_t>(
@@ -87,6 +101,7 @@ class ListSampler : public torch::data::samplers::Sampler<> {
 
  private:
   std::vector<size_t> order_;
+  size_t least_;
   size_t next_ = 0;
 };
 
@@ -221,6 +236,7 @@ class Prefetcher {
         options_.rank() < options_.world(),
         "cyborg::data::Prefetcher: expected a rank below world, got ",
         options_.rank(), " of ", options_.world());
+    check_weights();
   }
 
   /// Starts an epoch. If the last epoch was left early, its threads finish what
@@ -230,11 +246,11 @@ class Prefetcher {
     auto rest = share(epoch_++);
     *position_ = std::exchange(skip_, 0);
     const auto skipped =
-        std::min(*position_ * options_.batch_size(), rest.size());
+        *position_ >= size() ? rest.size() : *position_ * options_.batch_size();
     rest.erase(
         rest.begin(), rest.begin() + static_cast<std::ptrdiff_t>(skipped));
     loader_ = std::make_unique<Loader>(
-        source_, detail::ListSampler(std::move(rest)),
+        source_, detail::ListSampler(std::move(rest), least_in_last()),
         torch::data::DataLoaderOptions(options_.batch_size())
             .workers(options_.workers())
             // Without workers, LibTorch would lose the jobs.
@@ -249,8 +265,10 @@ class Prefetcher {
   /// The number of batches in an epoch, if no batch is left out.
   size_t size() const noexcept {
     const auto batch = options_.batch_size();
-    const auto count = share_size();
-    return options_.drop_last() ? count / batch : (count + batch - 1) / batch;
+    const auto whole = share_size() / batch, left = share_size() % batch;
+    const bool last = left > 0 && !options_.drop_last() &&
+                      (left >= least_in_last() || whole == 0);
+    return whole + (last ? 1 : 0);
   }
 
   /// The number of the next epoch. The first is 0.
@@ -267,12 +285,13 @@ class Prefetcher {
   /// that resumes after the batch in use passes this number to `skip`.
   size_t position() const noexcept { return *position_; }
 
-  /// The order of the samples of all processes in an epoch: the permutation of
-  /// that number (from 0) which a generator with the seed draws.
+  /// The order of the samples of all processes in an epoch: the permutation, or
+  /// the sample with `weights`, of that number (from 0) which a generator with
+  /// the seed draws.
   std::vector<size_t> order(uint64_t epoch) const {
     std::vector<size_t> order(count_);
     std::iota(order.begin(), order.end(), size_t{0});
-    if (options_.shuffle() && count_ > 1) {
+    if ((options_.shuffle() && count_ > 1) || !options_.weights().empty()) {
       const auto shuffled = permutation(epoch);
       const auto* index = shuffled.template data_ptr<int64_t>();
       std::transform(index, index + count_, order.begin(), [](int64_t i) {
@@ -300,11 +319,48 @@ class Prefetcher {
   }
 
  private:
+  /// `PrefetchOptions::least_in_last`, where a last batch can be joined.
+  size_t least_in_last() const noexcept {
+    return options_.drop_last() ? 1 : options_.least_in_last();
+  }
+
   /// The number of samples in `share`.
   size_t share_size() const noexcept {
     const auto whole = options_.world() * options_.batch_size();
     return count_ / whole * options_.batch_size() +
            count_ % whole / options_.world();
+  }
+
+  void check_weights() const {
+    const auto& weights = options_.weights();
+    TORCH_CHECK_VALUE(
+        weights.empty() || weights.size() == count_,
+        "cyborg::data::Prefetcher: expected a weight for each of ", count_,
+        " samples, got ", weights.size());
+    double sum = 0;
+    for (const double weight : weights) {
+      TORCH_CHECK_VALUE(
+          weight >= 0 && std::isfinite(weight),
+          "cyborg::data::Prefetcher: expected weights >= 0, got ", weight);
+      sum += weight;
+    }
+    TORCH_CHECK_VALUE(
+        weights.empty() || sum > 0,
+        "cyborg::data::Prefetcher: expected a weight above 0, got none");
+  }
+
+  /// The order that the generator draws next.
+  torch::Tensor draw() const {
+    const auto count = static_cast<int64_t>(count_);
+    if (options_.weights().empty()) {
+      return at::randperm(count, random_, at::kLong);
+    }
+    // Not at::multinomial, which has a limit of 2^24 samples.
+    const auto ends =
+        torch::tensor(options_.weights(), torch::kDouble).cumsum(/*dim=*/0);
+    const auto points = at::rand({count}, random_, at::kDouble) * ends[-1];
+    return at::searchsorted(ends, points, /*out_int32=*/false, /*right=*/true)
+        .clamp_max(count - 1);
   }
 
   /// The permutation of an epoch. The generator draws all permutations up to
@@ -315,7 +371,7 @@ class Prefetcher {
       drawn_ = 0;
     }
     for (; drawn_ <= epoch; ++drawn_) {
-      last_ = at::randperm(static_cast<int64_t>(count_), random_, at::kLong);
+      last_ = draw();
     }
     return last_;
   }

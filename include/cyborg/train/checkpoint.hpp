@@ -165,8 +165,7 @@ inline void save_checkpoint(
   all.insert("format", detail::kCheckpointFormat);
   all.insert("texts", texts);
   all.insert("tensors", groups);
-  io::write_file(
-      path, detail::pickled(all), "cyborg::train::save_checkpoint");
+  io::write_file(path, detail::pickled(all), "cyborg::train::save_checkpoint");
 }
 
 /// Reads a checkpoint that `save_checkpoint` wrote. The tensors are on the CPU.

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "resume.hpp"
+
+#include "fingerprint.hpp"
+
+#include "../common/pictures.hpp"
+
+#include <cyborg/io/file.hpp>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <cstdlib>
+#include <filesystem>
+#include <set>
+#include <utility>
+
+namespace programs {
+
+namespace {
+
+using cyborg::io::FileError;
+using nlohmann::json;
+
+/// The settings that a command line may give a training that is resumed.
+const std::set<std::string> kMayDiffer{"data", "saliency", "epochs"};
+
+/// A value of a setting, as it was given on the command line.
+std::string shown(const json& value) {
+  if (value.is_string()) {
+    return value.get<std::string>();
+  }
+  std::string all;
+  for (const auto& part : value.is_array() ? value : json::array({value})) {
+    all += (all.empty() ? "" : " ") + part.dump();
+  }
+  return all;
+}
+
+/// The settings of the checkpoint with those of the command line that may
+/// differ.
+Settings resumed_settings(
+    const TrainOptions& options, const SavedTraining& saved,
+    const std::filesystem::path& path, const TrainingLog& log) {
+  auto given = options.settings;
+  complete(given);
+  const json now = given;
+  json settings = saved.settings;
+  for (const auto& [flag, key] : options.given) {
+    if (now.at(key) == settings.at(key)) {
+      continue;
+    }
+    if (kMayDiffer.count(key) == 0) {
+      throw FileError(
+          "--resume", path,
+          fmt::format(
+              "was trained with {0} {1}, got {0} {2}: a training keeps its "
+              "settings. Leave the option out, or begin a new training with "
+              "another --out",
+              flag, shown(settings.at(key)), shown(now.at(key))));
+    }
+    if (key == "epochs") {
+      const auto begun = saved.state.epoch + (saved.state.batch > 0 ? 1 : 0);
+      if (given.epochs < begun) {
+        throw FileError(
+            "--resume", path,
+            fmt::format(
+                "is in epoch {}: expected --epochs {} or more, got {}", begun,
+                begun, given.epochs));
+      }
+      if (given.schedule == cyborg::train::Decay::kCosine) {
+        log.warn(
+            "--epochs is another one than before, so the learning rate falls "
+            "along another cosine from here on");
+      }
+    }
+    settings[key] = now.at(key);
+  }
+  return settings.get<Settings>();
+}
+
+/// A word of a command line, for a shell.
+std::string quoted(const std::string& word) {
+  const auto plain = word.find_first_not_of(
+                         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                         "0123456789_-+=:,./@%") == std::string::npos;
+  if (plain && !word.empty()) {
+    return word;
+  }
+  std::string out = "'";
+  for (const char c : word) {
+    out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  }
+  return out + "'";
+}
+
+}  // namespace
+
+Training resume_training(
+    const TrainOptions& options, const TrainingProcesses& processes,
+    const TrainingLog& log) {
+  const auto path = options.out / "last.pt";
+  if (!std::filesystem::exists(path)) {
+    throw FileError(
+        "--resume", path,
+        "no such file: expected --out to be the folder of a training");
+  }
+  auto saved = read_training(path);
+  if (saved.state.ranks != processes.size()) {
+    throw FileError(
+        "--resume", path,
+        fmt::format(
+            "was trained by {} processes: expected as many, got {}",
+            saved.state.ranks, processes.size()));
+  }
+  Training training;
+  training.settings = resumed_settings(options, saved, path, log);
+  training.state = saved.state;
+  training.table = read_pictures(training.settings);
+  if (!is_table_of(saved.table, training.table, training.settings)) {
+    throw FileError(
+        "--resume", training.settings.data,
+        "is not the table that this training began with (rows, classes, "
+        "splits, maps): restore that table, or begin a new training with "
+        "another --out");
+  }
+  check_settings(training.settings, training.table, processes);
+  training.script = saved.script;
+  training.network = std::make_unique<Network>(
+      training.settings, training.script, saved.model);
+  training.optimizer = std::move(saved.optimizer);
+  // A copy, since set_state reads it as aligned numbers.
+  training.random = saved.random[processes.rank()].clone();
+  return training;
+}
+
+std::string resume_command(const TrainOptions& options, int64_t processes) {
+  std::string command;
+  if (processes > 1) {
+    command = fmt::format(
+        std::getenv("TORCHELASTIC_RUN_ID") != nullptr
+            ? "torchrun --no-python --nproc-per-node {} "
+            : "./dev ranks {} ",
+        processes);
+  }
+  command += quoted(options.program) + " --resume --out " +
+             quoted(options.out.string());
+  for (const auto& word : options.run_words) {
+    command += " " + quoted(word);
+  }
+  return command;
+}
+
+}  // namespace programs

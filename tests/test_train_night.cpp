@@ -1,0 +1,741 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// The program `train` alone for a night: signals, weights that are not finite,
+// problems with pictures, options of a training that is resumed, a folder that
+// is in use.
+
+#include "catch.hpp"
+#include "pictures.hpp"
+#include "programs.hpp"
+#include "support.hpp"
+#include "torchscript.hpp"
+#include "training.hpp"
+
+#include <common/folds.hpp>
+#include <common/scoring.hpp>
+#include <train/checkpoint.hpp>
+#include <train/export.hpp>
+#include <train/fingerprint.hpp>
+#include <train/recipe.hpp>
+#include <train/resume.hpp>
+#include <train/trainer.hpp>
+#include <train/watch.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <map>
+#include <set>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+using programs_test::end_of;
+using programs_test::same_checkpoints;
+using support::contains;
+using support::error_of;
+using training::command;
+using training::write_table;
+using Words = std::vector<std::string>;
+
+/// A command line with options that replace those of `training::command` or
+/// come after them.
+Words command_with(
+    const std::string& table, const std::string& out, const Words& others) {
+  auto words = command(table, out);
+  for (size_t i = 0; i < others.size(); ++i) {
+    const auto at = std::find(words.begin(), words.end(), others[i]);
+    const bool has_value =
+        i + 1 < others.size() && others[i + 1].compare(0, 2, "--") != 0;
+    if (at != words.end() && has_value) {
+      *(at + 1) = others[++i];
+    } else {
+      words.push_back(others[i]);
+      if (has_value) {
+        words.push_back(others[++i]);
+      }
+    }
+  }
+  return words;
+}
+
+struct Ended {
+  int status;
+  std::string errors;
+};
+
+/// Runs `train` to its end.
+Ended run_train(const pictures::Folder& folder, const Words& words) {
+  const std::string errors = folder / "errors";
+  fs::remove(errors);
+  const int status =
+      end_of(programs_test::start(CYBORG_TRAIN, words, {}, errors));
+  const bool any = fs::exists(errors) && fs::file_size(errors) > 0;
+  return {status, any ? cyborg::io::read_file(errors) : ""};
+}
+
+Words resume(const std::string& out, const Words& others = {}) {
+  Words words{"--resume", "--out", out, "--threads", "1", "--quiet"};
+  words.insert(words.end(), others.begin(), others.end());
+  return words;
+}
+
+programs::TrainOptions options_of(Words words) {
+  words.insert(words.begin(), "train");
+  std::vector<char*> arguments;
+  for (auto& word : words) {
+    arguments.push_back(word.data());
+  }
+  return programs::read_options(
+      static_cast<int>(arguments.size()), arguments.data());
+}
+
+/// Waits for a file of a program that runs.
+void wait_for(const std::string& file, pid_t child) {
+  while (!fs::exists(file)) {
+    if (waitpid(child, nullptr, WNOHANG) != 0) {
+      FAIL("the program ended before it wrote " << file);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+}
+
+bool all_finite(const std::string& path) {
+  const auto checkpoint = cyborg::train::load_checkpoint(path);
+  for (const auto& group : checkpoint.tensors) {
+    if (!cyborg::train::not_finite(group.second).empty()) {
+      return false;
+    }
+  }
+  return true;
+}
+
+/// A table whose validation split has each of its pictures `times` times.
+std::string with_long_validation(
+    const pictures::Folder& folder, const std::string& table, int times) {
+  std::string all, val;
+  std::istringstream lines(cyborg::io::read_file(table));
+  for (std::string line; std::getline(lines, line);) {
+    (line.compare(0, 3, "val") == 0 ? val : all) += line + "\n";
+  }
+  for (int i = 0; i < times; ++i) {
+    all += val;
+  }
+  return folder.write("long.csv", all);
+}
+
+}  // namespace
+
+TEST_CASE(
+    "Weights that are not finite never replace those that are",
+    "[train][night]") {
+  const pictures::Folder folder;
+  const auto table = write_table(folder);
+  const std::string out = folder / "run";
+  SECTION("in the middle of an epoch, with a checkpoint after each step") {
+    const auto ended = run_train(
+        folder, command_with(
+                    table, out,
+                    {"--lr", "1e30", "--optimizer", "sgd", "--save-every", "1",
+                     "--loss", "ce"}));
+    INFO(ended.errors);
+    CHECK(ended.status == 2);
+    CHECK(contains(ended.errors, "not finite"));
+    CHECK(contains(ended.errors, "ast checkpoint is kept"));
+    CHECK((!fs::exists(out + "/last.pt") || all_finite(out + "/last.pt")));
+    CHECK(!fs::exists(out + "/best.pt"));
+  }
+  SECTION("after a good checkpoint, which stays") {
+    // One step in an epoch; from the second one on the rate rises.
+    auto words = command_with(
+        table, out,
+        {"--batch", "48", "--save-every", "1", "--epochs", "1", "--optimizer",
+         "sgd"});
+    REQUIRE(run_train(folder, words).status == 0);
+    const auto good = cyborg::io::read_file(out + "/best.pt");
+    auto options = options_of(resume(out, {"--epochs", "3"}));
+    programs::Trainer trainer(options);
+    auto saved = programs::read_training(out + "/last.pt");
+    saved.model.front().second.fill_(1e38);  // its products are infinite
+    programs::write_training(out + "/last.pt", saved);
+    const auto ended = run_train(folder, resume(out, {"--epochs", "3"}));
+    INFO(ended.errors);
+    CHECK(ended.status == 2);
+    CHECK(contains(ended.errors, "not finite"));
+    CHECK(cyborg::io::read_file(out + "/best.pt") == good);
+    CHECK(all_finite(out + "/last.pt"));
+  }
+  SECTION("weights that are so from the beginning") {
+    REQUIRE(
+        run_train(folder, command_with(table, out, {"--stop-after", "2"}))
+            .status == 75);
+    auto saved = programs::read_training(out + "/last.pt");
+    saved.model.front().second.view({-1})[0] = std::nan("");
+    programs::write_training(out + "/last.pt", saved);
+    const auto ended = run_train(folder, resume(out));
+    CHECK(ended.status == 2);
+    CHECK(contains(
+        ended.errors,
+        "the initial weights are not finite: " + saved.model.front().first));
+  }
+}
+
+TEST_CASE("Numbers that are not finite are no settings", "[train][night]") {
+  const pictures::Folder folder;
+  const auto table = write_table(folder);
+  const Words number = GENERATE(
+      Words{"--lr", "nan"}, Words{"--lr", "inf"}, Words{"--alpha", "nan"},
+      Words{"--momentum", "nan"}, Words{"--mean", "nan"}, Words{"--std", "inf"},
+      Words{"--std", "0"}, Words{"--flip", "nan"}, Words{"--clip", "inf"},
+      Words{"--step-factor", "nan"});
+  const auto ended =
+      run_train(folder, command_with(table, folder / "run", number));
+  INFO(number[0] << " " << number[1] << ": " << ended.errors);
+  CHECK(ended.status == 2);
+  CHECK(contains(ended.errors, number[0] + ": expected a number"));
+  CHECK(contains(ended.errors, ", got " + number[1]));
+  CHECK(!fs::exists(folder / "run"));
+}
+
+TEST_CASE("A problem of the validation costs no training", "[train][night]") {
+  const pictures::Folder folder;
+  const auto table = write_table(folder);
+  const std::string out = folder / "run";
+  REQUIRE(run_train(folder, command(table, folder / "whole")).status == 0);
+  const auto picture = cyborg::io::read_file(folder / "p50.png");
+  folder.write("p50.png", "not a picture");
+  const auto ended =
+      run_train(folder, command_with(table, out, {"--save-every", "0"}));
+  CHECK(ended.status == 2);
+  CHECK(contains(ended.errors, "p50.png"));
+  CHECK(programs::read_training(out + "/last.pt").state.batch == 6);
+  CHECK(!fs::exists(out + "/best.pt"));
+  folder.write("p50.png", picture);
+  REQUIRE(run_train(folder, resume(out)).status == 0);
+  for (const char* file : {"/last.pt", "/best.pt"}) {
+    CHECK(same_checkpoints(folder / "whole" + file, out + file));
+  }
+  CHECK(
+      cyborg::io::read_file(folder / "whole/log.jsonl") ==
+      cyborg::io::read_file(out + "/log.jsonl"));
+}
+
+TEST_CASE("What the options exclude is known at the start", "[train][night]") {
+  const pictures::Folder folder;
+  const auto table = write_table(folder);
+  const auto error = [&](const std::string& data, const Words& others) {
+    const auto ended =
+        run_train(folder, command_with(data, folder / "run", others));
+    CHECK(ended.status == 2);
+    CHECK(!fs::exists(folder / "run"));
+    return ended.errors;
+  };
+  const auto one_class = folder.write(
+      "one.csv",
+      "split,class,path\ntrain,live,p0.png\ntrain,spoof,p1.png\n"
+      "val,spoof,p3.png\nval,spoof,p5.png\n");
+  CHECK(contains(
+      error(one_class, {"--select", "auc"}),
+      "--select auc: the validation split has pictures of class \"spoof\" "
+      "only; use accuracy or loss"));
+  CHECK(contains(
+      error(table, {"--model", "net.pt"}),
+      "--model: is a network, too: leave --network out"));
+  CHECK(contains(
+      run_train(
+          folder, {"--data", table, "--channels", "1", "--mean", "0.1", "0.2"})
+          .errors,
+      "--mean: expected 1 number or one for each of 1 channels, got 2"));
+}
+
+TEST_CASE(
+    "With --channels 1 mean and deviation are those of grey pictures",
+    "[train][night]") {
+  const auto grey = options_of({"--data", "a.csv", "--channels", "1"}).settings;
+  CHECK(grey.mean == std::vector<double>{0.449});
+  CHECK(grey.stddev == std::vector<double>{0.226});
+  const auto own =
+      options_of({"--data", "a.csv", "--channels", "1", "--mean", "0.1"})
+          .settings;
+  CHECK(own.mean == std::vector<double>{0.1});
+  CHECK(own.stddev == std::vector<double>{0.226});
+  CHECK(options_of({"--data", "a.csv"}).settings.mean.size() == 3);
+}
+
+TEST_CASE("A scheduler's signal saves and stops", "[train][night]") {
+  const pictures::Folder folder;
+  const auto table = write_table(folder);
+  const std::string out = folder / "run";
+  const int signal = GENERATE(SIGTERM, SIGHUP, SIGUSR1, SIGINT);
+  INFO("signal " << signal);
+  const auto child = programs_test::start(
+      CYBORG_TRAIN, command_with(table, out, {"--epochs", "500"}));
+  wait_for(out + "/last.pt", child);
+  kill(child, signal);
+  if (signal != SIGINT) {
+    kill(child, signal);  // as a scheduler may do; the training must not end
+  }
+  CHECK(end_of(child) == 75);
+  CHECK(!fs::exists(out + "/report.html"));
+  const auto state = programs::read_training(out + "/last.pt").state;
+  CHECK(state.epoch < 500);
+  CHECK(all_finite(out + "/last.pt"));
+}
+
+TEST_CASE("A signal during validation stops at once", "[train][night]") {
+  const pictures::Folder folder;
+  const auto table =
+      with_long_validation(folder, write_table(folder), /*times=*/2000);
+  const std::string out = folder / "run";
+  const auto child = programs_test::start(
+      CYBORG_TRAIN,
+      command_with(table, out, {"--save-every", "0", "--epochs", "1"}));
+  wait_for(out + "/last.pt", child);  // it is written before the validation
+  kill(child, SIGTERM);
+  CHECK(end_of(child) == 75);
+  CHECK(!fs::exists(out + "/best.pt"));
+  CHECK(programs::read_training(out + "/last.pt").state.batch == 6);
+}
+
+TEST_CASE("Options of a training that is resumed", "[train][night]") {
+  const pictures::Folder folder;
+  const auto table = write_table(folder);
+  const std::string out = folder / "run";
+  REQUIRE(
+      run_train(folder, command_with(table, out, {"--stop-after", "8"}))
+          .status == 75);
+  SECTION("may be the same, as when a job is queued again") {
+    const auto words =
+        command_with(table, out, {"--resume", "auto", "--stop-after", "10"});
+    CHECK(run_train(folder, words).status == 75);
+    CHECK(programs::read_training(out + "/last.pt").state.step == 10);
+  }
+  SECTION("may not be others") {
+    const auto refused = [&](const Words& others, const std::string& text) {
+      const auto ended = run_train(folder, resume(out, others));
+      INFO(ended.errors);
+      CHECK(ended.status == 2);
+      CHECK(contains(
+          ended.errors, "--resume: " + out + "/last.pt: was trained with " +
+                            text +
+                            ": a training keeps its settings. Leave the option "
+                            "out, or begin a new training with another --out"));
+    };
+    refused({"--lr", "0.01"}, "--lr 0.002, got --lr 0.01");
+    refused({"--loss", "ce"}, "--loss cyborg-kl, got --loss ce");
+    refused({"--size", "16", "24"}, "--size 32 32, got --size 16 24");
+    refused({"--bf16"}, "--bf16 false, got --bf16 true");
+    refused({"--seed", "3"}, "--seed 0, got --seed 3");
+    refused({"--std", "0.5"}, "--std 0.25, got --std 0.5");
+    refused({"--layer", "c1"}, "--layer , got --layer c1");
+    CHECK(programs::read_training(out + "/last.pt").state.step == 8);
+  }
+  SECTION("may be more epochs, but not fewer than it has") {
+    const auto ended = run_train(folder, resume(out, {"--epochs", "1"}));
+    CHECK(ended.status == 2);
+    CHECK(contains(
+        ended.errors, "is in epoch 2: expected --epochs 2 or more, got 1"));
+    REQUIRE(run_train(folder, resume(out, {"--epochs", "7"})).status == 0);
+    CHECK(programs::read_training(out + "/last.pt").state.epoch == 7);
+    // It is finished now, and can go on.
+    REQUIRE(run_train(folder, resume(out)).status == 0);
+    REQUIRE(run_train(folder, resume(out, {"--epochs", "8"})).status == 0);
+    REQUIRE(
+        run_train(
+            folder, command_with(table, folder / "whole", {"--epochs", "8"}))
+            .status == 0);
+    CHECK(same_checkpoints(folder / "whole/last.pt", out + "/last.pt"));
+  }
+  SECTION("may name files that have moved") {
+    fs::create_directories(folder / "moved");
+    for (const auto& entry : fs::directory_iterator(folder.path())) {
+      if (entry.is_regular_file()) {
+        fs::rename(
+            entry.path(), folder.path() / "moved" / entry.path().filename());
+      }
+    }
+    const auto lost = run_train(folder, resume(out));
+    CHECK(lost.status == 2);
+    CHECK(contains(lost.errors, "table.csv: no such file"));
+    const std::string moved = folder / "moved/table.csv";
+    REQUIRE(
+        run_train(folder, resume(out, {"--data", moved, "--stop-after", "9"}))
+            .status == 75);
+    CHECK(programs::read_training(out + "/last.pt").settings.data == moved);
+  }
+}
+
+TEST_CASE("--resume auto begins where nothing is", "[train][night]") {
+  const pictures::Folder folder;
+  const auto table = write_table(folder);
+  const auto words = command_with(
+      table, folder / "run", {"--resume", "auto", "--stop-after", "3"});
+  CHECK(run_train(folder, words).status == 75);
+  auto ended = run_train(folder, resume(folder / "none"));
+  CHECK(ended.status == 2);
+  CHECK(contains(
+      ended.errors,
+      "none/last.pt: no such file: expected --out to be the folder of a "
+      "training"));
+  ended = run_train(
+      folder, {"--resume", "auto", "--out", folder / "none", "--quiet"});
+  CHECK(contains(ended.errors, "--data is required to begin a training"));
+  ended = run_train(folder, {"--resume", "now"});
+  CHECK(contains(ended.errors, "expected auto or nothing, got now"));
+  CHECK(!fs::exists(folder / "none"));
+}
+
+TEST_CASE(
+    "The hint after a stop repeats the options of the run", "[train][night]") {
+  auto options = options_of(
+      {"--data", "a.csv", "--lr", "0.1", "--out", "my runs/it's", "--workers",
+       "3", "--quiet", "--stop-after", "5", "--seed", "7"});
+  options.program = "bin/train";
+  CHECK(
+      programs::resume_command(options, 1) ==
+      "bin/train --resume --out 'my runs/it'\\''s' --workers 3 --quiet");
+  CHECK(contains(
+      programs::resume_command(options, 4),
+      "./dev ranks 4 bin/train --resume --out"));
+  setenv("TORCHELASTIC_RUN_ID", "none", 1);
+  CHECK(contains(
+      programs::resume_command(options, 4),
+      "torchrun --no-python --nproc-per-node 4 bin/train --resume"));
+  unsetenv("TORCHELASTIC_RUN_ID");
+}
+
+TEST_CASE("Two trainings do not share a folder", "[train][night]") {
+  const pictures::Folder folder;
+  const auto table = write_table(folder);
+  const std::string out = folder / "run";
+  const auto first = programs_test::start(
+      CYBORG_TRAIN, command_with(table, out, {"--epochs", "500"}));
+  wait_for(out + "/last.pt", first);
+  const auto log = [&] { return cyborg::io::read_file(out + "/.lock"); };
+  CHECK(contains(log(), "process " + std::to_string(first) + ", since 20"));
+  const auto second = run_train(folder, resume(out));
+  INFO(second.errors);
+  CHECK(second.status == 2);
+  CHECK(contains(
+      second.errors, "--out: " + out + ": is in use by another training ("));
+  CHECK(contains(second.errors, "process " + std::to_string(first)));
+  kill(first, SIGKILL);
+  end_of(first);
+  // The lock ended with the process that had it.
+  CHECK(run_train(folder, resume(out, {"--stop-after", "1"})).status == 75);
+}
+
+TEST_CASE("A last picture alone joins the batch before", "[train][night]") {
+  const pictures::Folder folder;
+  const auto table = write_table(folder);
+  auto text = cyborg::io::read_file(table);
+  const auto at = text.find("train,spoof,p47.png");
+  text.erase(at, text.find('\n', at) + 1 - at);
+  for (const char* name :
+       {"train,live,p46.png", "train,spoof,p45.png", "train,live,p44.png",
+        "train,spoof,p43.png", "train,live,p42.png", "train,spoof,p41.png"}) {
+    const auto row = text.find(name);
+    REQUIRE(row != std::string::npos);
+    text.erase(row, text.find('\n', row) + 1 - row);
+  }
+  cyborg::io::write_file(table, text);  // 41 pictures: 5 batches of 8, and 1
+  auto options =
+      options_of(command_with(table, folder / "run", {"--epochs", "1"}));
+  const auto result = programs::Trainer(options).run();
+  CHECK(result.state.step == 5);
+  CHECK(result.log[0]["pictures"] == 41);
+}
+
+TEST_CASE(
+    "A checkpoint that lacks a setting opens with its default",
+    "[train][night]") {
+  programs::Settings settings;
+  settings.epochs = 7;
+  json old = settings;
+  old.erase("patience");
+  old.erase("weight_decay");
+  const auto read = old.get<programs::Settings>();
+  CHECK(read.epochs == 7);
+  CHECK(read.weight_decay == 1e-6);
+  CHECK(read.patience == 0);
+}
+
+TEST_CASE("Folds divide subjects, not pictures", "[train][night]") {
+  cyborg::data::Table table;
+  for (int i = 0; i < 60; ++i) {
+    cyborg::data::Row row;
+    row.split = "train";
+    row.subject = "person" + std::to_string(i % 20);
+    row.path = std::to_string(i) + ".png";
+    table.rows.push_back(row);
+  }
+  std::map<std::string, std::set<int64_t>> tested;
+  for (int64_t fold = 1; fold <= 6; ++fold) {
+    auto each = table;
+    programs::split_by_subject(each, 6, fold);
+    CHECK(programs::shared_subjects(each).empty());
+    std::map<std::string, std::set<std::string>> subjects;
+    for (const auto& row : each.rows) {
+      subjects[row.split].insert(row.subject);
+      if (row.split == "test") {
+        tested[row.subject].insert(fold);
+      }
+    }
+    // 20 subjects in six parts: three each, and four in two of them.
+    CHECK((subjects["test"].size() == 3 || subjects["test"].size() == 4));
+    CHECK((subjects["val"].size() == 3 || subjects["val"].size() == 4));
+    // The order of the rows plays no part.
+    auto reversed = table;
+    std::reverse(reversed.rows.begin(), reversed.rows.end());
+    programs::split_by_subject(reversed, 6, fold);
+    std::reverse(reversed.rows.begin(), reversed.rows.end());
+    for (size_t i = 0; i < each.rows.size(); ++i) {
+      REQUIRE(each.rows[i].split == reversed.rows[i].split);
+    }
+  }
+  CHECK(tested.size() == 20);  // each subject is tested once
+  for (const auto& subject : tested) {
+    CHECK(subject.second.size() == 1);
+  }
+  table.name = "table.csv";
+  CHECK(error_of([&] {
+          programs::split_by_subject(table, 21, 1);
+        }) == "--folds: table.csv: expected at least 21 subjects, got 20");
+  table.rows[5].subject = "";
+  CHECK(
+      error_of([&] { programs::split_by_subject(table, 3, 1); }) ==
+      "--folds: table.csv: expected a column subject with a value in each row, "
+      "got none for 5.png");
+  CHECK(programs::shared_subjects(table).empty());  // "" is no subject
+  table.rows[0].split = "val";
+  CHECK(
+      programs::shared_subjects(table) == std::vector<std::string>{"person0"});
+}
+
+TEST_CASE("A subject in two splits is refused", "[train][night]") {
+  const pictures::Folder folder;
+  const auto table = write_table(folder);
+  std::istringstream lines(cyborg::io::read_file(table));
+  std::string text;
+  int row = -1;
+  for (std::string line; std::getline(lines, line); ++row) {
+    text +=
+        line + (row < 0 ? ",subject" : ",s" + std::to_string(row % 12)) + "\n";
+  }
+  cyborg::io::write_file(table, text);
+  auto ended = run_train(folder, command(table, folder / "run"));
+  CHECK(ended.status == 2);
+  CHECK(contains(
+      ended.errors,
+      "12 subjects are in several splits, the first of them \"s0\", so that "
+      "the results would be too good: repair the table, take --folds, or say "
+      "--allow-shared-subjects"));
+  CHECK(!fs::exists(folder / "run"));
+  const Words few{"--epochs", "1", "--stop-after", "1"};
+  auto allowed = few;
+  allowed.push_back("--allow-shared-subjects");
+  CHECK(
+      run_train(folder, command_with(table, folder / "run", allowed)).status ==
+      75);
+  // With folds nobody is in two splits; the checkpoint knows them.
+  auto folds = few;
+  folds.insert(folds.end(), {"--folds", "4", "--fold", "4"});
+  CHECK(
+      run_train(folder, command_with(table, folder / "fold", folds)).status ==
+      75);
+  CHECK(run_train(folder, resume(folder / "fold")).status == 0);
+  for (const auto& wrong :
+       {Words{"--folds", "2", "--fold", "1"},
+        {"--folds", "4"},
+        {"--fold", "1"},
+        {"--folds", "4", "--fold", "5"}}) {
+    ended = run_train(folder, command_with(table, folder / "wrong", wrong));
+    CHECK(ended.status == 2);
+    CHECK(contains(
+        ended.errors,
+        "--folds: expected 3 or more, and --fold from 1 to that number, got"));
+  }
+}
+
+TEST_CASE(
+    "The balanced sampler makes rare classes frequent", "[train][night]") {
+  programs::Settings settings;
+  std::vector<cyborg::data::Row> rows(8);
+  rows[3].label = 1;
+  rows[5].label = 1;
+  CHECK(programs::sampler_weights(rows, settings).empty());
+  settings.sampler = programs::Sampler::kBalanced;
+  const auto weights = programs::sampler_weights(rows, settings);
+  REQUIRE(weights.size() == 8);
+  CHECK(weights[3] == 0.5);
+  CHECK(weights[0] == Approx(1. / 6));
+  const pictures::Folder folder;
+  const auto table = write_table(folder);
+  const auto ended = run_train(
+      folder,
+      command_with(
+          table, folder / "run", {"--sampler", "balanced", "--epochs", "1"}));
+  INFO(ended.errors);
+  CHECK(ended.status == 0);
+}
+
+TEST_CASE("--export writes the best network as TorchScript", "[train][night]") {
+  const pictures::Folder folder;
+  const auto table = write_table(folder);
+  const std::string out = folder / "run", file = folder / "net.pt";
+  REQUIRE(
+      run_train(
+          folder, command_with(table, out, {"--epochs", "1", "--export", file}))
+          .status == 0);
+  auto best = programs::load_trained(out + "/best.pt");
+  best.network.train(false);
+  auto exported = torch::jit::load(file);
+  const torch::NoGradGuard no_grad;
+  for (const int64_t side : {32, 40}) {
+    const auto images = torch::rand({5, 1, side, side});
+    CHECK(support::close(
+        exported.forward({images}).toTensor(), best.network.forward(images),
+        1e-6));
+  }
+  std::vector<std::string> names;
+  for (const auto& one : exported.named_parameters()) {
+    names.push_back(one.name);
+  }
+  std::vector<std::string> wanted;
+  for (const auto& one : best.network.state()) {
+    wanted.push_back(one.first);
+  }
+  for (const auto& name : names) {
+    INFO(name);
+    CHECK(std::find(wanted.begin(), wanted.end(), name) != wanted.end());
+  }
+  CHECK(names.size() == best.network.parameters().size());
+  // A finished training can export later, also a network of --model.
+  fs::remove(file);
+  REQUIRE(run_train(folder, resume(out, {"--export", file})).status == 0);
+  CHECK(fs::exists(file));
+  const auto ended = run_train(
+      folder,
+      command_with(
+          table, folder / "other", {"--export", folder / "none/net.pt"}));
+  CHECK(ended.status == 2);
+  CHECK(contains(ended.errors, "none/net.pt: its folder does not exist"));
+  CHECK(!fs::exists(folder / "other"));
+  // Native networks of other kinds.
+  for (const auto kind :
+       {programs::Architecture::kResNet18,
+        programs::Architecture::kDenseNet121}) {
+    programs::Settings settings;
+    settings.network = kind;
+    programs::Network network(settings, 3, {});
+    const auto images = torch::rand({2, 3, 64, 64});
+    programs::export_network(network, images, file);
+    auto read = torch::jit::load(file);
+    const auto others = torch::rand({3, 3, 96, 64});
+    CHECK(support::close(
+        read.forward({others}).toTensor(), network.forward(others), 1e-5));
+  }
+}
+
+TEST_CASE("The checksum of a table moves with its folder", "[train][night]") {
+  cyborg::data::Table table;
+  programs::Settings settings;
+  settings.data = "/a/table.csv";
+  settings.saliency = "/maps";
+  table.rows.resize(1);
+  auto& row = table.rows[0];
+  row.split = "train";
+  row.cls = "live";
+  row.path = "/a/b/p.png";
+  row.saliency = {"/maps/p.png"};
+  const auto first = programs::fingerprint(table, settings);
+  settings.data = "/c/table.csv";
+  CHECK(programs::fingerprint(table, settings) != first);
+  row.path = "/c/b/p.png";
+  CHECK(programs::fingerprint(table, settings) == first);
+  settings.saliency = "/others";
+  CHECK(programs::fingerprint(table, settings) != first);
+  row.saliency = {"/others/p.png"};
+  CHECK(programs::fingerprint(table, settings) == first);
+  CHECK(programs::is_table_of(first, table, settings));
+  row.cls = "spoof";
+  CHECK(!programs::is_table_of(first, table, settings));
+}
+
+TEST_CASE("log.csv holds the records of log.jsonl", "[train][night]") {
+  const pictures::Folder folder;
+  const auto ended = run_train(
+      folder,
+      command_with(write_table(folder), folder / "run", {"--epochs", "2"}));
+  REQUIRE(ended.status == 0);
+  std::istringstream lines(cyborg::io::read_file(folder / "run/log.csv"));
+  std::string header, first, second, third;
+  std::getline(lines, header);
+  std::getline(lines, first);
+  std::getline(lines, second);
+  CHECK(!std::getline(lines, third));
+  CHECK(
+      header ==
+      "epoch,annotated,classification,learning_rate,loss,pictures,saliency,"
+      "step,val_accuracy,val_auc,val_loss");
+  CHECK(contains(first, "0,30,"));
+  CHECK(second.compare(0, 5, "1,30,") == 0);
+}
+
+TEST_CASE(
+    "A network that was traced in evaluation mode is reported",
+    "[train][night]") {
+  const pictures::Folder folder;
+  const auto net = torchscript::residual();
+  net.save(folder / "scripted.pt");
+  programs::Settings settings;
+  settings.model = folder / "scripted.pt";
+  const auto network = [&] {
+    return programs::Network(
+        settings, 2, [&] { return torch::rand({settings.channels, 16, 16}); });
+  };
+  CHECK(network().fixed_layers() == "");
+  settings.model = "";
+  settings.channels = 1;
+  settings.network = programs::Architecture::kDemo;
+  CHECK(network().fixed_layers() == "");
+  const auto fixed = [&](const char* mode) {
+    torch::jit::Module traced("net");
+    traced.register_parameter("w", torch::rand({2, 1, 3, 3}), false);
+    traced.register_buffer("m", torch::zeros({2}));
+    traced.register_buffer("v", torch::ones({2}));
+    traced.register_attribute("training", c10::BoolType::get(), true);
+    traced.define(
+        std::string("def forward(self, x):\n"
+                    "  x = torch.conv2d(x, self.w)\n"
+                    "  x = torch.batch_norm(x, None, None, self.m, self.v, ") +
+        mode +
+        ", 0.1, 1e-5, True)\n"
+        "  return torch.dropout(x.mean([2, 3]), 0.5, " +
+        mode + ")\n");
+    traced.save(folder / "fixed.pt");
+    settings.model = folder / "fixed.pt";
+    return network().fixed_layers();
+  };
+  CHECK(
+      fixed("False") ==
+      "in the network of --model, 2 layers of batch normalisation or dropout "
+      "always act as in evaluation, so that they do not learn. It was traced "
+      "in that mode; examples/export_torchscript.py writes a file in which "
+      "training and evaluation differ");
+  CHECK(contains(
+      fixed("True"),
+      "2 layers of batch normalisation or dropout always act "
+      "as in training, so that a score depends"));
+  CHECK(fixed("self.training") == "");
+}
