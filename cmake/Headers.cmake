@@ -36,10 +36,12 @@ set(CYBORG_HEADERS
     include/cyborg/data/augment.hpp
     include/cyborg/data/dataset.hpp
     include/cyborg/data/detail/picture_file.hpp
+    include/cyborg/data/detail/picture_header.hpp
     include/cyborg/data/detail/standardize.hpp
     include/cyborg/data/detail/stb.hpp
     include/cyborg/data/detail/table_checks.hpp
     include/cyborg/data/example.hpp
+    include/cyborg/data/file_check.hpp
     include/cyborg/data/image.hpp
     include/cyborg/data/picture_check.hpp
     include/cyborg/data/prefetch.hpp

@@ -15,6 +15,7 @@
 #include <cyborg/data/augment.hpp>
 #include <cyborg/data/dataset.hpp>
 #include <cyborg/data/example.hpp>
+#include <cyborg/data/file_check.hpp>
 #include <cyborg/data/image.hpp>
 #include <cyborg/data/picture_check.hpp>
 #include <cyborg/data/prefetch.hpp>

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cyborg/data/detail/picture_file.hpp>
+#include <cyborg/data/file_check.hpp>
 #include <cyborg/data/image.hpp>
 #include <cyborg/data/table_types.hpp>
 #include <cyborg/detail/torch/parallel.hpp>
@@ -36,11 +37,7 @@ struct PictureCheck {
     int64_t without = 0;    ///< rows that name no map
   };
   /// A remark about one file.
-  struct Note {
-    size_t row;
-    std::string path;
-    std::string text;
-  };
+  using Note = FileNote;
 
   /// Sorted by split (train, val, test), then by label. Classes without
   /// pictures are left out.
@@ -78,22 +75,6 @@ struct CheckedRow {
   std::pair<size_t, uint64_t> content{};
   PictureCheck found;  ///< the notes of this row
 };
-
-/// "width x height".
-inline std::string size_text(const torch::Tensor& image) {
-  return std::to_string(image.size(-1)) + " x " +
-         std::to_string(image.size(-2));
-}
-
-/// Whether a map has the proportions of the picture, up to one pixel of the
-/// map.
-inline bool same_aspect(
-    const torch::Tensor& map, const torch::Tensor& picture) {
-  const int64_t height = picture.size(-2);
-  const int64_t width = picture.size(-1);
-  return std::abs(map.size(-1) * height - map.size(-2) * width) <=
-         std::max(height, width);
-}
 
 /// Reads and decodes a file once, and calls `use(image, bytes)`. If the file
 /// cannot be used, adds a note to `unreadable` instead.
@@ -143,11 +124,11 @@ inline CheckedRow check_row(
           }
           if (picture.defined() &&
               map.sizes().slice(1) != picture.sizes().slice(1)) {
-            (same_aspect(map, picture) ? found.other_size : found.other_aspect)
-                .push_back(
-                    {index, path,
-                     "is " + size_text(map) + ", the picture is " +
-                         size_text(picture)});
+            const auto of_map = map.sizes().slice(1).vec();
+            const auto of_picture = picture.sizes().slice(1).vec();
+            (same_aspect(of_map, of_picture) ? found.other_size
+                                             : found.other_aspect)
+                .push_back({index, path, sizes_text(of_map, of_picture)});
           }
         });
   }

@@ -55,6 +55,13 @@ struct Table {
   }
 };
 
+/// A remark about one file of a table.
+struct FileNote {
+  size_t row;        ///< the position in `Table::rows`
+  std::string path;  ///< the picture, or a map of it
+  std::string text;
+};
+
 /// Options of `read_table` and `read_folders`.
 struct TableOptions {
   /// The positive one of two classes, which has label 1. It must be named,

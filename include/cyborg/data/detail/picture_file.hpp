@@ -174,6 +174,13 @@ inline Inspection inspect_png(std::string_view bytes) {
   }
 }
 
+/// Whether a JPEG marker begins a frame. 0xC4 has Huffman tables, 0xCC
+/// arithmetic tables, and 0xC8 is reserved.
+inline bool is_jpeg_frame(uint32_t marker) {
+  return marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 &&
+         marker != 0xCC;
+}
+
 /// Whether a JPEG segment of Huffman tables is complete and has at most 256
 /// codes in each table. `at` is the position of the segment's length. With more
 /// codes, stb before 2.28 writes past the end of its own table.
@@ -245,9 +252,7 @@ inline Inspection inspect_jpeg(std::string_view bytes) {
       if (length < 2 || bytes.size() - at - 2 < length) {
         return cut();
       }
-      // 0xC4 has Huffman tables, 0xCC arithmetic tables, and 0xC8 is reserved.
-      const bool frame = marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 &&
-                         marker != 0xC8 && marker != 0xCC;
+      const bool frame = is_jpeg_frame(marker);
       if (frame) {
         if (has_frame) {
           return fail("is damaged: the JPEG holds two frames");
