@@ -35,6 +35,8 @@ set(CYBORG_HEADERS
     include/cyborg/cyborg.hpp
     include/cyborg/data/augment.hpp
     include/cyborg/data/dataset.hpp
+    include/cyborg/data/detail/jpeg_file.hpp
+    include/cyborg/data/detail/picture_bytes.hpp
     include/cyborg/data/detail/picture_file.hpp
     include/cyborg/data/detail/picture_header.hpp
     include/cyborg/data/detail/standardize.hpp

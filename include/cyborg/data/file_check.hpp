@@ -4,7 +4,6 @@
 #include <cyborg/data/detail/picture_header.hpp>
 #include <cyborg/data/table_types.hpp>
 #include <cyborg/detail/torch/parallel.hpp>
-#include <cyborg/io/file.hpp>
 
 #include <algorithm>
 #include <cerrno>

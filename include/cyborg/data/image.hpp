@@ -74,6 +74,28 @@ inline uint64_t max_file_bytes(const ImageOptions& options) {
                  uint64_t{1} << 56);
 }
 
+/// Whether the pixels of a grey PNG are below `colours`. True where it cannot be
+/// decoded: the picture with these pixels cannot, either, and says why.
+inline bool indices_below(std::string_view png, int64_t colours) {
+  int width = 0;
+  int height = 0;
+  int stored = 0;
+  auto* raw = stb::stbi_load_from_memory(
+      reinterpret_cast<const stb::stbi_uc*>(png.data()),
+      static_cast<int>(png.size()), &width, &height, &stored,
+      /*desired_channels=*/1);
+  if (raw == nullptr) {
+    return true;
+  }
+  // stb stretches values of 1, 2 and 4 bits to 8.
+  const int bits = static_cast<unsigned char>(png[24]);
+  const int step = bits < 8 ? 255 / ((1 << bits) - 1) : 1;
+  const auto largest =
+      *std::max_element(raw, raw + static_cast<ptrdiff_t>(width) * height);
+  stb::stbi_image_free(raw);
+  return largest / step < colours;
+}
+
 /// Decodes the bytes of a whole file. `promised` is the format that the file's
 /// name says. `fail(reason)` is called for a picture that cannot be used, and
 /// has to throw.
@@ -99,8 +121,6 @@ torch::Tensor decode_picture(
   if (bytes.size() > static_cast<size_t>(INT_MAX)) {
     fail("is too large: more than 2 GiB");
   }
-  const auto* data = reinterpret_cast<const stb::stbi_uc*>(bytes.data());
-  const auto length = static_cast<int>(bytes.size());
   // The checks come before stb reads the bytes, because stb accepts damaged
   // files (picture_file.hpp).
   const auto found = inspect(bytes, format);
@@ -113,6 +133,16 @@ torch::Tensor decode_picture(
   if (!found.problem.empty()) {
     fail(found.problem);
   }
+  if (found.width <= 0 || found.height <= 0) {
+    fail("holds no pixels");
+  }
+  if (found.colours > 0 && !indices_below(found.indices, found.colours)) {
+    fail("is damaged: a pixel of the PNG has a colour that its palette lacks");
+  }
+  const std::string_view decoded =
+      found.repaired.empty() ? bytes : found.repaired;
+  const auto* data = reinterpret_cast<const stb::stbi_uc*>(decoded.data());
+  const auto length = static_cast<int>(decoded.size());
   int width = 0;
   int height = 0;
   int stored = 0;
