@@ -260,13 +260,13 @@ TEST_CASE("A JPEG that has lost a restart marker is rejected", "[data][jpeg]") {
         "is damaged: a JPEG scan has 4 of 5 restart markers");
   }
   // Colours with half the resolution: 2 x 1 areas of 16 x 16 pixels.
-  auto parts = parts_of(jpegs::colours(32, 16));
+  auto parts = parts_of(jpegs::colours());
   parts.insert(parts.begin() + 1, std::string("\xFF\xDD\0\4\0\1", 6));
   CHECK(
       problem_of(joined(parts)) ==
       "is damaged: a JPEG scan has 0 of 1 restart markers");
   parts[1][5] = '\2';  // a marker after every second area: none is needed
-  CHECK(at::equal(read(joined(parts)), read(jpegs::colours(32, 16))));
+  CHECK(at::equal(read(joined(parts)), read(jpegs::colours())));
 }
 
 TEST_CASE(
