@@ -35,6 +35,7 @@ set(CYBORG_HEADERS
     include/cyborg/cyborg.hpp
     include/cyborg/data/augment.hpp
     include/cyborg/data/dataset.hpp
+    include/cyborg/data/detail/decode.hpp
     include/cyborg/data/detail/jpeg_file.hpp
     include/cyborg/data/detail/picture_bytes.hpp
     include/cyborg/data/detail/picture_file.hpp
@@ -46,6 +47,8 @@ set(CYBORG_HEADERS
     include/cyborg/data/file_check.hpp
     include/cyborg/data/image.hpp
     include/cyborg/data/picture_check.hpp
+    include/cyborg/data/picture_options.hpp
+    include/cyborg/data/read_map.hpp
     include/cyborg/data/prefetch.hpp
     include/cyborg/data/table.hpp
     include/cyborg/data/table_types.hpp

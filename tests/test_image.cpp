@@ -345,10 +345,12 @@ TEST_CASE(
   const Folder folder;
   CHECK(
       reason_of(folder, "a.png", pictures::jpeg_rgb()) ==
-      "is mislabelled: named as PNG but its content is JPEG");
+      "is mislabelled: named as PNG but its content is JPEG; rename it, or "
+      "allow this (check_extension; --any-extension in the programs)");
   CHECK(
       reason_of(folder, "a.JPG", pictures::png(1, 1, 8, 0, {1})) ==
-      "is mislabelled: named as JPEG but its content is PNG");
+      "is mislabelled: named as JPEG but its content is PNG; rename it, or "
+      "allow this (check_extension; --any-extension in the programs)");
   CHECK(
       reason_of(
           folder, "a.png", pictures::jpeg_rgb(),
@@ -400,12 +402,13 @@ TEST_CASE(
   CHECK(
       reason_of(folder, "h.png", huge) ==
       "is too large: 100000 x 100000 pixels, the limit is 67108864 "
-      "(ImageOptions::max_pixels)");
+      "(max_pixels; --max-pixels in the programs)");
   const auto four = pictures::png(2, 2, 8, 0, {1, 2, 3, 4});
   CHECK(reason_of(folder, "a.png", four, ImageOptions().max_pixels(4)) == "");
   CHECK(
       reason_of(folder, "a.png", four, ImageOptions().max_pixels(3)) ==
-      "is too large: 2 x 2 pixels, the limit is 3 (ImageOptions::max_pixels)");
+      "is too large: 2 x 2 pixels, the limit is 3 (max_pixels; --max-pixels in "
+      "the programs)");
 
   SECTION("a large file is not read") {
     const auto file = folder.write("l.png", "x");
