@@ -35,11 +35,15 @@ set(CYBORG_HEADERS
     include/cyborg/cyborg.hpp
     include/cyborg/data/augment.hpp
     include/cyborg/data/dataset.hpp
+    include/cyborg/data/detail/columns.hpp
     include/cyborg/data/detail/decode.hpp
+    include/cyborg/data/detail/folders.hpp
     include/cyborg/data/detail/jpeg_file.hpp
+    include/cyborg/data/detail/map_lookup.hpp
     include/cyborg/data/detail/picture_bytes.hpp
     include/cyborg/data/detail/picture_file.hpp
     include/cyborg/data/detail/picture_header.hpp
+    include/cyborg/data/detail/splits.hpp
     include/cyborg/data/detail/standardize.hpp
     include/cyborg/data/detail/stb.hpp
     include/cyborg/data/detail/table_checks.hpp

@@ -55,6 +55,15 @@ void add_pictures(CLI::App& app, Settings& s) {
           "folder of human maps with the names of the pictures, for rows that "
           "name no map")
       ->type_name("DIR");
+  const auto add_column = [&](const char* flag, std::string& name,
+                              const char* text) {
+    group->add_option(flag, name, text)
+        ->type_name("NAME")
+        ->capture_default_str();
+  };
+  add_column("--path-column", s.path_column, "the CSV's column of pictures");
+  add_column("--class-column", s.class_column, "the CSV's column of classes");
+  add_column("--split-column", s.split_column, "the CSV's column of splits");
   group->add_option(
       "--positive", s.positive,
       "the class of label 1; needed for two classes other than "
@@ -84,6 +93,21 @@ void add_pictures(CLI::App& app, Settings& s) {
           "the map; 0: no blur")
       ->check(kNotNegative)
       ->capture_default_str();
+  add_choice(
+      *group, "--map-values", s.map_values,
+      "how the values of a human map are read");
+  add_choice(
+      *group, "--exif-orientation", s.exif_orientation,
+      "which files are turned as their EXIF orientation says");
+  group
+      ->add_option(
+          "--max-pixels", s.max_pixels,
+          "pictures and maps of more pixels cannot be read")
+      ->check(kPositive)
+      ->capture_default_str();
+  group->add_flag(
+      "--any-extension", s.any_extension,
+      "read files whose name says another format than their content");
   group->add_flag(
       "--skip-unreadable", s.skip_unreadable,
       "leave out pictures and maps that cannot be read, and list them; "

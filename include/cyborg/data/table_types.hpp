@@ -43,6 +43,20 @@ struct Table {
     });
   }
 
+  /// The warnings as the end of an error's text, because one of them may
+  /// explain it; "" if there are none.
+  std::string warnings_text() const {
+    constexpr size_t kMost = 5;
+    std::string text;
+    for (size_t i = 0; i < warnings.size() && i < kMost; ++i) {
+      text += (i == 0 ? "; warnings: " : "; ") + warnings[i];
+    }
+    return warnings.size() > kMost
+               ? text + "; and " + std::to_string(warnings.size() - kMost) +
+                     " more"
+               : text;
+  }
+
   /// The rows of a split. If there are no `val` rows, the `test` rows are used
   /// for validation, as in the published code, and `warnings` says so.
   std::vector<Row> rows_of(const std::string& split) const {
@@ -74,10 +88,15 @@ struct TableOptions {
   /// sorted by name.
   TORCH_ARG(std::vector<std::string>, classes);
   /// A folder DIR of human maps for the rows that name no map. The map of a
-  /// picture is the file with the same name (or with .png in place of its
-  /// extension) in DIR/split/class, DIR/class or DIR. Pictures without such a
-  /// file are not annotated. Default: none.
+  /// picture NAME.* is the file NAME.* or NAME_map.* with the extension of a
+  /// picture, in any case, in DIR/split/class, DIR/class or DIR. Two such files
+  /// in one folder are an error. Pictures without such a file are not
+  /// annotated. Default: none.
   TORCH_ARG(std::string, saliency);
+  /// The names of columns in the header of a CSV, in upper or lower case.
+  TORCH_ARG(std::string, path_column) = "path";
+  TORCH_ARG(std::string, class_column) = "class";
+  TORCH_ARG(std::string, split_column) = "split";
 
  public:
 };
