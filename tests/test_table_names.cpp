@@ -179,6 +179,19 @@ TEST_CASE(
       "expected 3 or 4 fields, got 2");
 }
 
+TEST_CASE("A picture is not read as a table", "[data][table][error]") {
+  const Folder folder;
+  CHECK(
+      reason_in(folder, "RIFF....WEBPVP8 ") ==
+      "its content is WebP, expected a table (CSV)");
+  CHECK(
+      reason_in(folder, std::string("II*\0....", 8)) ==
+      "its content is TIFF, expected a table (CSV)");
+  CHECK(
+      reason_in(folder, pictures::jpeg_grey()) ==
+      "its content is JPEG, expected a table (CSV)");
+}
+
 TEST_CASE(
     "An error in a table says which warnings came before", "[data][table]") {
   const Folder folder;

@@ -92,6 +92,10 @@ inline Table read_table(
   };
   const auto text =
       io::read_file(csv, /*max_bytes=*/uint64_t{1} << 31, kFunction);
+  const auto format = detail::content_name(text);
+  if (!format.empty() && format != "text") {
+    fail(0, "its content is " + format + ", expected a table (CSV)");
+  }
   const auto records =
       io::parse_csv(text, fail, detail::separator_of(text, options));
   if (records.empty()) {

@@ -123,6 +123,14 @@ inline std::string foreign_format(std::string_view bytes) {
   return "text";
 }
 
+/// What the first bytes of a file say that it is, for error messages: "PNG",
+/// "WebP", "text", ...; "" if it is not known.
+inline std::string content_name(std::string_view bytes) {
+  const auto format = picture_format(bytes);
+  return format != PictureFormat::kNone ? format_name(format)
+                                        : foreign_format(bytes);
+}
+
 /// What is known of a picture before it is decoded.
 struct Inspection {
   int64_t width = 0;    ///< 0 if it was not found
