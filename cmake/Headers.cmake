@@ -35,13 +35,24 @@ set(CYBORG_HEADERS
     include/cyborg/cyborg.hpp
     include/cyborg/data/augment.hpp
     include/cyborg/data/dataset.hpp
+    include/cyborg/data/detail/columns.hpp
+    include/cyborg/data/detail/decode.hpp
+    include/cyborg/data/detail/folders.hpp
+    include/cyborg/data/detail/jpeg_file.hpp
+    include/cyborg/data/detail/map_lookup.hpp
+    include/cyborg/data/detail/picture_bytes.hpp
     include/cyborg/data/detail/picture_file.hpp
+    include/cyborg/data/detail/picture_header.hpp
+    include/cyborg/data/detail/splits.hpp
     include/cyborg/data/detail/standardize.hpp
     include/cyborg/data/detail/stb.hpp
     include/cyborg/data/detail/table_checks.hpp
     include/cyborg/data/example.hpp
+    include/cyborg/data/file_check.hpp
     include/cyborg/data/image.hpp
     include/cyborg/data/picture_check.hpp
+    include/cyborg/data/picture_options.hpp
+    include/cyborg/data/read_map.hpp
     include/cyborg/data/prefetch.hpp
     include/cyborg/data/table.hpp
     include/cyborg/data/table_types.hpp

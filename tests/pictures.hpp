@@ -86,34 +86,44 @@ inline std::string png_chunk(const std::string& type, const std::string& data) {
          big_endian(crc ^ 0xFFFFFFFFU);
 }
 
+/// A PNG file of rows as they are compressed: each begins with the number of
+/// its filter. `chunks` come before the rows.
+inline std::string png_of_rows(
+    uint32_t width, uint32_t height, int depth, int kind,
+    const std::string& rows, const std::string& chunks = "",
+    bool interlaced = false) {
+  uint32_t a = 1;
+  uint32_t b = 0;
+  for (const char c : rows) {  // Adler-32
+    a = (a + static_cast<unsigned char>(c)) % 65521;
+    b = (b + a) % 65521;
+  }
+  const auto size = static_cast<uint32_t>(rows.size());
+  return std::string("\x89PNG\r\n\x1a\n") +
+         png_chunk(
+             "IHDR", big_endian(width) + big_endian(height) +
+                         static_cast<char>(depth) + static_cast<char>(kind) +
+                         std::string(2, '\0') + (interlaced ? '\1' : '\0')) +
+         chunks +
+         png_chunk(
+             "IDAT", std::string("\x78\x01\x01") + little_endian(size, 2) +
+                         little_endian(~size, 2) + rows +
+                         big_endian(b << 16 | a)) +
+         png_chunk("IEND", "");
+}
+
 /// A PNG file from raw samples, row by row. `kind`: 0 grey, 2 RGB, 4 grey and
 /// alpha, 6 RGB and alpha.
 inline std::string png(
     uint32_t width, uint32_t height, int depth, int kind,
     const std::vector<uint32_t>& samples) {
   const size_t row = samples.size() / height;
-  std::string raw;
+  std::string rows;
   for (size_t i = 0; i < samples.size(); ++i) {
-    raw += i % row == 0 ? std::string(1, '\0') : "";  // no filter
-    raw += big_endian(samples[i], depth / 8);
+    rows += i % row == 0 ? std::string(1, '\0') : "";  // no filter
+    rows += big_endian(samples[i], depth / 8);
   }
-  uint32_t a = 1;
-  uint32_t b = 0;
-  for (const char c : raw) {  // Adler-32
-    a = (a + static_cast<unsigned char>(c)) % 65521;
-    b = (b + a) % 65521;
-  }
-  const auto size = static_cast<uint32_t>(raw.size());
-  return std::string("\x89PNG\r\n\x1a\n") +
-         png_chunk(
-             "IHDR", big_endian(width) + big_endian(height) +
-                         static_cast<char>(depth) + static_cast<char>(kind) +
-                         std::string(3, '\0')) +
-         png_chunk(
-             "IDAT", std::string("\x78\x01\x01") + little_endian(size, 2) +
-                         little_endian(~size, 2) + raw +
-                         big_endian(b << 16 | a)) +
-         png_chunk("IEND", "");
+  return png_of_rows(width, height, depth, kind, rows);
 }
 
 /// A 24-bit BMP file from RGB samples, top row first.
@@ -187,6 +197,42 @@ inline std::string jpeg_progressive() {
       "0008010301013f107fffc40014110100000000000000000000000000000000ffda00"
       "08010201013f107fffc40014100100000000000000000000000000000000ffda0008"
       "010100013f107fffd9");
+}
+
+/// 20 x 12 and of many colours, progressive, with several scans. Written by
+/// Pillow 13.0: quality=20, progressive=True, subsampling=2.
+inline std::string jpeg_progressive_colours() {
+  return from_hex(
+      "ffd8ffe000104a46494600010100000100010000ffdb004300281c1e231e19282321"
+      "232d2b28303c64413c37373c7b585d4964918099968f808c8aa0b4e6c3a0aadaad8a"
+      "8cc8ffcbdaeef5ffffff9bc1fffffffaffe6fdfff8ffdb0043012b2d2d3c353c7641"
+      "4176f8a58ca5f8f8f8f8f8f8f8f8f8f8f8f8f8f8f8f8f8f8f8f8f8f8f8f8f8f8f8f8"
+      "f8f8f8f8f8f8f8f8f8f8f8f8f8f8f8f8f8f8f8f8f8f8ffc2001108000c0014030122"
+      "00021101031101ffc40017000003010000000000000000000000000000020304ffc4"
+      "00160101010100000000000000000000000000020003ffda000c0301000210031000"
+      "00018bd5e3134076ffc400161001010100000000000000000000000000110020ffda"
+      "00080101000105022231ffc400161101010100000000000000000000000000000212"
+      "ffda0008010301013f019a69ffc40017110100030000000000000000000000000000"
+      "010212ffda0008010201013f019b36ffc40014100100000000000000000000000000"
+      "000020ffda0008010100063f025fffc4001710010101010000000000000000000000"
+      "0001001011ffda0008010100013f212998405cbfffda000c03010002000300000010"
+      "0b1fffc4001511010100000000000000000000000000000100ffda0008010301013f"
+      "107877ffc400181101010003000000000000000000000000010011b1f0ffda000801"
+      "0201013f1049638eddffc4001a100002030101000000000000000000000000011121"
+      "6181e1ffda0008010100013f10c4c782af8254149411548fffd9");
+}
+
+/// 20 x 12, grey, 0 at the left to 228 at the right, with a restart marker
+/// after each of its six blocks but the last. Written by Pillow 13.0:
+/// quality=20, restart_marker_blocks=1.
+inline std::string jpeg_restarts() {
+  return from_hex(
+      "ffd8ffe000104a46494600010100000100010000ffdb004300281c1e231e19282321"
+      "232d2b28303c64413c37373c7b585d4964918099968f808c8aa0b4e6c3a0aadaad8a"
+      "8cc8ffcbdaeef5ffffff9bc1fffffffaffe6fdfff8ffc0000b08000c001401011100"
+      "ffc4001500010100000000000000000000000000000502ffc4001810000301010000"
+      "000000000000000000000004410232ffdd00040001ffda0008010100003f0039787f"
+      "ffd0a5e1ffd14b1c9fffd239787fffd3a5e1ffd44b1c9fffd9");
 }
 
 /// 8 x 8, four components.

@@ -86,6 +86,31 @@ TEST_CASE("A contact sheet takes pictures at equal distances", "[report]") {
   CHECK(contact_sheet(table, 9, 4, 2).sizes() == at::IntArrayRef({3, 10, 14}));
 }
 
+TEST_CASE("A contact sheet reads maps as it is told", "[report]") {
+  const Folder folder;
+  data::Table table;
+  table.rows = {row(folder, "0.png", 51)};
+  table.rows[0].saliency = {
+      folder.write("m.png", pictures::png(2, 1, 8, 2, {0, 0, 255, 255, 0, 0}))};
+  CHECK(close(contact_sheet(table, 1, 1, 2), torch::full({3, 2, 2}, .5)));
+  const auto sheet = contact_sheet(
+      table, 1, 1, 2,
+      data::PictureDatasetOptions()
+          .map_values(data::MapValues::kLuminance)
+          .size({7, 7})
+          .map_size({9, 9})
+          .channels(1)
+          .mean({.5})
+          .stddev({2}));
+  data::PictureDataset set(
+      table.rows, data::PictureDatasetOptions()
+                      .map_values(data::MapValues::kLuminance)
+                      .size({2, 2}));
+  const auto sample = set.get(0);
+  CHECK(close(
+      sheet, cyborg::report::overlay(sample.data, sample.saliency), 1e-6));
+}
+
 TEST_CASE("A contact sheet rejects invalid arguments", "[report][error]") {
   data::Table table;
   CHECK(

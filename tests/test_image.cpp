@@ -114,6 +114,97 @@ TEST_CASE("BMP and JPEG are read", "[data][image]") {
 }
 
 TEST_CASE(
+    "A pixel of a colour that the palette lacks is an error", "[data][image]") {
+  const Folder folder;
+  const auto palette =
+      pictures::png_chunk("PLTE", std::string("\1\2\3\xFF\0\0", 6));
+  const auto file = [&](int bits, const std::string& row,
+                        const std::string& more = "") {
+    return pictures::png_of_rows(
+        static_cast<uint32_t>(row.size() - 1) * 8 / static_cast<uint32_t>(bits),
+        1, bits, /*kind=*/3, row, palette + more);
+  };
+  const std::string problem =
+      "is damaged: a pixel of the PNG has a colour that its palette lacks";
+  CHECK(close(
+      read_image(folder.write("a.png", file(8, std::string("\0\1\0", 3)))),
+      t({255, 1, 0, 2, 0, 3}, {3, 1, 2}) / 255, 1e-7));
+  CHECK(
+      reason_of(folder, "a.png", file(8, std::string("\0\1\2", 3))) == problem);
+  CHECK(reason_of(folder, "a.png", file(4, std::string("\0\x11", 2))) == "");
+  CHECK(
+      reason_of(folder, "a.png", file(4, std::string("\0\x12", 2))) == problem);
+  CHECK(reason_of(folder, "a.png", file(2, std::string("\0\x14", 2))) == "");
+  CHECK(
+      reason_of(folder, "a.png", file(2, std::string("\0\x18", 2))) == problem);
+  CHECK(reason_of(folder, "a.png", file(1, std::string("\0\xFF", 2))) == "");
+  // Also with transparency, whose chunk has another meaning in a grey PNG.
+  const auto alpha = pictures::png_chunk("tRNS", "\x80");
+  CHECK(
+      reason_of(folder, "a.png", file(8, std::string("\0\1", 2), alpha)) == "");
+  CHECK(
+      reason_of(folder, "a.png", file(8, std::string("\0\3", 2), alpha)) ==
+      problem);
+}
+
+namespace {
+
+/// A BMP with a palette of the colours (1, 2, 3) and (4, 5, 6): of the old
+/// format of OS/2, or of Windows.
+std::string palette_bmp(
+    bool old, uint32_t width, uint32_t bits, const std::string& row,
+    uint32_t start_less = 0) {
+  using pictures::little_endian;
+  const uint32_t start = old ? 14 + 12 + 6 : 14 + 40 + 8;
+  auto bytes = "BM" + little_endian(0) + little_endian(0) +
+               little_endian(start - start_less) + little_endian(old ? 12 : 40);
+  if (old) {
+    bytes += little_endian(width, 2) + little_endian(1, 2) +
+             little_endian(1, 2) + little_endian(bits, 2) + "\3\2\1\6\5\4";
+  } else {
+    bytes += little_endian(width) + little_endian(1) + little_endian(1, 2) +
+             little_endian(bits, 2) + std::string(24, '\0') +
+             std::string("\3\2\1\0\6\5\4\0", 8);
+  }
+  return bytes + row;
+}
+
+}  // namespace
+
+TEST_CASE("A BMP with a palette is read", "[data][image]") {
+  const Folder folder;
+  const std::string problem =
+      "is damaged: a pixel of the BMP has a colour that its palette lacks";
+  for (const bool old : {false, true}) {
+    const auto read = [&](uint32_t bits, const std::string& row) {
+      return read_image(folder.write("a.bmp", palette_bmp(old, 2, bits, row)));
+    };
+    const auto expected = t({4, 1, 5, 2, 6, 3}, {3, 1, 2}) / 255;
+    CHECK(close(read(8, std::string("\1\0\0\0", 4)), expected, 1e-7));
+    CHECK(close(read(4, std::string("\x10\0\0\0", 4)), expected, 1e-7));
+    CHECK(close(read(1, std::string("\x80\0\0\0", 4)), expected, 1e-7));
+    CHECK(
+        reason_of(folder, "a.bmp", palette_bmp(old, 2, 8, "\1\2\1\1")) ==
+        problem);
+    CHECK(
+        reason_of(folder, "a.bmp", palette_bmp(old, 2, 4, "\x12\1\1\1")) ==
+        problem);
+    // Only the first pixel of the byte is part of the picture.
+    CHECK(
+        reason_of(folder, "a.bmp", palette_bmp(old, 1, 4, "\x12\1\1\1")) == "");
+    CHECK(
+        reason_of(folder, "a.bmp", palette_bmp(old, 2, 8, "\1\1\1\1", 9)) ==
+        "is damaged: the BMP's pixels begin inside its header");
+    CHECK(
+        reason_of(folder, "a.bmp", palette_bmp(old, 2, 2, "\1\1\1\1")) ==
+        "is a BMP of 2 bits, which cannot be decoded");
+    CHECK(
+        reason_of(folder, "a.bmp", palette_bmp(old, 0, 8, "\1\1\1\1")) ==
+        "holds no pixels");
+  }
+}
+
+TEST_CASE(
     "A file with an unknown extension is read by its content",
     "[data][image]") {
   const Folder folder;
@@ -254,10 +345,12 @@ TEST_CASE(
   const Folder folder;
   CHECK(
       reason_of(folder, "a.png", pictures::jpeg_rgb()) ==
-      "is mislabelled: named as PNG but its content is JPEG");
+      "is mislabelled: named as PNG but its content is JPEG; rename it, or "
+      "allow this (check_extension; --any-extension in the programs)");
   CHECK(
       reason_of(folder, "a.JPG", pictures::png(1, 1, 8, 0, {1})) ==
-      "is mislabelled: named as JPEG but its content is PNG");
+      "is mislabelled: named as JPEG but its content is PNG; rename it, or "
+      "allow this (check_extension; --any-extension in the programs)");
   CHECK(
       reason_of(
           folder, "a.png", pictures::jpeg_rgb(),
@@ -309,12 +402,13 @@ TEST_CASE(
   CHECK(
       reason_of(folder, "h.png", huge) ==
       "is too large: 100000 x 100000 pixels, the limit is 67108864 "
-      "(ImageOptions::max_pixels)");
+      "(max_pixels; --max-pixels in the programs)");
   const auto four = pictures::png(2, 2, 8, 0, {1, 2, 3, 4});
   CHECK(reason_of(folder, "a.png", four, ImageOptions().max_pixels(4)) == "");
   CHECK(
       reason_of(folder, "a.png", four, ImageOptions().max_pixels(3)) ==
-      "is too large: 2 x 2 pixels, the limit is 3 (ImageOptions::max_pixels)");
+      "is too large: 2 x 2 pixels, the limit is 3 (max_pixels; --max-pixels in "
+      "the programs)");
 
   SECTION("a large file is not read") {
     const auto file = folder.write("l.png", "x");

@@ -129,15 +129,15 @@ TEST_CASE(
   CHECK(
       error_in(folder, "train,a,1.png\nval,b,2.png\n") ==
       "t.csv: expected to know which of \"a\" and \"b\" is the positive class; "
-      "name it in TableOptions::positive");
+      "name it (positive in TableOptions; --positive in the programs)");
   CHECK(
       error_in(folder, "train,Real,1.png\nval,Spoof,2.png\n") ==
       "t.csv: expected to know which of \"Real\" and \"Spoof\" is the positive "
-      "class; name it in TableOptions::positive");
+      "class; name it (positive in TableOptions; --positive in the programs)");
   CHECK(
       error_in(folder, "train,a,1.png\n") ==
-      "t.csv: expected two or more classes, got only \"a\"; name "
-      "all classes in TableOptions::classes");
+      "t.csv: expected two or more classes, got only \"a\"; or name all "
+      "classes (classes in TableOptions)");
   CHECK(
       error_in(
           folder, "train,a,1.png\nval,b,2.png\n",
@@ -246,11 +246,11 @@ TEST_CASE("Maps are found by the name of the picture", "[data][table]") {
   CHECK(table.rows[4].saliency == Strings{folder / "own.png"});
   CHECK(table.warnings.empty());
 
-  SECTION("the first choices are split/class and the picture's extension") {
+  SECTION("the first choice is split/class") {
     folder.write("maps/Real/1.png", "x");
     folder.write("maps/Real/3.png", "x");
     folder.write("maps/2.png", "x");
-    folder.write("maps/Real/2.jpg", "x");
+    folder.write("maps/train/Real/2.jpg", "x");
     const auto again = table_of(
         folder,
         "train,Real,a/1.jpg\ntrain,Real,a/2.jpg\ntrain,Real,a/3.jpg\n"
@@ -258,7 +258,7 @@ TEST_CASE("Maps are found by the name of the picture", "[data][table]") {
         TableOptions().saliency(folder / "maps"));
     const auto found = [&](size_t i) { return again.rows[i].saliency; };
     CHECK(found(0) == Strings{folder / "maps/Real/1.png"});
-    CHECK(found(1) == Strings{folder / "maps/Real/2.jpg"});
+    CHECK(found(1) == Strings{folder / "maps/train/Real/2.jpg"});
     CHECK(found(2) == Strings{folder / "maps/train/Real/3.png"});
     CHECK(found(3) == Strings{folder / "maps/Real/3.png"});
     CHECK(found(4) == found(0));  // the same picture twice is allowed
@@ -304,8 +304,8 @@ TEST_CASE(
   const Folder folder;
   const std::string good = "train,Real,1.png\n";
   CHECK(
-      error_in(folder, good + "\nvalid,Real,2.png\n") ==
-      "t.csv:3: unknown split \"valid\", expected train, val or test");
+      error_in(folder, good + "\nvalue,Real,2.png\n") ==
+      "t.csv:3: unknown split \"value\", expected train, val or test");
   CHECK(
       error_in(folder, good + "val,Real\n") ==
       "t.csv:2: expected 3 or 4 fields, got 2");
@@ -343,8 +343,9 @@ TEST_CASE(
       "t.csv:2: two columns are named \"subject\"");
   CHECK(
       error_in(folder, "split,path\ntrain,1.png\n") ==
-      "t.csv:1: expected a header with split, class and path, or a row that "
-      "begins with train, val or test, got \"split\"");
+      "t.csv:1: the column \"class\" is missing; the header is \"split\", "
+      "\"path\" (class_column; --class-column in the programs says what it is "
+      "called)");
   CHECK(
       error_in(folder, "split,class,path\ntrain,Real,1.png,2.png\n") ==
       "t.csv:2: expected 3 fields, got 4");

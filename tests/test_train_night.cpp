@@ -20,6 +20,8 @@
 #include <train/trainer.hpp>
 #include <train/watch.hpp>
 
+#include <cyborg/data/picture_check.hpp>
+
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -483,7 +485,7 @@ TEST_CASE("Folds divide subjects, not pictures", "[train][night]") {
   for (int64_t fold = 1; fold <= 6; ++fold) {
     auto each = table;
     programs::split_by_subject(each, 6, fold);
-    CHECK(programs::shared_subjects(each).empty());
+    CHECK(cyborg::data::shared_subjects(each).empty());
     std::map<std::string, std::set<std::string>> subjects;
     for (const auto& row : each.rows) {
       subjects[row.split].insert(row.subject);
@@ -516,10 +518,11 @@ TEST_CASE("Folds divide subjects, not pictures", "[train][night]") {
       error_of([&] { programs::split_by_subject(table, 3, 1); }) ==
       "--folds: table.csv: expected a column subject with a value in each row, "
       "got none for 5.png");
-  CHECK(programs::shared_subjects(table).empty());  // "" is no subject
+  CHECK(cyborg::data::shared_subjects(table).empty());  // "" is no subject
   table.rows[0].split = "val";
   CHECK(
-      programs::shared_subjects(table) == std::vector<std::string>{"person0"});
+      cyborg::data::shared_subjects(table) ==
+      std::vector<std::string>{"person0"});
 }
 
 TEST_CASE("A subject in two splits is refused", "[train][night]") {

@@ -44,18 +44,4 @@ void split_by_subject(cyborg::data::Table& table, int64_t folds, int64_t fold) {
   }
 }
 
-std::vector<std::string> shared_subjects(const cyborg::data::Table& table) {
-  std::map<std::string, std::set<std::string>> splits_of;
-  for (const auto& row : table.rows) {
-    splits_of[row.subject].insert(row.split);
-  }
-  std::vector<std::string> shared;
-  for (const auto& [subject, splits] : splits_of) {
-    if (!subject.empty() && splits.size() > 1) {
-      shared.push_back(subject);
-    }
-  }
-  return shared;
-}
-
 }  // namespace programs

@@ -5,8 +5,6 @@
 #include <cyborg/data/table_types.hpp>
 
 #include <cstdint>
-#include <string>
-#include <vector>
 
 namespace programs {
 
@@ -18,8 +16,5 @@ namespace programs {
 /// Throws: `cyborg::io::FileError` for rows without a subject, and for fewer
 /// subjects than parts.
 void split_by_subject(cyborg::data::Table& table, int64_t folds, int64_t fold);
-
-/// The subjects that are in several splits, in alphabetical order.
-std::vector<std::string> shared_subjects(const cyborg::data::Table& table);
 
 }  // namespace programs

@@ -19,7 +19,10 @@ data::Table read_pictures(const Settings& settings) {
   auto options = data::TableOptions()
                      .positive(settings.positive)
                      .classes(settings.classes)
-                     .saliency(settings.saliency);
+                     .saliency(settings.saliency)
+                     .path_column(settings.path_column)
+                     .class_column(settings.class_column)
+                     .split_column(settings.split_column);
   const std::filesystem::path path = settings.data;
   const auto read = [&] {
     return std::filesystem::is_directory(path)
@@ -44,15 +47,15 @@ data::Table read_pictures(const Settings& settings) {
             row.line == 0 ? row.path
                           : fmt::format("{}:{}", table.name, row.line),
             fmt::format(
-                "class \"{}\" is in split {} but not in split train", row.cls,
-                row.split));
+                "class \"{}\" is in split {} but not in split train{}", row.cls,
+                row.split, table.warnings_text()));
       }
     }
     if (trained.size() < 2) {
       throw cyborg::io::FileError(
           "--data", table.name,
           "expected two classes or more in split train, got " +
-              std::to_string(trained.size()));
+              std::to_string(trained.size()) + table.warnings_text());
     }
   }
   return table;
@@ -65,19 +68,25 @@ std::vector<data::Row> without_maps(std::vector<data::Row> rows) {
   return rows;
 }
 
+data::PictureDatasetOptions dataset_options(const Settings& settings) {
+  return data::PictureDatasetOptions()
+      .size(settings.size)
+      .channels(settings.channels)
+      .mean(settings.mean)
+      .stddev(settings.stddev)
+      .map_blur(settings.map_blur)
+      .map_values(settings.map_values)
+      .orientation(settings.exif_orientation)
+      .max_pixels(settings.max_pixels)
+      .check_extension(!settings.any_extension)
+      .on_error(
+          settings.skip_unreadable ? data::OnError::kSkip
+                                   : data::OnError::kStop);
+}
+
 data::PictureDataset dataset_of(
     std::vector<data::Row> rows, const Settings& settings) {
-  return data::PictureDataset(
-      std::move(rows),
-      data::PictureDatasetOptions()
-          .size(settings.size)
-          .channels(settings.channels)
-          .mean(settings.mean)
-          .stddev(settings.stddev)
-          .map_blur(settings.map_blur)
-          .on_error(
-              settings.skip_unreadable ? data::OnError::kSkip
-                                       : data::OnError::kStop));
+  return data::PictureDataset(std::move(rows), dataset_options(settings));
 }
 
 torch::Tensor first_picture(

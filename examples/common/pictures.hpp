@@ -24,6 +24,9 @@ cyborg::data::Table read_pictures(const Settings& settings);
 std::vector<cyborg::data::Row> without_maps(
     std::vector<cyborg::data::Row> rows);
 
+/// How the files of the pictures and maps are read.
+cyborg::data::PictureDatasetOptions dataset_options(const Settings& settings);
+
 /// The data set of some rows, with pictures prepared as `settings` say.
 cyborg::data::PictureDataset dataset_of(
     std::vector<cyborg::data::Row> rows, const Settings& settings);

@@ -7,6 +7,7 @@
 #include "choices.hpp"
 
 #include <cyborg/cam/methods.hpp>
+#include <cyborg/data/picture_options.hpp>
 #include <cyborg/guide/saliency_guided.hpp>
 #include <cyborg/maps/normalize.hpp>
 #include <cyborg/train/schedule.hpp>
@@ -110,6 +111,28 @@ struct Choices<cyborg::train::Decay> {
       {cyborg::train::Decay::kNone, "none", "not at all"}};
 };
 
+template <>
+struct Choices<cyborg::data::MapValues> {
+  static constexpr Choice<cyborg::data::MapValues> kAll[] = {
+      {cyborg::data::MapValues::kGrey, "grey",
+       "the grey value, and a map of colours is an error"},
+      {cyborg::data::MapValues::kLuminance, "luminance",
+       "the brightness of colours"},
+      {cyborg::data::MapValues::kAlpha, "alpha",
+       "the alpha channel, where opaque means salient"}};
+};
+
+template <>
+struct Choices<cyborg::data::Orientation> {
+  static constexpr Choice<cyborg::data::Orientation> kAll[] = {
+      {cyborg::data::Orientation::kIgnore, "ignore",
+       "all files are used as they are stored"},
+      {cyborg::data::Orientation::kPicture, "picture",
+       "pictures are turned, maps are not"},
+      {cyborg::data::Orientation::kBoth, "both",
+       "pictures and maps are turned, each by its own tag"}};
+};
+
 /// The default values are the published recipe for CYBORG (docs/train.md).
 struct Settings {
   // Pictures
@@ -123,6 +146,14 @@ struct Settings {
   std::vector<double> stddev = {0.229, 0.224, 0.225};
   double map_blur = 0;
   bool skip_unreadable = false;
+  std::string path_column = "path";    ///< of the CSV
+  std::string class_column = "class";  ///< of the CSV
+  std::string split_column = "split";  ///< of the CSV
+  cyborg::data::MapValues map_values = cyborg::data::MapValues::kGrey;
+  cyborg::data::Orientation exif_orientation =
+      cyborg::data::Orientation::kIgnore;
+  int64_t max_pixels = int64_t{1} << 26;  ///< of a picture or a map
+  bool any_extension = false;             ///< a JPEG may be named .png
   int64_t folds = 0;  ///< parts of all subjects; 0: splits as in the table
   int64_t fold = 0;   ///< from 1: the part that is tested
   bool allow_shared_subjects = false;  ///< the same subject in several splits
@@ -175,12 +206,13 @@ struct Settings {
 // A setting that an older checkpoint lacks has its default.
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(
     Settings, data, saliency, positive, classes, size, channels, mean, stddev,
-    map_blur, skip_unreadable, folds, fold, allow_shared_subjects, flip,
-    vertical_flip, min_area, rotation, scale, brightness, contrast, saturation,
-    network, model, weights, layer, loss, alpha, cam_class, map_normalizer,
-    human_normalizer, reduction, optimizer, learning_rate, momentum,
-    weight_decay, schedule, step_epochs, step_factor, warm_up, epochs, batch,
-    accumulate, clip, sampler, select, patience, sync_batch_norm, seed,
-    deterministic, bfloat16)
+    map_blur, skip_unreadable, path_column, class_column, split_column,
+    map_values, exif_orientation, max_pixels, any_extension, folds, fold,
+    allow_shared_subjects, flip, vertical_flip, min_area, rotation, scale,
+    brightness, contrast, saturation, network, model, weights, layer, loss,
+    alpha, cam_class, map_normalizer, human_normalizer, reduction, optimizer,
+    learning_rate, momentum, weight_decay, schedule, step_epochs, step_factor,
+    warm_up, epochs, batch, accumulate, clip, sampler, select, patience,
+    sync_batch_norm, seed, deterministic, bfloat16)
 
 }  // namespace programs

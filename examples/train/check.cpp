@@ -5,6 +5,8 @@
 
 #include <cyborg/data/image.hpp>
 #include <cyborg/data/picture_check.hpp>
+#include <cyborg/io/csv.hpp>
+#include <cyborg/io/file.hpp>
 #include <cyborg/report/contact_sheet.hpp>
 
 #include <fmt/format.h>
@@ -13,38 +15,89 @@
 #include <cstddef>
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace programs {
 
 namespace {
 
-using cyborg::data::PictureCheck;
+namespace data = cyborg::data;
+using data::PictureCheck;
 
-constexpr size_t kShown = 10;  // notes of a kind; the others are counted
+constexpr size_t kShown = 10;  // findings of a kind; check.csv holds all
 
-void print_notes(
-    const char* title, const std::vector<PictureCheck::Note>& notes) {
-  if (notes.empty()) {
-    return;
+/// What was found of one kind.
+struct Findings {
+  const char* kind;   ///< in check.csv
+  const char* title;  ///< on the screen
+  bool fault;         ///< or else a warning
+  std::vector<PictureCheck::Note> notes;
+};
+
+/// The subjects that are in several splits, each at the first of its rows.
+std::vector<PictureCheck::Note> subject_notes(
+    const data::Table& table, const PictureCheck& found) {
+  std::vector<PictureCheck::Note> notes;
+  for (const auto& subject : found.shared_subjects) {
+    const auto row = std::find_if(
+        table.rows.begin(), table.rows.end(),
+        [&](const data::Row& each) { return each.subject == subject; });
+    notes.push_back(
+        {static_cast<size_t>(row - table.rows.begin()), row->path,
+         fmt::format("subject {} is in several splits", subject)});
   }
-  fmt::print("\n{}: {}\n", title, notes.size());
-  for (size_t i = 0; i < std::min(kShown, notes.size()); ++i) {
-    fmt::print("  {}: {}\n", notes[i].path, notes[i].text);
-  }
-  if (notes.size() > kShown) {
-    fmt::print("  and {} more\n", notes.size() - kShown);
-  }
+  return notes;
 }
 
-}  // namespace
-
-bool check_data(const TrainOptions& options) {
-  const auto table = read_pictures(options.settings);
-  for (const auto& warning : table.warnings) {
-    fmt::print("warning: {}\n", warning);
+std::vector<PictureCheck::Note> duplicate_notes(
+    const data::Table& table, const PictureCheck& found) {
+  std::vector<PictureCheck::Note> notes;
+  for (const auto& group : found.duplicates) {
+    std::string text = "is the same picture as";
+    for (size_t i = 1; i < group.size(); ++i) {
+      const auto& row = table.rows[group[i]];
+      text += fmt::format(
+          "{} {} ({}, {})", i > 1 ? "," : "", row.path, row.split, row.cls);
+    }
+    const auto& first = table.rows[group[0]];
+    notes.push_back(
+        {group[0], first.path,
+         fmt::format("({}, {}) {}", first.split, first.cls, text)});
   }
-  const auto found = cyborg::data::check_pictures(table);
+  return notes;
+}
+
+std::vector<Findings> findings_of(
+    const data::Table& table, const PictureCheck& found) {
+  return {
+      {"unreadable", "files that cannot be read", true, found.unreadable},
+      {"constant map",
+       "maps that have the same value everywhere and so do not guide", true,
+       found.constant},
+      {"unclear map", "maps of colours, or in an alpha channel", true,
+       found.unclear},
+      {"duplicate", "the same picture in several splits or classes", true,
+       duplicate_notes(table, found)},
+      {"subject", "subjects in several splits", true,
+       subject_notes(table, found)},
+      {"other proportions", "maps of other proportions than their picture",
+       false, found.other_aspect},
+      {"orientation",
+       "files with an EXIF orientation that is ignored (--exif-orientation)",
+       false, found.turned},
+      {"blank", "pictures that show nothing", false, found.blank},
+      {"repeated", "the same picture twice in a split and class", false,
+       found.repeated},
+      {"dark", "files of 16 bits that hold 12 bits or fewer", false,
+       found.dark},
+      {"transparent map", "maps with transparent parts", false,
+       found.transparent},
+      {"other size", "maps of another size than their picture (resized)", false,
+       found.other_size}};
+}
+
+void print_counts(const PictureCheck& found) {
   fmt::print(
       "{:<6} {:<16} {:>9} {:>9} {:>9}\n", "split", "class", "pictures",
       "with map", "without");
@@ -53,38 +106,76 @@ bool check_data(const TrainOptions& options) {
         "{:<6} {:<16} {:>9} {:>9} {:>9}\n", count.split, count.cls,
         count.pictures, count.annotated, count.without);
   }
-  print_notes("cannot be read", found.unreadable);
-  print_notes(
-      "maps that have the same value everywhere and so do not guide",
-      found.constant);
-  print_notes(
-      "maps of other proportions than their picture", found.other_aspect);
-  print_notes(
-      "maps of another size than their picture (resized)", found.other_size);
-  if (!found.duplicates.empty()) {
-    fmt::print(
-        "\nthe same picture in several splits or classes: {}\n",
-        found.duplicates.size());
-    for (size_t i = 0; i < std::min(kShown, found.duplicates.size()); ++i) {
-      std::string line = " ";
-      for (const size_t row : found.duplicates[i]) {
-        line += fmt::format(
-            " {} ({}, {})", table.rows[row].path, table.rows[row].split,
-            table.rows[row].cls);
-      }
-      fmt::print("{}\n", line);
+}
+
+void print_findings(const Findings& findings) {
+  const auto& notes = findings.notes;
+  if (notes.empty()) {
+    return;
+  }
+  fmt::print(
+      "\n{}: {}: {}\n", findings.fault ? "fault" : "warning", findings.title,
+      notes.size());
+  for (size_t i = 0; i < std::min(kShown, notes.size()); ++i) {
+    fmt::print("  {}: {}\n", notes[i].path, notes[i].text);
+  }
+  if (notes.size() > kShown) {
+    fmt::print("  and {} more in check.csv\n", notes.size() - kShown);
+  }
+}
+
+/// All that was found: kind, path, line in the CSV of the pictures, text.
+std::string csv_of(const data::Table& table, const std::vector<Findings>& all) {
+  std::string csv = "kind,path,line,text\n";
+  const auto add = [&](const std::string& kind, const std::string& path,
+                       size_t line, const std::string& text) {
+    csv += fmt::format(
+        "{},{},{},{}\n", kind, cyborg::io::csv_field(path),
+        line > 0 ? std::to_string(line) : "", cyborg::io::csv_field(text));
+  };
+  for (const auto& findings : all) {
+    for (const auto& note : findings.notes) {
+      add(findings.kind, note.path, table.rows[note.row].line, note.text);
     }
   }
-  if (!found.shared_subjects.empty()) {
-    fmt::print(
-        "\nsubjects in several splits: {}, e.g. {}\n",
-        found.shared_subjects.size(), found.shared_subjects.front());
+  for (const auto& warning : table.warnings) {
+    add("table", table.name, 0, warning);
+  }
+  return csv;
+}
+
+}  // namespace
+
+bool check_data(const TrainOptions& options) {
+  const auto table = read_pictures(options.settings);
+  const auto reading = dataset_options(options.settings);
+  for (const auto& warning : table.warnings) {
+    fmt::print("warning: {}\n", warning);
+  }
+  const auto found = data::check_pictures(table, reading);
+  const auto all = findings_of(table, found);
+  print_counts(found);
+  std::string faults;
+  for (const auto& findings : all) {
+    print_findings(findings);
+    if (findings.fault && !findings.notes.empty()) {
+      faults += fmt::format(
+          "{}{}: {}", faults.empty() ? "" : "; ", findings.title,
+          findings.notes.size());
+    }
   }
   std::filesystem::create_directories(options.out);
+  const auto csv = options.out / "check.csv";
   const auto sheet = options.out / "maps.png";
-  cyborg::data::write_png(sheet, cyborg::report::contact_sheet(table));
-  fmt::print("\nsome pictures with their maps: {}\n", sheet.string());
-  return found.unreadable.empty();
+  cyborg::io::write_file(csv, csv_of(table, all));
+  data::write_png(
+      sheet, cyborg::report::contact_sheet(
+                 table, /*rows=*/4, /*columns=*/6, /*tile=*/128, reading));
+  fmt::print("\nall that was found: {}\n", csv.string());
+  fmt::print("some pictures with their maps: {}\n", sheet.string());
+  fmt::print(
+      "{}\n", faults.empty() ? "verdict: ok" : "verdict: not ok: " + faults);
+  return found.ok();
 }
 
 }  // namespace programs

@@ -6,8 +6,11 @@
 namespace programs {
 
 /// `train --check`: reads every picture and map once and prints what is wrong
-/// with them. Writes `options.out`/maps.png, some pictures with their maps over
-/// them. Returns whether all pictures and maps can be read.
+/// with them, as `data::check_pictures` finds it. The last line is the verdict.
+///
+/// Writes into `options.out` check.csv, all that was found, and maps.png, some
+/// pictures with their maps over them. Returns whether there are no faults;
+/// warnings alone are none.
 bool check_data(const TrainOptions& options);
 
 }  // namespace programs

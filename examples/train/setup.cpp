@@ -3,9 +3,10 @@
 
 #include "export.hpp"
 
-#include "../common/folds.hpp"
 #include "../common/pictures.hpp"
 #include "../common/weights.hpp"
+
+#include <cyborg/data/file_check.hpp>
 
 #include <fmt/format.h>
 
@@ -13,6 +14,7 @@
 #include <filesystem>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace programs {
@@ -57,6 +59,18 @@ void report_maps(
   }
 }
 
+std::string list(const std::vector<cyborg::data::FileNote>& notes) {
+  constexpr size_t kShown = 10;
+  std::string text;
+  for (size_t i = 0; i < std::min(kShown, notes.size()); ++i) {
+    text += "\n  " + notes[i].path + ": " + notes[i].text;
+  }
+  if (notes.size() > kShown) {
+    text += fmt::format("\n  and {} more", notes.size() - kShown);
+  }
+  return text;
+}
+
 void load_initial_weights(
     Network& network, const Settings& settings, const TrainingLog& log) {
   if (!settings.weights.empty()) {
@@ -76,6 +90,39 @@ void load_initial_weights(
 }
 
 }  // namespace
+
+void check_all_files(
+    const Settings& settings, cyborg::data::Table table,
+    const TrainingLog& log) {
+  if (settings.alpha == 1) {
+    table.rows = without_maps(std::move(table.rows));
+  }
+  const auto missing = cyborg::data::check_files(table);
+  if (!missing.empty()) {
+    const auto text = fmt::format(
+        "{} files of the table cannot be read:{}", missing.size(),
+        list(missing));
+    if (!settings.skip_unreadable) {
+      throw FileError(
+          "--data", table.name,
+          text +
+              "\n--check lists all problems; --skip-unreadable leaves such "
+              "pictures out");
+    }
+    log.warn(text);
+  }
+  using cyborg::data::Orientation;
+  const auto orientation = settings.exif_orientation;
+  const auto other = cyborg::data::check_proportions(
+      table, orientation != Orientation::kIgnore,
+      orientation == Orientation::kBoth);
+  if (!other.empty()) {
+    log.warn(fmt::format(
+        "{} human maps have other proportions than their pictures, and are "
+        "stretched:{}",
+        other.size(), list(other)));
+  }
+}
 
 void complete(Settings& settings) {
   for (auto* path :
@@ -110,7 +157,7 @@ void check_settings(
           rows.front().cls));
     }
   }
-  const auto shared = shared_subjects(table);
+  const auto shared = cyborg::data::shared_subjects(table);
   if (!shared.empty() && !settings.allow_shared_subjects) {
     throw FileError(
         "--data", table.name,
@@ -145,6 +192,7 @@ Training begin_training(
   }
   const auto rows = training.table.rows_of("train");
   report_maps(settings, rows, log);
+  check_all_files(settings, training.table, log);
   training.network = std::make_unique<Network>(
       settings, static_cast<int64_t>(settings.classes.size()),
       [&] { return first_picture(rows, settings); });

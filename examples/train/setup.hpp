@@ -41,6 +41,13 @@ void check_settings(
     const Settings& settings, const cyborg::data::Table& table,
     const TrainingProcesses& processes);
 
+/// Throws: `cyborg::io::FileError`, which lists pictures and maps that are not
+/// there; with --skip-unreadable that is a warning. Warns of maps with other
+/// proportions than their pictures.
+void check_all_files(
+    const Settings& settings, cyborg::data::Table table,
+    const TrainingLog& log);
+
 /// A new training. Reads the table and makes the network; writes nothing.
 /// Throws: `cyborg::io::FileError` where `options.out` holds a training, and
 /// for files that cannot be used; `std::invalid_argument` for settings that

@@ -15,9 +15,12 @@
 #include <cyborg/data/augment.hpp>
 #include <cyborg/data/dataset.hpp>
 #include <cyborg/data/example.hpp>
+#include <cyborg/data/file_check.hpp>
 #include <cyborg/data/image.hpp>
 #include <cyborg/data/picture_check.hpp>
+#include <cyborg/data/picture_options.hpp>
 #include <cyborg/data/prefetch.hpp>
+#include <cyborg/data/read_map.hpp>
 #include <cyborg/data/table.hpp>
 #include <cyborg/data/table_types.hpp>
 #include <cyborg/data/with_maps.hpp>

@@ -4,6 +4,8 @@
 #include <cyborg/data/detail/standardize.hpp>
 #include <cyborg/data/example.hpp>
 #include <cyborg/data/image.hpp>
+#include <cyborg/data/picture_options.hpp>
+#include <cyborg/data/read_map.hpp>
 #include <cyborg/data/table.hpp>
 #include <cyborg/human/annotations.hpp>
 #include <cyborg/human/maps.hpp>
@@ -57,6 +59,12 @@ struct PictureDatasetOptions {
   TORCH_ARG(double, map_blur) = 0;
   /// How the maps of several annotators become one. Default `Combine::kMean`.
   TORCH_ARG(Combine, combine) = Combine::kMean;
+  /// How the values of maps are read. Default `MapValues::kGrey`: a map of
+  /// colours is an error.
+  TORCH_ARG(MapValues, map_values) = MapValues::kGrey;
+  /// Which files are turned as their EXIF orientation says. Default
+  /// `Orientation::kIgnore`.
+  TORCH_ARG(Orientation, orientation) = Orientation::kIgnore;
   /// What happens to files that cannot be used. Default `OnError::kStop`.
   TORCH_ARG(OnError, on_error) = OnError::kStop;
   /// As in `ImageOptions`.
@@ -123,12 +131,14 @@ class PictureDataset
   GuidedExample get(size_t index) override {
     const auto& row = this->row(index);
     auto image = read_image(
-        row.path, ImageOptions()
-                      .channels(options_.channels())
-                      .size(options_.size())
-                      .max_pixels(options_.max_pixels())
-                      .check_extension(options_.check_extension()));
-    auto map = read_map(row, image);
+        row.path,
+        ImageOptions()
+            .channels(options_.channels())
+            .size(options_.size())
+            .max_pixels(options_.max_pixels())
+            .check_extension(options_.check_extension())
+            .apply_orientation(options_.orientation() != Orientation::kIgnore));
+    auto map = map_of(row, image);
     return {
         detail::standardized(std::move(image), standard_),
         at::scalar_tensor(row.label, at::kLong), std::move(map)};
@@ -195,18 +205,20 @@ class PictureDataset
 
   /// The human map of a row: the maps of its annotators, first combined, then
   /// blurred, then resized. NaN if the row names none.
-  torch::Tensor read_map(const Row& row, const torch::Tensor& image) const {
+  torch::Tensor map_of(const Row& row, const torch::Tensor& image) const {
     const std::vector<int64_t> size = !options_.map_size().empty()
                                           ? options_.map_size()
                                           : image.sizes().slice(1).vec();
-    const auto image_options = ImageOptions()
-                                   .channels(1)
-                                   .max_pixels(options_.max_pixels())
-                                   .check_extension(options_.check_extension());
+    const auto map_options =
+        MapOptions()
+            .values(options_.map_values())
+            .max_pixels(options_.max_pixels())
+            .check_extension(options_.check_extension())
+            .apply_orientation(options_.orientation() == Orientation::kBoth);
     std::vector<torch::Tensor> maps;
     for (const auto& path : row.saliency) {
       if (!path.empty()) {
-        auto map = read_image(path, image_options)[0];
+        auto map = read_map(path, map_options);
         if (!maps.empty() && map.sizes() != maps[0].sizes()) {
           map = maps::resize(map, maps[0].sizes(), options_.map_resize());
         }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/data/detail/picture_file.hpp>
+#include <cyborg/data/detail/decode.hpp>
+#include <cyborg/data/detail/picture_bytes.hpp>
 #include <cyborg/data/detail/stb.hpp>
 #include <cyborg/io/file.hpp>
 #include <cyborg/maps/resize.hpp>
@@ -14,9 +15,9 @@
 #include <climits>
 #include <cstdint>
 #include <filesystem>
-#include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace cyborg::data {
@@ -39,6 +40,9 @@ struct ImageOptions {
   /// Whether it is an error if the extension of a file names another format
   /// than that of its content (a JPEG named .png). Default true.
   TORCH_ARG(bool, check_extension) = true;
+  /// Whether the picture is turned as its EXIF orientation says (JPEG and PNG).
+  /// Default false: as it is stored.
+  TORCH_ARG(bool, apply_orientation) = false;
 
  public:
 };
@@ -74,6 +78,13 @@ inline uint64_t max_file_bytes(const ImageOptions& options) {
                  uint64_t{1} << 56);
 }
 
+/// The format that the name of a file promises, if that is to be checked.
+inline PictureFormat checked_format(
+    const std::filesystem::path& path, bool check_extension) {
+  return check_extension ? promised_format(path.extension().string())
+                         : PictureFormat::kNone;
+}
+
 /// Decodes the bytes of a whole file. `promised` is the format that the file's
 /// name says. `fail(reason)` is called for a picture that cannot be used, and
 /// has to throw.
@@ -81,81 +92,23 @@ template <class Fail>
 torch::Tensor decode_picture(
     std::string_view bytes, PictureFormat promised, const ImageOptions& options,
     const Fail& fail) {
-  const auto format = picture_format(bytes);
-  if (format == PictureFormat::kNone) {
-    const auto foreign = foreign_format(bytes);
-    fail(
-        (promised != PictureFormat::kNone ? "is mislabelled: " : "") +
-        (foreign.empty() ? std::string("its content is")
-                         : "its content is " + foreign + ",") +
-        " not a PNG, JPEG or BMP picture");
+  auto stored = decode_pixels(bytes, promised, options.max_pixels(), fail);
+  if (options.apply_orientation()) {
+    stored = turned(std::move(stored), bytes);
   }
-  if (options.check_extension() && promised != PictureFormat::kNone &&
-      promised != format) {
-    fail(
-        std::string("is mislabelled: named as ") + format_name(promised) +
-        " but its content is " + format_name(format));
-  }
-  if (bytes.size() > static_cast<size_t>(INT_MAX)) {
-    fail("is too large: more than 2 GiB");
-  }
-  const auto* data = reinterpret_cast<const stb::stbi_uc*>(bytes.data());
-  const auto length = static_cast<int>(bytes.size());
-  // The checks come before stb reads the bytes, because stb accepts damaged
-  // files (picture_file.hpp).
-  const auto found = inspect(bytes, format);
-  if (found.width > 0 && found.height > options.max_pixels() / found.width) {
-    fail(
-        "is too large: " + std::to_string(found.width) + " x " +
-        std::to_string(found.height) + " pixels, the limit is " +
-        std::to_string(options.max_pixels()) + " (ImageOptions::max_pixels)");
-  }
-  if (!found.problem.empty()) {
-    fail(found.problem);
-  }
-  int width = 0;
-  int height = 0;
-  int stored = 0;
-  const bool deep = stb::stbi_is_16_bit_from_memory(data, length) != 0;
-  void* raw = nullptr;
-  if (deep) {
-    raw = stb::stbi_load_16_from_memory(
-        data, length, &width, &height, &stored, /*desired_channels=*/0);
-  } else {
-    raw = stb::stbi_load_from_memory(
-        data, length, &width, &height, &stored, /*desired_channels=*/0);
-  }
-  if (raw == nullptr) {
-    // Each translation unit has its own copy of stb and of its last error. So
-    // the function that called stb has to ask for it.
-    const char* reason = stb::stbi_failure_reason();
-    fail(
-        std::string("cannot be decoded: ") +
-        (reason != nullptr ? reason : "unknown reason"));
-  }
-  const auto free_raw = [](void* p) { stb::stbi_image_free(p); };
-  const std::unique_ptr<void, decltype(free_raw)> owner(raw, free_raw);
-  const int64_t colours = stored >= 3 ? 3 : 1;  // alpha, the last, is dropped
-  // A view [1, C, H, W] of the decoder's buffer, which has the channels last.
-  auto pixels = at::from_blob(
-                    raw, {1, height, width, stored},
-                    at::TensorOptions(deep ? at::kShort : at::kByte))
-                    .permute({0, 3, 1, 2})
-                    .narrow(/*dim=*/1, /*start=*/0, colours);
-  if (deep) {  // LibTorch 1.13 has no unsigned 16-bit type
-    pixels = pixels.to(at::kInt).bitwise_and(0xFFFF).to(at::kFloat);
-  }
+  auto pixels = stored.colours();  // alpha is dropped
   const auto& size = options.size();
-  if (!size.empty() && (size[0] != height || size[1] != width)) {
+  const bool fits =
+      size.empty() || (size[0] == stored.height() && size[1] == stored.width());
+  if (!fits) {
     pixels = resize_pixels(pixels, size);
   }
   auto image = at::empty(pixels.sizes().slice(1), at::kFloat);
   image.copy_(pixels[0]);
-  image.div_(deep ? 65535 : 255);
-  if (options.channels() == 1 && colours == 3) {
-    image = (image[0] * 0.299 + image[1] * 0.587 + image[2] * 0.114)
-                .unsqueeze(/*dim=*/0);
-  } else if (options.channels() == 3 && colours == 1) {
+  image.div_(stored.largest);
+  if (options.channels() == 1 && image.size(0) == 3) {
+    image = luminance(image);
+  } else if (options.channels() == 3 && image.size(0) == 1) {
     image = image.repeat({3, 1, 1});
   }
   return image;
@@ -166,7 +119,8 @@ torch::Tensor decode_picture(
 /// Reads a PNG, JPEG or BMP picture.
 ///
 /// An alpha channel is dropped without composing (as by PIL's
-/// `convert("RGB")`). Orientation tags and colour profiles are ignored.
+/// `convert("RGB")`). Colour profiles are ignored, and orientation tags unless
+/// `ImageOptions::apply_orientation` is set.
 /// Shapes: [C, H, W] float32, contiguous, with C of `ImageOptions::channels`.
 /// Range: [0, 1]: 8-bit values / 255, values of a 16-bit PNG / 65535.
 /// Throws: `io::FileError`, with path and reason, for a file that is missing, a
@@ -197,7 +151,7 @@ inline torch::Tensor read_image(
   const auto bytes =
       io::read_file(path, detail::max_file_bytes(options), kFunction);
   return detail::decode_picture(
-      bytes, detail::promised_format(path.extension().string()), options,
+      bytes, detail::checked_format(path, options.check_extension()), options,
       [&](const std::string& reason) {
         throw io::FileError(kFunction, path, reason);
       });

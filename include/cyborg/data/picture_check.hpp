@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/data/detail/picture_file.hpp>
+#include <cyborg/data/dataset.hpp>
+#include <cyborg/data/detail/decode.hpp>
+#include <cyborg/data/file_check.hpp>
 #include <cyborg/data/image.hpp>
+#include <cyborg/data/picture_options.hpp>
+#include <cyborg/data/read_map.hpp>
 #include <cyborg/data/table_types.hpp>
 #include <cyborg/detail/torch/parallel.hpp>
 #include <cyborg/io/checksum.hpp>
@@ -13,8 +17,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
-#include <filesystem>
 #include <map>
 #include <set>
 #include <string>
@@ -36,35 +38,49 @@ struct PictureCheck {
     int64_t without = 0;    ///< rows that name no map
   };
   /// A remark about one file.
-  struct Note {
-    size_t row;
-    std::string path;
-    std::string text;
-  };
+  using Note = FileNote;
 
   /// Sorted by split (train, val, test), then by label. Classes without
   /// pictures are left out.
   std::vector<Count> counts;
+
+  // Faults: with one of them, `ok()` is false.
+
   /// Pictures and maps that cannot be used, with the reason.
   std::vector<Note> unreadable;
   /// Maps that have the same value everywhere, so that they guide nothing.
   std::vector<Note> constant;
-  /// Maps with the proportions of the picture but of another size. They are
-  /// resized when they are used.
-  std::vector<Note> other_size;
-  /// Maps with other proportions than the picture, by more than one pixel. They
-  /// may belong to another picture, or to a crop.
-  std::vector<Note> other_aspect;
+  /// Maps whose values are not clear: of colours, or in the alpha channel.
+  std::vector<Note> unclear;
   /// Groups of rows whose picture files are equal, if the rows are not all in
   /// one split and one class.
   std::vector<std::vector<size_t>> duplicates;
   /// Subjects in more than one split, sorted.
   std::vector<std::string> shared_subjects;
 
-  /// Whether every file can be used, no picture is in two splits or classes,
-  /// and no subject is in two splits.
+  // Warnings.
+
+  /// Maps with other proportions than the picture, by more than one pixel. They
+  /// may belong to another picture, or to a crop.
+  std::vector<Note> other_aspect;
+  /// Maps with the proportions of the picture but of another size. They are
+  /// resized when they are used.
+  std::vector<Note> other_size;
+  /// Files with an EXIF orientation that is not applied to them.
+  std::vector<Note> turned;
+  /// Pictures that are the same everywhere, for example black.
+  std::vector<Note> blank;
+  /// 16-bit files whose values use the lowest 12 bits at most.
+  std::vector<Note> dark;
+  /// Maps with transparent parts, which are used as if they were opaque.
+  std::vector<Note> transparent;
+  /// Rows whose picture is also in an earlier row, of the same split and class.
+  std::vector<Note> repeated;
+
+  /// Whether there are no faults.
   bool ok() const {
-    return unreadable.empty() && duplicates.empty() && shared_subjects.empty();
+    return unreadable.empty() && constant.empty() && unclear.empty() &&
+           duplicates.empty() && shared_subjects.empty();
   }
 };
 
@@ -73,86 +89,126 @@ namespace detail {
 /// What is kept of a row after its files were read.
 struct CheckedRow {
   bool read = false;       ///< the picture can be used
-  bool annotated = false;  ///< a map can be used and is not constant
+  bool annotated = false;  ///< it has a map that is not constant
   /// Size and hash of the picture's file.
   std::pair<size_t, uint64_t> content{};
   PictureCheck found;  ///< the notes of this row
 };
 
-/// "width x height".
-inline std::string size_text(const torch::Tensor& image) {
-  return std::to_string(image.size(-1)) + " x " +
-         std::to_string(image.size(-2));
-}
+/// Reads the files of one row.
+class RowCheck {
+ public:
+  RowCheck(const Row& row, size_t index, const PictureDatasetOptions& options)
+      : row_(row), index_(index), options_(options) {}
 
-/// Whether a map has the proportions of the picture, up to one pixel of the
-/// map.
-inline bool same_aspect(
-    const torch::Tensor& map, const torch::Tensor& picture) {
-  const int64_t height = picture.size(-2);
-  const int64_t width = picture.size(-1);
-  return std::abs(map.size(-1) * height - map.size(-2) * width) <=
-         std::max(height, width);
-}
-
-/// Reads and decodes a file once, and calls `use(image, bytes)`. If the file
-/// cannot be used, adds a note to `unreadable` instead.
-template <class Use>
-void check_file(
-    const std::string& path, size_t row, const ImageOptions& options,
-    std::vector<PictureCheck::Note>& unreadable, const Use& use) {
-  constexpr auto* kFunction = "cyborg::data::check_pictures";
-  try {
-    const auto bytes = io::read_file(path, max_file_bytes(options), kFunction);
-    const auto image = decode_picture(
-        bytes,
-        promised_format(std::filesystem::path(path).extension().string()),
-        options, [&](const std::string& reason) {
-          throw io::FileError(kFunction, path, reason);
+  CheckedRow run() && {
+    read(
+        row_.path, options_.orientation() != Orientation::kIgnore,
+        [&](const Pixels& pixels, std::string_view bytes) {
+          picture_size_ = {pixels.height(), pixels.width()};
+          checked_.read = true;
+          checked_.content = {bytes.size(), io::fnv1a(bytes)};
+          const auto colours = pixels.colours()[0].flatten(/*start_dim=*/1);
+          if (colours.amax(/*dim=*/1).equal(colours.amin(/*dim=*/1))) {
+            note(
+                checked_.found.blank, row_.path,
+                pixels.height() * pixels.width() == 1 ? "is 1 x 1 pixels"
+                : colours.max().item<double>() == 0   ? "is black everywhere"
+                                                    : "is the same everywhere");
+          }
         });
-    use(image, bytes);
-  } catch (const io::FileError& error) {
-    unreadable.push_back({row, path, error.reason()});
-  }
-}
-
-/// Reads the picture and the maps of one row.
-inline CheckedRow check_row(
-    const Row& row, size_t index, const ImageOptions& options) {
-  CheckedRow checked;
-  auto& found = checked.found;
-  torch::Tensor picture;
-  check_file(
-      row.path, index, options, found.unreadable,
-      [&](const torch::Tensor& image, std::string_view bytes) {
-        picture = image;
-        checked.read = true;
-        checked.content = {bytes.size(), io::fnv1a(bytes)};
-      });
-  for (const auto& path : row.saliency) {
-    if (path.empty()) {
-      continue;
+    for (const auto& path : row_.saliency) {
+      if (!path.empty()) {
+        read(
+            path, options_.orientation() == Orientation::kBoth,
+            [&](const Pixels& pixels, std::string_view /*bytes*/) {
+              check_map(path, pixels);
+            });
+      }
     }
-    check_file(
-        path, index, ImageOptions(options).channels(1), found.unreadable,
-        [&](const torch::Tensor& map, std::string_view /*bytes*/) {
-          if (map.max().item<float>() > map.min().item<float>()) {
-            checked.annotated = true;
-          } else {
-            found.constant.push_back({index, path, "is the same everywhere"});
-          }
-          if (picture.defined() &&
-              map.sizes().slice(1) != picture.sizes().slice(1)) {
-            (same_aspect(map, picture) ? found.other_size : found.other_aspect)
-                .push_back(
-                    {index, path,
-                     "is " + size_text(map) + ", the picture is " +
-                         size_text(picture)});
-          }
-        });
+    return std::move(checked_);
   }
-  return checked;
-}
+
+ private:
+  void note(
+      std::vector<PictureCheck::Note>& list, const std::string& path,
+      std::string text) const {
+    list.push_back({index_, path, std::move(text)});
+  }
+
+  /// Reads and decodes a file once, notes what may be wrong with any file, and
+  /// calls `use(pixels, bytes)`.
+  template <class Use>
+  void read(const std::string& path, bool apply_orientation, const Use& use) {
+    constexpr auto* kFunction = "cyborg::data::check_pictures";
+    auto& found = checked_.found;
+    try {
+      const auto bytes = io::read_file(
+          path,
+          max_file_bytes(ImageOptions().max_pixels(options_.max_pixels())),
+          kFunction);
+      Pixels pixels = decode_pixels(
+          bytes, checked_format(path, options_.check_extension()),
+          options_.max_pixels(), [&](const std::string& reason) {
+            throw io::FileError(kFunction, path, reason);
+          });
+      const auto orientation = picture_header(bytes).orientation;
+      if (orientation != 1 && apply_orientation) {
+        pixels.values = detail::turned(pixels.values, orientation);
+      } else if (orientation != 1) {
+        note(
+            found.turned, path,
+            "has the EXIF orientation " + std::to_string(orientation) +
+                ", which is ignored");
+      }
+      if (pixels.deep()) {
+        const auto largest =
+            static_cast<int64_t>(pixels.colours().max().item<double>());
+        if (largest > 0 && largest < 4096) {
+          note(
+              found.dark, path,
+              "has 16 bits, and no value above " + std::to_string(largest) +
+                  " of 65535");
+        }
+      }
+      use(pixels, bytes);
+    } catch (const io::FileError& error) {
+      note(found.unreadable, path, error.reason());
+    }
+  }
+
+  void check_map(const std::string& path, const Pixels& pixels) {
+    auto& found = checked_.found;
+    auto problem = map_problem(pixels, options_.map_values());
+    if (!problem.empty()) {
+      note(found.unclear, path, std::move(problem));
+      return;
+    }
+    if (is_constant(map_values(pixels, options_.map_values()))) {
+      note(found.constant, path, "is the same everywhere");
+    } else {
+      checked_.annotated = true;
+    }
+    if (options_.map_values() != MapValues::kAlpha && varies_in_alpha(pixels)) {
+      note(
+          found.transparent, path,
+          "has transparent parts, which are read as if they were opaque");
+    }
+    const std::vector<int64_t> size{pixels.height(), pixels.width()};
+    if (!picture_size_.empty() && size != picture_size_) {
+      note(
+          same_aspect(size, picture_size_) ? found.other_size
+                                           : found.other_aspect,
+          path, sizes_text(size, picture_size_));
+    }
+  }
+
+  const Row& row_;
+  size_t index_;
+  const PictureDatasetOptions& options_;
+  std::vector<int64_t> picture_size_;  ///< {H, W}; empty: unreadable
+  CheckedRow checked_;
+};
 
 /// The counts of `PictureCheck::counts`.
 inline std::vector<PictureCheck::Count> count_classes(
@@ -183,17 +239,17 @@ inline std::vector<PictureCheck::Count> count_classes(
   return counts;
 }
 
-/// The groups of `PictureCheck::duplicates`. Files are equal if their sizes and
-/// their hashes are.
-inline std::vector<std::vector<size_t>> find_duplicates(
-    const Table& table, const std::vector<CheckedRow>& rows) {
+/// Fills `PictureCheck::duplicates` and `repeated`. Files are equal if their
+/// sizes and their hashes are.
+inline void find_duplicates(
+    const Table& table, const std::vector<CheckedRow>& rows,
+    PictureCheck& found) {
   std::map<std::pair<size_t, uint64_t>, std::vector<size_t>> rows_of;
   for (size_t i = 0; i < rows.size(); ++i) {
     if (rows[i].read) {
       rows_of[rows[i].content].push_back(i);
     }
   }
-  std::vector<std::vector<size_t>> duplicates;
   for (const auto& entry : rows_of) {
     const auto& same = entry.second;
     const auto& first = table.rows[same[0]];
@@ -201,26 +257,23 @@ inline std::vector<std::vector<size_t>> find_duplicates(
           return table.rows[i].split != first.split ||
                  table.rows[i].cls != first.cls;
         })) {
-      duplicates.push_back(same);
+      found.duplicates.push_back(same);
+      continue;
+    }
+    for (size_t k = 1; k < same.size(); ++k) {
+      const auto& row = table.rows[same[k]];
+      found.repeated.push_back(
+          {same[k], row.path,
+           row.path != first.path ? "is the same picture as " + first.path
+           : first.line > 0
+               ? "is in line " + std::to_string(first.line) + " already"
+               : "is in the table already"});
     }
   }
-  std::sort(duplicates.begin(), duplicates.end());
-  return duplicates;
-}
-
-/// The subjects of `PictureCheck::shared_subjects`. "" is not a subject.
-inline std::vector<std::string> find_shared_subjects(const Table& table) {
-  std::map<std::string, std::set<std::string>> splits_of;
-  for (const auto& row : table.rows) {
-    splits_of[row.subject].insert(row.split);
-  }
-  std::vector<std::string> shared;
-  for (const auto& entry : splits_of) {
-    if (!entry.first.empty() && entry.second.size() > 1) {
-      shared.push_back(entry.first);
-    }
-  }
-  return shared;
+  std::sort(found.duplicates.begin(), found.duplicates.end());
+  std::sort(
+      found.repeated.begin(), found.repeated.end(),
+      [](const auto& a, const auto& b) { return a.row < b.row; });
 }
 
 }  // namespace detail
@@ -228,36 +281,39 @@ inline std::vector<std::string> find_shared_subjects(const Table& table) {
 /// Reads every picture and map of a table once, on LibTorch's threads, and
 /// reports what a person should know before training.
 ///
-/// Of `options`, only `max_pixels` and `check_extension` are used. Each thread
-/// holds one picture and one map at a time.
+/// Of `options`, those are used that say how files are read: `max_pixels`,
+/// `check_extension`, `map_values` and `orientation`. Each thread holds one file
+/// at a time.
 /// Throws: nothing for files that cannot be used: the result lists them.
 /// Example:
 ///     const auto found = cyborg::data::check_pictures(table);
 ///     for (const auto& note : found.unreadable)
 ///       std::cerr << note.path << ": " << note.text << '\n';
 inline PictureCheck check_pictures(
-    const Table& table, const ImageOptions& options = {}) {
-  const auto as_stored = ImageOptions(options).channels(0).size({});
+    const Table& table, const PictureDatasetOptions& options = {}) {
   std::vector<detail::CheckedRow> rows(table.rows.size());
   cyborg::detail::parallel(
       static_cast<int64_t>(rows.size()), [&](int64_t begin, int64_t end) {
         for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end);
              ++i) {
-          rows[i] = detail::check_row(table.rows[i], i, as_stored);
+          rows[i] = detail::RowCheck(table.rows[i], i, options).run();
         }
       });
   PictureCheck all;
   for (const auto& row : rows) {
     for (const auto list :
          {&PictureCheck::unreadable, &PictureCheck::constant,
-          &PictureCheck::other_size, &PictureCheck::other_aspect}) {
+          &PictureCheck::unclear, &PictureCheck::other_aspect,
+          &PictureCheck::other_size, &PictureCheck::turned,
+          &PictureCheck::blank, &PictureCheck::dark,
+          &PictureCheck::transparent}) {
       const auto& notes = row.found.*list;
       (all.*list).insert((all.*list).end(), notes.begin(), notes.end());
     }
   }
   all.counts = detail::count_classes(table, rows);
-  all.duplicates = detail::find_duplicates(table, rows);
-  all.shared_subjects = detail::find_shared_subjects(table);
+  detail::find_duplicates(table, rows, all);
+  all.shared_subjects = data::shared_subjects(table);
   return all;
 }
 

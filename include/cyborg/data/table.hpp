@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/data/detail/picture_file.hpp>
+#include <cyborg/data/detail/columns.hpp>
+#include <cyborg/data/detail/folders.hpp>
+#include <cyborg/data/detail/map_lookup.hpp>
+#include <cyborg/data/detail/picture_bytes.hpp>
+#include <cyborg/data/detail/splits.hpp>
 #include <cyborg/data/detail/table_checks.hpp>
 #include <cyborg/data/table_types.hpp>
 #include <cyborg/io/csv.hpp>
@@ -11,8 +15,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
-#include <iterator>
+#include <map>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -28,11 +33,11 @@ inline bool is_picture(const std::filesystem::path& path) {
 }
 
 /// Gives each row without a map the map of its name in the folder
-/// `options.saliency()`, if there is one: in `split/class`, else in `class`,
-/// else in the folder itself. `read_table` and `read_folders` do this already;
-/// for tables that were made otherwise.
+/// `options.saliency()`, if there is one, as `TableOptions::saliency` says.
+/// `read_table` and `read_folders` do this already; for tables that were made
+/// otherwise.
 /// Throws: `io::FileError` when the folder does not exist, or when two pictures
-/// would get the same map. If no picture has a map, a warning is added to the
+/// would get the same map, or one picture two maps. If no picture has a map, a warning is added to the
 /// table.
 /// Example:
 ///     cyborg::data::find_maps(
@@ -41,15 +46,36 @@ inline void find_maps(Table& table, const TableOptions& options) {
   detail::find_maps(table, options, "cyborg::data::find_maps");
 }
 
+/// All pictures in a folder and in the folders in it, sorted by their paths.
+/// Links to files and to folders are followed.
+///
+/// Throws: `io::FileError` for a folder that cannot be read, or that is in
+/// itself by a link.
+/// Example:
+///     for (const auto& path : cyborg::data::pictures_in("faces"))
+///       std::cout << path << '\n';
+inline std::vector<std::filesystem::path> pictures_in(
+    const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> pictures;
+  std::vector<std::filesystem::path> around;  // the folders that it is in
+  detail::add_pictures(folder, around, pictures);
+  std::sort(pictures.begin(), pictures.end());
+  return pictures;
+}
+
 /// Reads a table of pictures from a CSV file.
 ///
 /// Without a header the columns are the published ones:
-/// `split,class,path[,saliency]`. A header names the columns, in any order:
-/// `split`, `class`, `path`, any number of columns that begin with `saliency`
-/// (one for each annotator), `attack`, `group` and `subject`. `split` is
-/// `train`, `val` or `test`. Relative paths start at the folder of the CSV.
+/// `split,class,path[,saliency]`. A header names the columns, in any order and
+/// in upper or lower case: `split`, `class` and `path` (or as `TableOptions`
+/// says), any number of columns that begin with `saliency` (one for each
+/// annotator), `attack`, `group` and `subject`. `split` is `train`, `val` (or
+/// `valid`, `validation`, `dev`) or `test`, in upper or lower case. Relative
+/// paths start at the folder of the CSV.
+///
 /// Quoting is that of RFC 4180; CRLF, a byte order mark and blank lines are
-/// allowed. The pictures themselves are not opened.
+/// allowed. Semicolons or tabs separate the fields if the first line makes sense
+/// with them alone. The pictures themselves are not opened.
 /// Throws: `io::FileError` with file and line.
 /// Example:
 ///     auto table = cyborg::data::read_table("faces.csv");
@@ -66,47 +92,26 @@ inline Table read_table(
   };
   const auto text =
       io::read_file(csv, /*max_bytes=*/uint64_t{1} << 31, kFunction);
-  const auto records = io::parse_csv(text, fail);
+  const auto format = detail::content_name(text);
+  if (!format.empty() && format != "text") {
+    fail(0, "its content is " + format + ", expected a table (CSV)");
+  }
+  const auto records =
+      io::parse_csv(text, fail, detail::separator_of(text, options));
   if (records.empty()) {
     fail(0, "holds no rows");
   }
   Table table;
   table.name = csv.string();
-
-  std::vector<std::string> columns;
-  columns.reserve(records[0].fields.size());
   const auto& first = records[0].fields;
-  for (const auto& field : first) {
-    columns.push_back(detail::lower_case(field));
+  const detail::Columns columns(first, options);
+  if (!columns.problem.empty()) {
+    fail(records[0].line, columns.problem);
   }
-  const auto named = [&](const char* name) {
-    return std::count(columns.begin(), columns.end(), name);
-  };
-  const bool header =
-      named("split") > 0 && named("class") > 0 && named("path") > 0;
-  if (!header && !detail::is_split(first[0])) {
-    fail(
-        records[0].line,
-        "expected a header with split, class and path, or a row that begins "
-        "with train, val or test, got \"" +
-            first[0] + "\"");
-  }
-  if (!header) {
-    columns = {"split", "class", "path", "saliency"};
-  }
-  for (auto& column : columns) {
-    if (column.compare(0, 8, "saliency") == 0) {
-      column = "saliency";
-    } else if (
-        column == "split" || column == "class" || column == "path" ||
-        column == "attack" || column == "group" || column == "subject") {
-      if (named(column.c_str()) > 1) {
-        fail(records[0].line, "two columns are named \"" + column + "\"");
-      }
-    } else {
-      table.warnings.push_back(
-          table.name + ": column \"" + column + "\" is not used");
-    }
+  const bool header = columns.header;
+  for (const auto& name : columns.unused) {
+    table.warnings.push_back(
+        table.name + ": column \"" + name + "\" is not used");
   }
 
   const auto place = [&](const std::string& path) {
@@ -115,11 +120,11 @@ inline Table read_table(
   for (size_t r = header ? 1 : 0; r < records.size(); ++r) {
     const auto& fields = records[r].fields;
     const auto line = records[r].line;
-    if (header ? fields.size() != columns.size()
+    if (header ? fields.size() != columns.roles.size()
                : fields.size() < 3 || fields.size() > 4) {
       fail(
           line, "expected " +
-                    (header ? std::to_string(columns.size())
+                    (header ? std::to_string(columns.roles.size())
                             : std::string("3 or 4")) +
                     " fields, got " + std::to_string(fields.size()) +
                     (header || fields.size() < 3
@@ -129,7 +134,7 @@ inline Table read_table(
     Row row;
     row.line = line;
     for (size_t c = 0; c < fields.size(); ++c) {
-      const auto& column = columns[c];
+      const auto& column = columns.roles[c];
       if (column == "saliency") {
         row.saliency.push_back(place(fields[c]));
       } else if (column == "path") {
@@ -146,11 +151,13 @@ inline Table read_table(
         }
       }
     }
-    if (!detail::is_split(row.split)) {
+    const auto split = detail::split_named(row.split);
+    if (split.empty()) {
       fail(
           line,
           "unknown split \"" + row.split + "\", expected train, val or test");
     }
+    row.split = split;
     if (row.cls.empty() || row.path.empty()) {
       fail(line, row.cls.empty() ? "the class is empty" : "the path is empty");
     }
@@ -161,10 +168,11 @@ inline Table read_table(
 }
 
 /// Reads a table of pictures from folders `root/split/class/*.png` (or .jpg,
-/// .jpeg, .bmp), in the order of their names.
+/// .jpeg, .bmp), in the order of their names. The splits are named as in
+/// `read_table`. Links to files and to folders are followed.
 ///
-/// `Table::warnings` lists folders other than train, val and test, and files
-/// whose extension is not that of a picture.
+/// `Table::warnings` lists folders other than splits, and files whose extension
+/// is not that of a picture.
 /// Throws: `io::FileError`.
 /// Example:
 ///     auto table = cyborg::data::read_folders("faces");
@@ -175,39 +183,42 @@ inline Table read_folders(
   const auto fail = [&](size_t /*line*/, const std::string& reason) {
     throw io::FileError(kFunction, root, reason);
   };
-  if (!fs::is_directory(root)) {
+  std::error_code error;
+  if (!fs::is_directory(root, error)) {
     fail(0, "is not a folder");
   }
-  const auto sorted = [](const fs::path& folder) {
-    std::vector<fs::path> entries(
-        fs::directory_iterator(folder), fs::directory_iterator{});
-    std::sort(entries.begin(), entries.end());
-    return entries;
-  };
   Table table;
   table.name = root.string();
   const auto warn = [&](const fs::path& path) {
     table.warnings.push_back(path.string() + " is not used");
   };
-  for (const auto& split : sorted(root)) {
-    if (!fs::is_directory(split) ||
-        !detail::is_split(split.filename().string())) {
+  std::map<std::string, fs::path> folder_of;  // each split's
+  for (const auto& split : detail::sorted_entries(root, kFunction)) {
+    const auto name = detail::split_named(split.filename().string());
+    if (name.empty() || !fs::is_directory(split, error)) {
       warn(split);
       continue;
     }
-    for (const auto& cls : sorted(split)) {
-      if (!fs::is_directory(cls)) {
+    const auto known = folder_of.emplace(name, split);
+    if (!known.second) {
+      fail(
+          0, "holds two folders of split " + name + ", " +
+                 known.first->second.filename().string() + " and " +
+                 split.filename().string());
+    }
+    for (const auto& cls : detail::sorted_entries(split, kFunction)) {
+      if (!fs::is_directory(cls, error)) {
         warn(cls);
         continue;
       }
       std::vector<fs::path> others;
-      for (const auto& picture : sorted(cls)) {
+      for (const auto& picture : detail::sorted_entries(cls, kFunction)) {
         if (!is_picture(picture)) {
           others.push_back(picture);
           continue;
         }
         Row row;
-        row.split = split.filename().string();
+        row.split = name;
         row.cls = cls.filename().string();
         row.path = picture.string();
         table.rows.push_back(std::move(row));
@@ -223,7 +234,8 @@ inline Table read_folders(
     fail(
         0,
         "holds no pictures in folders split/class, where split is train, val "
-        "or test");
+        "or test" +
+            table.warnings_text());
   }
   detail::finish_table(table, options, kFunction, fail);
   return table;

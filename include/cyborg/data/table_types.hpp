@@ -7,6 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -43,6 +45,20 @@ struct Table {
     });
   }
 
+  /// The warnings as the end of an error's text, because one of them may
+  /// explain it; "" if there are none.
+  std::string warnings_text() const {
+    constexpr size_t kMost = 5;
+    std::string text;
+    for (size_t i = 0; i < warnings.size() && i < kMost; ++i) {
+      text += (i == 0 ? "; warnings: " : "; ") + warnings[i];
+    }
+    return warnings.size() > kMost
+               ? text + "; and " + std::to_string(warnings.size() - kMost) +
+                     " more"
+               : text;
+  }
+
   /// The rows of a split. If there are no `val` rows, the `test` rows are used
   /// for validation, as in the published code, and `warnings` says so.
   std::vector<Row> rows_of(const std::string& split) const {
@@ -54,6 +70,29 @@ struct Table {
     return chosen;
   }
 };
+
+/// A remark about one file of a table.
+struct FileNote {
+  size_t row;        ///< the position in `Table::rows`
+  std::string path;  ///< the picture, or a map of it
+  std::string text;
+};
+
+/// The subjects that have rows in several splits, sorted. "" is not a subject.
+/// Results on such splits are too good, since the network knows the person.
+inline std::vector<std::string> shared_subjects(const Table& table) {
+  std::map<std::string, std::set<std::string>> splits_of;
+  for (const auto& row : table.rows) {
+    splits_of[row.subject].insert(row.split);
+  }
+  std::vector<std::string> shared;
+  for (const auto& entry : splits_of) {
+    if (!entry.first.empty() && entry.second.size() > 1) {
+      shared.push_back(entry.first);
+    }
+  }
+  return shared;
+}
 
 /// Options of `read_table` and `read_folders`.
 struct TableOptions {
@@ -67,10 +106,15 @@ struct TableOptions {
   /// sorted by name.
   TORCH_ARG(std::vector<std::string>, classes);
   /// A folder DIR of human maps for the rows that name no map. The map of a
-  /// picture is the file with the same name (or with .png in place of its
-  /// extension) in DIR/split/class, DIR/class or DIR. Pictures without such a
-  /// file are not annotated. Default: none.
+  /// picture NAME.* is the file NAME.* or NAME_map.* with the extension of a
+  /// picture, in any case, in DIR/split/class, DIR/class or DIR. Two such files
+  /// in one folder are an error. Pictures without such a file are not
+  /// annotated. Default: none.
   TORCH_ARG(std::string, saliency);
+  /// The names of columns in the header of a CSV, in upper or lower case.
+  TORCH_ARG(std::string, path_column) = "path";
+  TORCH_ARG(std::string, class_column) = "class";
+  TORCH_ARG(std::string, split_column) = "split";
 
  public:
 };

@@ -24,7 +24,7 @@ struct CsvRecord {
 
 /// Splits `text` into records.
 ///
-/// Commas separate fields. Inside double quotes, commas and line breaks are
+/// Commas separate fields, or another `separator`. Inside double quotes, separators and line breaks are
 /// part of the field, and a doubled quote is one quote. Lines end with LF, CRLF
 /// or CR. A UTF-8 byte order mark and blank lines are skipped; blanks around a
 /// field are not part of it. Records may have different numbers of fields.
@@ -38,11 +38,15 @@ struct CsvRecord {
 ///           throw std::runtime_error(std::to_string(line) + ": " + reason);
 ///         });
 template <class Fail>
-std::vector<CsvRecord> parse_csv(std::string_view text, const Fail& fail) {
+std::vector<CsvRecord> parse_csv(
+    std::string_view text, const Fail& fail, char separator = ',') {
   if (text.substr(0, 3) == "\xEF\xBB\xBF") {
     text.remove_prefix(3);
   }
-  const auto is_blank = [](char c) { return c == ' ' || c == '\t'; };
+  const auto is_blank = [&](char c) {
+    return c != separator && (c == ' ' || c == '\t');
+  };
+  const char ends[] = {separator, '\r', '\n', '\0'};  // of a field
   std::vector<CsvRecord> records;
   CsvRecord record;
   size_t line = 1;
@@ -80,12 +84,12 @@ std::vector<CsvRecord> parse_csv(std::string_view text, const Fail& fail) {
         while (at < text.size() && is_blank(text[at])) {
           ++at;
         }
-        if (at < text.size() && text[at] != ',' && text[at] != '\n' &&
+        if (at < text.size() && text[at] != separator && text[at] != '\n' &&
             text[at] != '\r') {
           fail(line, "text follows a closing quote");
         }
       } else {
-        const auto end = std::min(text.find_first_of(",\r\n", at), text.size());
+        const auto end = std::min(text.find_first_of(ends, at), text.size());
         field = std::string(text.substr(at, end - at));
         if (field.find('"') != std::string::npos) {
           fail(line, "an unquoted field contains a quote");
@@ -99,7 +103,7 @@ std::vector<CsvRecord> parse_csv(std::string_view text, const Fail& fail) {
         at = end;
       }
       record.fields.push_back(std::move(field));
-      more = at < text.size() && text[at] == ',';
+      more = at < text.size() && text[at] == separator;
       at += more ? 1 : 0;
     }
     if (at < text.size()) {  // CR, LF or CRLF

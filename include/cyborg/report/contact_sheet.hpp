@@ -44,6 +44,8 @@ inline std::vector<data::Row> rows_to_show(const data::Table& table) {
 /// averaged. A picture that is not annotated (its map is missing or constant)
 /// has its own colours. The tile of a file that cannot be used is grey.
 ///
+/// Of `options`, those are used that say how files are read: `max_pixels`,
+/// `check_extension`, `map_values`, `map_blur`, `combine` and `orientation`.
 /// Shapes: `rows` x `columns` tiles of `tile` pixels with 2 white pixels
 ///         between them: [3, rows (tile + 2) - 2, columns (tile + 2) - 2]. If
 ///         there are fewer pictures than tiles, only the rows that are needed.
@@ -54,7 +56,7 @@ inline std::vector<data::Row> rows_to_show(const data::Table& table) {
 ///         "maps.png", cyborg::report::contact_sheet(table));
 inline torch::Tensor contact_sheet(
     const data::Table& table, int64_t rows = 4, int64_t columns = 6,
-    int64_t tile = 128) {
+    int64_t tile = 128, data::PictureDatasetOptions options = {}) {
   TORCH_CHECK_VALUE(
       rows > 0 && columns > 0 && tile > 0,
       "cyborg::report::contact_sheet: expected rows, columns and tile > 0, "
@@ -65,7 +67,7 @@ inline torch::Tensor contact_sheet(
       "cyborg::report::contact_sheet: expected a table with rows, got none");
   data::PictureDataset set(
       detail::rows_to_show(table),
-      data::PictureDatasetOptions().size({tile, tile}));
+      options.size({tile, tile}).map_size({}).channels(3).mean({}).stddev({}));
   const auto pictures = static_cast<int64_t>(*set.size());
   const auto shown = std::min(pictures, rows * columns);
   const auto step = tile + 2;

@@ -47,6 +47,10 @@
 #pragma push_macro("STB_IMAGE_IMPLEMENTATION")
 #pragma push_macro("STB_IMAGE_STATIC")
 #pragma push_macro("STBIDEF")
+#pragma push_macro("STBI_MALLOC")
+#pragma push_macro("STBI_REALLOC")
+#pragma push_macro("STBI_REALLOC_SIZED")
+#pragma push_macro("STBI_FREE")
 #pragma push_macro("STBI_NO_STDIO")
 #pragma push_macro("STBI_NO_FAILURE_STRINGS")
 #pragma push_macro("STBI_FAILURE_USERMSG")
@@ -74,6 +78,10 @@
 #undef STB_IMAGE_IMPLEMENTATION
 #undef STB_IMAGE_STATIC
 #undef STBIDEF
+#undef STBI_MALLOC
+#undef STBI_REALLOC
+#undef STBI_REALLOC_SIZED
+#undef STBI_FREE
 #undef STBI_NO_STDIO
 #undef STBI_NO_FAILURE_STRINGS
 #undef STBI_FAILURE_USERMSG
@@ -99,6 +107,12 @@
 
 #define STB_IMAGE_IMPLEMENTATION
 #define STBI_NO_STDIO  // cyborg reads the files, for better error messages
+// All memory is zero at first, so that what a damaged file leaves out is the same
+// each time, and nothing of the program's memory gets into a picture.
+#define STBI_MALLOC(size) calloc(1, size)
+#define STBI_REALLOC_SIZED(block, old_size, size) \
+  realloc_zeroed(block, old_size, size)
+#define STBI_FREE(block) free(block)
 #define STBI_FAILURE_USERMSG
 #define STBI_NO_PSD
 #define STBI_NO_TGA
@@ -128,6 +142,15 @@ struct stbi_io_callbacks {
 };
 enum { STBI_default, STBI_grey, STBI_grey_alpha, STBI_rgb, STBI_rgb_alpha };
 
+/// `realloc`, with zeros in what was not there before.
+inline void* realloc_zeroed(void* block, size_t old_size, size_t size) {
+  auto* bytes = static_cast<unsigned char*>(realloc(block, size));
+  if (bytes != nullptr && size > old_size) {
+    memset(bytes + old_size, 0, size - old_size);
+  }
+  return bytes;
+}
+
 #include <stb/stb_image.h>
 #include <stb/stb_image_write.h>
 }  // namespace cyborg::data::detail::stb
@@ -154,6 +177,10 @@ enum { STBI_default, STBI_grey, STBI_grey_alpha, STBI_rgb, STBI_rgb_alpha };
 #pragma pop_macro("STBI_FAILURE_USERMSG")
 #pragma pop_macro("STBI_NO_FAILURE_STRINGS")
 #pragma pop_macro("STBI_NO_STDIO")
+#pragma pop_macro("STBI_FREE")
+#pragma pop_macro("STBI_REALLOC_SIZED")
+#pragma pop_macro("STBI_REALLOC")
+#pragma pop_macro("STBI_MALLOC")
 #pragma pop_macro("STBIDEF")
 #pragma pop_macro("STB_IMAGE_STATIC")
 #pragma pop_macro("STB_IMAGE_IMPLEMENTATION")

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <cyborg/data/detail/map_lookup.hpp>
+#include <cyborg/data/detail/splits.hpp>
 #include <cyborg/data/table_types.hpp>
-#include <cyborg/io/file.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cstddef>
-#include <filesystem>
 #include <map>
 #include <set>
 #include <string>
@@ -15,21 +15,8 @@
 #include <vector>
 
 // The last steps of reading a table, from a CSV or from folders: labels for the
-// classes, maps that are found by file name, and warnings.
+// classes, human maps, and warnings.
 namespace cyborg::data::detail {
-
-/// The text with ASCII letters in lower case, in every locale.
-inline std::string lower_case(std::string text) {
-  for (auto& c : text) {
-    c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  }
-  return text;
-}
-
-/// Whether `name` is one of the three splits.
-inline bool is_split(const std::string& name) {
-  return name == "train" || name == "val" || name == "test";
-}
 
 /// The classes in the order of their labels. `found` are the classes of the
 /// rows. The order is never guessed: of two classes that are not a published
@@ -84,68 +71,15 @@ std::vector<std::string> order_classes(
   if (names.size() == 1) {
     fail(
         "expected two or more classes, got only \"" + names[0] +
-        "\"; name all classes in TableOptions::classes");
+        "\"; or name all classes (classes in TableOptions)");
   }
   if (names.size() == 2) {
     fail(
         "expected to know which of \"" + names[0] + "\" and \"" + names[1] +
-        "\" is the positive class; name it in TableOptions::positive");
+        "\" is the positive class; name it (positive in TableOptions; "
+        "--positive in the programs)");
   }
   return names;
-}
-
-/// Gives each row that names no map the map of its name in the folder of
-/// `options`, if there is one. The folder that says most comes first:
-/// split/class, then class, then the folder itself. Two pictures must not get
-/// the same map, except if both rows name the same picture.
-inline void find_maps(
-    Table& table, const TableOptions& options, const char* function) {
-  namespace fs = std::filesystem;
-  if (options.saliency().empty()) {
-    return;
-  }
-  const fs::path folder = options.saliency();
-  if (!fs::is_directory(folder)) {
-    throw io::FileError(function, folder, "is not a folder of human maps");
-  }
-  // From a map to the picture that has it. `annotated` counts the rows with a
-  // map, also those that name their own: if it stays 0, the folder is probably
-  // wrong.
-  std::unordered_map<std::string, std::string> picture_of;
-  size_t annotated = 0;
-  for (auto& row : table.rows) {
-    const fs::path name = fs::path(row.path).filename();
-    const auto has_one = [](const std::string& map) { return !map.empty(); };
-    if (std::any_of(row.saliency.begin(), row.saliency.end(), has_one)) {
-      ++annotated;
-      continue;
-    }
-    for (const auto& place :
-         {folder / row.split / row.cls, folder / row.cls, folder}) {
-      auto map = place / name;
-      if (!fs::is_regular_file(map)) {
-        map.replace_extension(".png");
-      }
-      if (!fs::is_regular_file(map)) {
-        continue;
-      }
-      const auto known = picture_of.emplace(map.string(), row.path);
-      if (known.first->second != row.path) {
-        throw io::FileError(
-            function, map,
-            "is the map of two pictures of the same name, " +
-                known.first->second + " and " + row.path +
-                "; put the maps into folders split/class");
-      }
-      row.saliency.assign(1, map.string());
-      ++annotated;
-      break;
-    }
-  }
-  if (annotated == 0) {
-    table.warnings.push_back(
-        folder.string() + " holds no map for a picture of " + table.name);
-  }
 }
 
 /// Completes a table whose rows were read: classes, labels, maps and warnings.
@@ -155,7 +89,7 @@ void finish_table(
     Table& table, const TableOptions& options, const char* function,
     const Fail& fail) {
   if (table.rows.empty()) {
-    fail(0, "holds no rows");
+    fail(0, "holds no rows" + table.warnings_text());
   }
   // The labels come from all splits, so that a class has the same label in
   // each.
@@ -163,8 +97,9 @@ void finish_table(
   for (const auto& row : table.rows) {
     found.insert(row.cls);
   }
-  table.classes = order_classes(
-      found, options, [&](const std::string& reason) { fail(0, reason); });
+  table.classes = order_classes(found, options, [&](const std::string& reason) {
+    fail(0, reason + table.warnings_text());
+  });
   const auto& classes = table.classes;
   for (auto& row : table.rows) {
     const auto at = std::find(classes.begin(), classes.end(), row.cls);

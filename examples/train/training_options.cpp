@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "option_groups.hpp"
+
+#include "numbers.hpp"
+
+#include "../common/command_line.hpp"
+
+#include <string>
+
+namespace programs {
+
+namespace {
+
+/// A set of published settings. There is one, and it is the default.
+enum class Recipe { kCyborg };
+
+}  // namespace
+
+template <>
+struct Choices<Recipe> {
+  static constexpr Choice<Recipe> kAll[] = {{Recipe::kCyborg, "cyborg", ""}};
+};
+
+namespace {
+
+void add_network(CLI::App& app, Settings& s) {
+  auto* group = app.add_option_group("Network");
+  add_choice(*group, "--network", s.network, "the network");
+  group
+      ->add_option(
+          "--model", s.model,
+          "a TorchScript file to train instead; "
+          "examples/export_torchscript.py writes one of any Python network")
+      ->type_name("FILE");
+  group
+      ->add_option(
+          "--weights", s.weights,
+          "file of initial weights that Python wrote, with torchvision's names")
+      ->type_name("FILE");
+  group->add_option(
+      "--layer", s.layer,
+      "the layer whose output gives the map; without this option it is found: "
+      "the last convolutional block");
+}
+
+void add_loss(CLI::App& app, Settings& s) {
+  auto* group = app.add_option_group("Loss");
+  add_choice(*group, "--loss", s.loss, "the loss");
+  group
+      ->add_option(
+          "--alpha", s.alpha,
+          "weight of the classification loss, in [0, 1]; the saliency loss has "
+          "the rest")
+      ->check(kShare)
+      ->capture_default_str();
+  add_choice(
+      *group, "--cam-class", s.cam_class, "the class whose map is guided");
+  add_choice(
+      *group, "--map-normalizer", s.map_normalizer,
+      "how the network's map is normalised; without this option, as the loss "
+      "defines it");
+  add_choice(
+      *group, "--human-normalizer", s.human_normalizer,
+      "how human maps are normalised; without this option, as the loss defines "
+      "it");
+  add_choice(
+      *group, "--reduction", s.reduction,
+      "how the losses of a batch's pictures become one number");
+}
+
+void add_optimizer(CLI::App& group, Settings& s) {
+  add_choice(group, "--optimizer", s.optimizer, "the optimizer");
+  group.add_option("--lr", s.learning_rate, "learning rate")
+      ->check(kPositive)
+      ->capture_default_str();
+  group.add_option("--momentum", s.momentum, "momentum of sgd")
+      ->check(kShare)
+      ->capture_default_str();
+  group.add_option("--weight-decay", s.weight_decay, "weight decay")
+      ->check(kNotNegative)
+      ->capture_default_str();
+  add_choice(group, "--schedule", s.schedule, "how the learning rate falls");
+  group
+      .add_option(
+          "--step-epochs", s.step_epochs,
+          "epochs between two steps of the schedule")
+      ->check(kPositive)
+      ->capture_default_str();
+  group
+      .add_option(
+          "--step-factor", s.step_factor,
+          "factor of the learning rate at each step of the schedule")
+      ->check(kPositive)
+      ->capture_default_str();
+  group
+      .add_option(
+          "--warm-up", s.warm_up,
+          "epochs at the beginning in which the learning rate rises; 0: none")
+      ->check(kNotNegative)
+      ->capture_default_str();
+}
+
+void add_optimisation(CLI::App& app, Settings& s) {
+  auto* group = app.add_option_group("Optimisation");
+  static auto recipe = Recipe::kCyborg;
+  add_choice(
+      *group, "--recipe", recipe,
+      "the published settings, which are the defaults: SGD with learning rate "
+      "0.005, momentum 0.9 and weight decay 1e-6, a tenth of the rate every 12 "
+      "epochs, 50 epochs, batches of 20, alpha 0.5");
+  add_optimizer(*group, s);
+  group->add_option("--epochs", s.epochs, "epochs of the training")
+      ->check(kPositive)
+      ->capture_default_str();
+  group
+      ->add_option(
+          "--batch", s.batch,
+          "pictures in a batch; with several processes, in each one's batch")
+      ->check(kPositive)
+      ->capture_default_str();
+  group
+      ->add_option(
+          "--accumulate", s.accumulate,
+          "batches whose mean gradient makes one optimizer step")
+      ->check(kPositive)
+      ->capture_default_str();
+  group
+      ->add_option(
+          "--clip", s.clip, "largest norm of the gradient; 0: no limit")
+      ->check(kNotNegative)
+      ->capture_default_str();
+  add_choice(
+      *group, "--sampler", s.sampler, "the training pictures of an epoch");
+  add_choice(
+      *group, "--select", s.select,
+      "how the best epoch is found on the validation split; of equal epochs "
+      "the later one is taken");
+  group
+      ->add_option(
+          "--patience", s.patience,
+          "stop after so many epochs without a better one; 0: never")
+      ->check(kNotNegative)
+      ->capture_default_str();
+  group->add_flag(
+      "--sync-batch-norm", s.sync_batch_norm,
+      "batch normalisation uses the pictures of all processes; native networks "
+      "only");
+}
+
+}  // namespace
+
+void add_training_options(CLI::App& app, Settings& settings) {
+  add_network(app, settings);
+  add_loss(app, settings);
+  add_optimisation(app, settings);
+}
+
+}  // namespace programs

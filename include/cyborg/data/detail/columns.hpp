@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <cyborg/data/detail/splits.hpp>
+#include <cyborg/data/table_types.hpp>
+#include <cyborg/io/csv.hpp>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <string>
+#include <string_view>
+#include <vector>
+
+// What the first line of a CSV of pictures says: how its fields are separated,
+// and what the columns are.
+namespace cyborg::data::detail {
+
+/// What each column of a table is, from the fields of its first line.
+struct Columns {
+  bool header = false;  ///< the line names the columns; else it is a row
+  /// "split", "class", "path", "saliency", "attack", "group" or "subject", or
+  /// "" for a column that is not used.
+  std::vector<std::string> roles;
+  std::vector<std::string> unused;  ///< the names of such columns
+  std::string problem;              ///< why this is no table; "" if it is one
+
+  Columns(const std::vector<std::string>& first, const TableOptions& options) {
+    struct Needed {
+      const char* role;
+      std::string name;  ///< in the header, in lower case
+      const char* option;
+    };
+    const std::array<Needed, 3> needed = {
+        {{"split", lower_case(options.split_column()),
+          "split_column; "
+          "--split-column"},
+         {"class", lower_case(options.class_column()),
+          "class_column; "
+          "--class-column"},
+         {"path", lower_case(options.path_column()),
+          "path_column; "
+          "--path-column"}}};
+    bool named_by_user = false;
+    for (const auto& each : needed) {
+      named_by_user = named_by_user || each.name != each.role;
+    }
+    std::vector<std::string> names;
+    for (const auto& field : first) {
+      names.push_back(lower_case(field));
+      roles.push_back(role_of(names.back(), needed));
+    }
+    const auto count = [&](const char* role) {
+      return std::count(roles.begin(), roles.end(), role);
+    };
+    bool any = named_by_user;
+    for (const auto& each : needed) {
+      any = any || count(each.role) > 0;
+    }
+    if (!any && !split_named(first[0]).empty()) {
+      roles = {"split", "class", "path", "saliency"};
+      return;
+    }
+    for (const auto& each : needed) {
+      if (any && count(each.role) == 0) {
+        problem = "the column \"" + each.name +
+                  "\" is missing; the header is " + list_of(first) + " (" +
+                  each.option + " in the programs says what it is called)";
+        return;
+      }
+    }
+    if (!any) {
+      problem =
+          "expected a header with split, class and path, or a row that begins "
+          "with train, val or test, got \"" +
+          first[0] + "\"" +
+          (first[0].find_first_of(";\t|") == std::string::npos
+               ? ""
+               : "; commas separate the fields");
+      return;
+    }
+    header = true;
+    for (size_t i = 0; i < roles.size(); ++i) {
+      if (roles[i].empty()) {
+        unused.push_back(names[i]);
+      } else if (roles[i] != "saliency" && count(roles[i].c_str()) > 1) {
+        problem = "two columns are named \"" + names[i] + "\"";
+        return;
+      }
+    }
+  }
+
+ private:
+  template <class Needed>
+  static std::string role_of(const std::string& name, const Needed& needed) {
+    for (const auto& each : needed) {
+      if (name == each.name) {
+        return each.role;
+      }
+    }
+    if (name.compare(0, 8, "saliency") == 0) {
+      return "saliency";
+    }
+    return name == "attack" || name == "group" || name == "subject" ? name : "";
+  }
+
+  static std::string list_of(const std::vector<std::string>& fields) {
+    std::string list;
+    for (const auto& field : fields) {
+      list += (list.empty() ? "\"" : ", \"") + field + "\"";
+    }
+    return list;
+  }
+};
+
+/// What separates the fields of a CSV: a comma, unless its first line makes
+/// sense with semicolons or with tabs, and only with one of these.
+inline char separator_of(std::string_view text, const TableOptions& options) {
+  const auto begin = std::min(text.find_first_not_of("\r\n"), text.size());
+  const auto line =
+      text.substr(begin, text.find_first_of("\r\n", begin) - begin);
+  struct NoCsv {};
+  const auto fits = [&](char separator) {
+    try {
+      const auto records = io::parse_csv(
+          line, [](size_t, const std::string&) { throw NoCsv(); }, separator);
+      return !records.empty() && records[0].fields.size() >= 3 &&
+             Columns(records[0].fields, options).problem.empty();
+    } catch (const NoCsv&) {
+      return false;
+    }
+  };
+  const bool semicolons = fits(';');
+  const bool tabs = fits('\t');
+  return fits(',') || semicolons == tabs ? ',' : semicolons ? ';' : '\t';
+}
+
+}  // namespace cyborg::data::detail

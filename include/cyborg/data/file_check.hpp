@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+#include <cyborg/data/detail/picture_header.hpp>
+#include <cyborg/data/table_types.hpp>
+#include <cyborg/detail/torch/parallel.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#if !defined(_WIN32)
+#include <unistd.h>
+#endif
+
+// What can be known of the files of a table without decoding them: thousands a
+// second. A training calls it before its first epoch.
+namespace cyborg::data {
+
+namespace detail {
+
+/// The header of a file on the disk, of which only the header is read. Without
+/// a format if there is no such file, or if it is not a picture.
+inline PictureHeader read_header(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return parse_header([&](size_t at, size_t count) {
+    // The length of a segment may be wrong, so no more than a header needs.
+    std::string bytes(std::min(count, size_t{1} << 16), '\0');
+    file.clear();
+    file.seekg(static_cast<std::streamoff>(at));
+    file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    bytes.resize(
+        static_cast<size_t>(std::max<std::streamsize>(file.gcount(), 0)));
+    return bytes;
+  });
+}
+
+/// Why a file cannot be read; "" if it probably can. It is not opened.
+inline std::string file_problem(const std::filesystem::path& path) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  const auto status = fs::status(path, error);
+  if (status.type() == fs::file_type::not_found) {
+    return fs::is_symlink(path, error) ? "is a link to a file that is missing"
+                                       : "no such file";
+  }
+  if (error) {
+    return error.message();
+  }
+  if (fs::is_directory(status)) {
+    return "is a directory, expected a file";
+  }
+  if (!fs::is_regular_file(status)) {
+    return "is not a regular file";
+  }
+  if (fs::file_size(path, error) == 0) {
+    return "is empty (0 bytes)";
+  }
+#if !defined(_WIN32)
+  if (::access(path.c_str(), R_OK) != 0) {
+    return "cannot be opened: " + std::generic_category().message(errno);
+  }
+#endif
+  return "";
+}
+
+/// Calls `check(row, notes)` for the position of each row, on LibTorch's
+/// threads. The notes are in the order of the rows.
+template <class Check>
+std::vector<FileNote> notes_of_rows(const Table& table, const Check& check) {
+  std::vector<std::vector<FileNote>> found(table.rows.size());
+  cyborg::detail::parallel(
+      static_cast<int64_t>(found.size()), [&](int64_t begin, int64_t end) {
+        for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end);
+             ++i) {
+          check(i, found[i]);
+        }
+      });
+  std::vector<FileNote> notes;
+  for (auto& of_row : found) {
+    std::move(of_row.begin(), of_row.end(), std::back_inserter(notes));
+  }
+  return notes;
+}
+
+/// Whether a map has the proportions of its picture, up to one pixel of the
+/// map. Both are {H, W}.
+inline bool same_aspect(
+    const std::vector<int64_t>& map, const std::vector<int64_t>& picture) {
+  return std::abs(map[1] * picture[0] - map[0] * picture[1]) <=
+         std::max(picture[0], picture[1]);
+}
+
+/// "is 640 x 480, the picture is 320 x 240", width first as people say it.
+inline std::string sizes_text(
+    const std::vector<int64_t>& map, const std::vector<int64_t>& picture) {
+  const auto text = [](const std::vector<int64_t>& size) {
+    return std::to_string(size[1]) + " x " + std::to_string(size[0]);
+  };
+  return "is " + text(map) + ", the picture is " + text(picture);
+}
+
+}  // namespace detail
+
+/// The size {H, W} of a PNG, JPEG or BMP, from its header alone: the file is
+/// not decoded, and may be damaged. Empty if it has no such header.
+///
+/// `turned`: as it is after EXIF's orientation was applied (`ImageOptions::
+/// apply_orientation`). Throws nothing for files that cannot be read.
+/// Example:
+///     cyborg::data::picture_size("faces/1.jpg");  // {480, 640}
+inline std::vector<int64_t> picture_size(
+    const std::filesystem::path& path, bool turned = false) {
+  const auto header = detail::read_header(path);
+  if (header.height <= 0 || header.width <= 0) {
+    return {};
+  }
+  return turned && header.orientation >= 5
+             ? std::vector<int64_t>{header.width, header.height}
+             : std::vector<int64_t>{header.height, header.width};
+}
+
+/// The pictures and maps of a table that are not there: missing, folders,
+/// empty, or not to be read by this user. In the order of the rows. No file is
+/// opened, so that a training can call it before it begins.
+///
+/// Example:
+///     for (const auto& note : cyborg::data::check_files(table))
+///       std::cerr << note.path << ": " << note.text << '\n';
+inline std::vector<FileNote> check_files(const Table& table) {
+  return detail::notes_of_rows(
+      table, [&](size_t i, std::vector<FileNote>& notes) {
+        const auto& row = table.rows[i];
+        const auto check = [&](const std::string& path) {
+          auto problem = detail::file_problem(path);
+          if (!problem.empty()) {
+            notes.push_back({i, path, std::move(problem)});
+          }
+        };
+        check(row.path);
+        for (const auto& map : row.saliency) {
+          if (!map.empty()) {
+            check(map);
+          }
+        }
+      });
+}
+
+/// The maps whose proportions are not those of their pictures, by more than one
+/// pixel: they may belong to another picture, or to a crop. In the order of the
+/// rows. Only headers are read; files without one are left out.
+///
+/// `turned_pictures`, `turned_maps`: whether EXIF's orientation is applied to
+/// them.
+inline std::vector<FileNote> check_proportions(
+    const Table& table, bool turned_pictures = false,
+    bool turned_maps = false) {
+  return detail::notes_of_rows(
+      table, [&](size_t i, std::vector<FileNote>& notes) {
+        const auto& row = table.rows[i];
+        std::vector<int64_t> picture;
+        for (const auto& path : row.saliency) {
+          if (path.empty()) {
+            continue;
+          }
+          if (picture.empty()) {
+            picture = picture_size(row.path, turned_pictures);
+          }
+          const auto map = picture_size(path, turned_maps);
+          if (!map.empty() && !picture.empty() &&
+              !detail::same_aspect(map, picture)) {
+            notes.push_back({i, path, detail::sizes_text(map, picture)});
+          }
+        }
+      });
+}
+
+}  // namespace cyborg::data

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: BSD-3-Clause
+//
+// `train --check`: what it prints and writes, and its exit status.
+#include "catch.hpp"
+#include "support.hpp"
+
+#include "pictures.hpp"
+#include "programs.hpp"
+
+#include <cyborg/io/csv.hpp>
+#include <cyborg/io/file.hpp>
+
+#include <array>
+#include <cstdio>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <sys/wait.h>
+
+using pictures::Folder;
+using support::contains;
+
+namespace {
+
+/// What `train --check` printed, and its exit status.
+struct Checked {
+  int status = 0;
+  std::string text;
+  std::string verdict;  ///< the last line
+};
+
+Checked check_of(const Folder& folder, const std::string& options = "") {
+  const auto command = std::string(CYBORG_TRAIN) + " --check --data '" +
+                       folder / "t.csv" + "' --out '" + folder / "out" + "' " +
+                       options + " 2>&1";
+  FILE* pipe = popen(command.c_str(), "r");
+  REQUIRE(pipe != nullptr);
+  Checked checked;
+  std::array<char, 4096> buffer{};
+  for (size_t n = 1; n > 0;) {
+    n = std::fread(buffer.data(), 1, buffer.size(), pipe);
+    checked.text.append(buffer.data(), n);
+  }
+  const int status = pclose(pipe);
+  checked.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  const auto end = checked.text.find_last_not_of('\n');
+  const auto begin = checked.text.rfind('\n', end);
+  checked.verdict = checked.text.substr(begin + 1, end - begin);
+  return checked;
+}
+
+/// "kind: line: text" of each row of check.csv.
+std::vector<std::string> csv_of(const Folder& folder) {
+  const auto records = cyborg::io::parse_csv(
+      cyborg::io::read_file(folder / "out/check.csv"),
+      [](size_t, const std::string& reason) {
+        throw std::runtime_error(reason);
+      });
+  std::vector<std::string> lines;
+  for (const auto& record : records) {
+    lines.push_back(
+        record.fields[0] + ": " + record.fields[2] + ": " + record.fields[3]);
+  }
+  return lines;
+}
+
+std::string grey(uint32_t first, uint32_t second) {
+  return pictures::png(2, 1, 8, 0, {first, second});
+}
+
+}  // namespace
+
+TEST_CASE("A set without faults is ok, with warnings too", "[train][check]") {
+  const Folder folder;
+  folder.write("1.png", grey(1, 2));
+  folder.write("2.png", grey(2, 3));
+  folder.write("3.png", grey(0, 0));  // black
+  folder.write("m.png", grey(3, 4));
+  folder.write(
+      "t.csv",
+      "train,Real,1.png,m.png\ntrain,Synthetic,2.png\nval,Real,3.png\n");
+  const auto checked = check_of(folder);
+  CHECK(checked.status == 0);
+  CHECK(checked.verdict == "verdict: ok");
+  CHECK(contains(
+      checked.text, "warning: pictures that show nothing: 1\n  " +
+                        folder / "3.png" + ": is black everywhere"));
+  CHECK(
+      csv_of(folder) ==
+      std::vector<std::string>{
+          "kind: line: text", "blank: 3: is black everywhere"});
+}
+
+TEST_CASE("Each fault makes the verdict not ok", "[train][check]") {
+  const Folder folder;
+  folder.write("1.png", grey(1, 2));
+  folder.write("2.png", grey(2, 3));
+  folder.write("good.png", grey(3, 4));
+  folder.write("flat.png", grey(7, 7));
+  folder.write("jet.png", pictures::png(2, 1, 8, 2, {0, 0, 128, 128, 0, 0}));
+  const std::string header = "split,class,path,saliency,subject\n";
+  const auto verdict = [&](const std::string& rows, int status,
+                           const std::string& options = "") {
+    folder.write(
+        "t.csv", header + "train,Real,1.png,good.png,Ann\n" +
+                     "train,Synthetic,2.png,,Bob\n" + rows);
+    const auto checked = check_of(folder, options);
+    CHECK(checked.status == status);
+    return checked.verdict;
+  };
+  CHECK(
+      verdict("train,Real,none.png,,\n", 2) ==
+      "verdict: not ok: files that cannot be read: 1");
+  CHECK(
+      verdict("train,Real,good.png,flat.png,\n", 2) ==
+      "verdict: not ok: maps that have the same value everywhere and so do not "
+      "guide: 1");
+  CHECK(
+      verdict("train,Real,good.png,jet.png,\n", 2) ==
+      "verdict: not ok: maps of colours, or in an alpha channel: 1");
+  CHECK(
+      verdict("train,Real,good.png,jet.png,\n", 0, "--map-values luminance") ==
+      "verdict: ok");
+  CHECK(
+      verdict("train,Real,./2.png,,\n", 2) ==
+      "verdict: not ok: the same picture in several splits or classes: 1");
+  CHECK(
+      csv_of(folder)[1].substr(0, 34) == "duplicate: 3: (train, Synthetic) i");
+  CHECK(
+      verdict("test,Real,good.png,,Ann\nval,Real,1.png,,\n", 2) ==
+      "verdict: not ok: the same picture in several splits or classes: 1; "
+      "subjects in several splits: 1");
+}
+
+TEST_CASE("The CSV of a check lists what the screen counts", "[train][check]") {
+  const Folder folder;
+  std::string table = "train,Real,1.png\ntrain,Synthetic,2.png\n";
+  folder.write("1.png", grey(1, 2));
+  folder.write("2.png", grey(2, 3));
+  for (int i = 0; i < 144; ++i) {
+    table += "train,Real,none" + std::to_string(i) + ".png\n";
+  }
+  folder.write("t.csv", table);
+  const auto checked = check_of(folder);
+  CHECK(checked.status == 2);
+  CHECK(contains(checked.text, "fault: files that cannot be read: 144\n"));
+  CHECK(contains(checked.text, "none9.png: no such file\n"));
+  CHECK_FALSE(contains(checked.text, "none10.png"));
+  CHECK(contains(checked.text, "  and 134 more in check.csv\n"));
+  const auto lines = csv_of(folder);
+  REQUIRE(lines.size() == 146);
+  CHECK(lines[144] == "unreadable: 146: no such file");
+  CHECK(
+      lines[145] == "table: : " + folder / "t.csv" +
+                        ": neither val nor test rows: no validation");
+}
+
+TEST_CASE(
+    "Options of reading act in a check as in a training", "[train][check]") {
+  const Folder folder;
+  folder.write("1.png", pictures::jpeg_rgb());
+  folder.write("2.png", grey(2, 3));
+  folder.write(
+      "t.csv", "File;Label;Fold\n1.png;Real;Train\n2.png;Synthetic;dev\n");
+  const std::string columns =
+      "--path-column file --class-column label --split-column fold "
+      "--positive Synthetic --any-extension ";
+  auto checked = check_of(folder, columns);
+  CHECK(checked.status == 2);
+  CHECK(contains(
+      checked.text,
+      "class \"Synthetic\" is in split val but not in split train"));
+  folder.write(
+      "t.csv", "File;Label;Fold\n1.png;Real;Train\n2.png;Synthetic;TRAIN\n");
+  checked = check_of(folder, columns);
+  CHECK(checked.verdict == "verdict: ok");
+  checked = check_of(folder, columns + "--max-pixels 63");
+  CHECK(checked.verdict == "verdict: not ok: files that cannot be read: 1");
+  CHECK(contains(
+      checked.text,
+      "1.png: is too large: 8 x 8 pixels, the limit is 63 (max_pixels; "
+      "--max-pixels in the programs)"));
+}
