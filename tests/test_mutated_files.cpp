@@ -266,14 +266,14 @@ void disturb_memory(int value) {
   }
 }
 
-struct Counts {
+struct MutationCounts {
   uint64_t read = 0;
   std::map<std::string, uint64_t> reasons;
 };
 
 /// What is wrong with how these bytes are read; "" if nothing is.
 std::string problem_of(
-    const std::string& bytes, Random& random, Counts& counts) {
+    const std::string& bytes, Random& random, MutationCounts& counts) {
   data::ImageOptions options;
   options.max_pixels(1 << 16).check_extension(false);
   options.channels(std::vector<int64_t>{0, 1, 3}[below(random, 3)]);
@@ -334,7 +334,7 @@ TEST_CASE(
     "A damaged picture is read the same way each time, or rejected",
     "[data][mutated]") {
   const auto originals = files();
-  Counts counts;
+  MutationCounts counts;
   Random random(0);
   for (const auto& file : originals) {
     INFO(hex(file.bytes));

@@ -131,6 +131,7 @@ TEST_CASE("Each fault makes the verdict not ok", "[train][check]") {
       verdict("test,Real,good.png,,Ann\nval,Real,1.png,,\n", 2) ==
       "verdict: not ok: the same picture in several splits or classes: 1; "
       "subjects in several splits: 1");
+  CHECK(csv_of(folder)[2] == "subject: 2: subject Ann is in test and train");
 }
 
 TEST_CASE("The CSV of a check lists what the screen counts", "[train][check]") {

@@ -10,10 +10,12 @@
 #include <cyborg/report/contact_sheet.hpp>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cstddef>
 #include <filesystem>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -40,12 +42,18 @@ std::vector<PictureCheck::Note> subject_notes(
     const data::Table& table, const PictureCheck& found) {
   std::vector<PictureCheck::Note> notes;
   for (const auto& subject : found.shared_subjects) {
-    const auto row = std::find_if(
-        table.rows.begin(), table.rows.end(),
-        [&](const data::Row& each) { return each.subject == subject; });
+    std::set<std::string> splits;
+    size_t first = table.rows.size();
+    for (size_t i = 0; i < table.rows.size(); ++i) {
+      if (table.rows[i].subject == subject) {
+        first = std::min(first, i);
+        splits.insert(table.rows[i].split);
+      }
+    }
     notes.push_back(
-        {static_cast<size_t>(row - table.rows.begin()), row->path,
-         fmt::format("subject {} is in several splits", subject)});
+        {first, table.rows[first].path,
+         fmt::format(
+             "subject {} is in {}", subject, fmt::join(splits, " and "))});
   }
   return notes;
 }
