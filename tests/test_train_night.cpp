@@ -458,6 +458,27 @@ TEST_CASE("A last picture alone joins the batch before", "[train][night]") {
   CHECK(result.log[0]["pictures"] == 41);
 }
 
+TEST_CASE("A single picture for batch normalisation", "[train][night]") {
+  const pictures::Folder folder;
+  const auto table = write_table(folder);
+  torch::jit::Module net("net");
+  net.register_parameter("w", torch::rand({2, 1, 3, 3}), false);
+  net.define(
+      "def forward(self, x):\n"
+      "  if self.training and x.size(0) == 1:\n"
+      "    raise ValueError(\"Expected more than 1 value per channel\")\n"
+      "  return torch.conv2d(x, self.w).mean([2, 3])\n");
+  net.save(folder / "net.pt");
+  auto options = options_of(command(table, folder / "run"));
+  options.settings.network = programs::Architecture::kResNet18;
+  options.settings.model = folder / "net.pt";
+  options.settings.batch = 1;
+  CHECK(contains(
+      error_of([&] { programs::Trainer(options).run(); }),
+      "batch normalisation needs two pictures, and this batch has one. With "
+      "--batch 1 such a network cannot be trained"));
+}
+
 TEST_CASE(
     "A checkpoint that lacks a setting opens with its default",
     "[train][night]") {

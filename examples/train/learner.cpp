@@ -6,9 +6,27 @@
 #include <torch/nn/utils/clip_grad.h>
 
 #include <cstddef>
+#include <exception>
 #include <stdexcept>
+#include <string>
 
 namespace programs {
+
+namespace {
+
+/// Throws an error with a way out for that of batch normalisation, which needs
+/// two values.
+void explain_single_picture(const std::exception& error) {
+  const std::string text = error.what();
+  if (text.find("more than 1 value per channel") != std::string::npos) {
+    throw std::runtime_error(
+        "batch normalisation needs two pictures, and this batch has one. With "
+        "--batch 1 such a network cannot be trained; with --skip-unreadable "
+        "the others could not be read: repair those that --check lists");
+  }
+}
+
+}  // namespace
 
 Learner::Learner(
     const Settings& settings, Network& network, TrainingProcesses& processes)
@@ -48,10 +66,15 @@ cyborg::LossTerms Learner::loss_of(const cyborg::data::GuidedExample& batch) {
   // trained too.
   const bool guided = settings_.alpha < 1;
   torch::Tensor logits;
-  {
+  try {
     const AutocastGuard autocast(settings_.bfloat16, device);
     logits = guided ? hook_->forward([&] { return network_.forward(images); })
                     : network_.forward(images);
+  } catch (const std::exception& error) {
+    if (images.size(0) == 1) {
+      explain_single_picture(error);
+    }
+    throw;
   }
   if (guided) {
     hook_->require();  // also where no sample of this batch has a map

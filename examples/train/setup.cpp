@@ -60,13 +60,13 @@ void report_maps(
 }
 
 std::string list(const std::vector<cyborg::data::FileNote>& notes) {
-  constexpr size_t kShown = 10;
+  constexpr size_t kListed = 10;
   std::string text;
-  for (size_t i = 0; i < std::min(kShown, notes.size()); ++i) {
+  for (size_t i = 0; i < std::min(kListed, notes.size()); ++i) {
     text += "\n  " + notes[i].path + ": " + notes[i].text;
   }
-  if (notes.size() > kShown) {
-    text += fmt::format("\n  and {} more", notes.size() - kShown);
+  if (notes.size() > kListed) {
+    text += fmt::format("\n  and {} more", notes.size() - kListed);
   }
   return text;
 }
