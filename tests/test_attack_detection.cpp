@@ -9,8 +9,10 @@
 #include <vector>
 
 using cyborg::measure::apcer_at_bpcer;
+using cyborg::measure::apcer_at_threshold;
 using cyborg::measure::attack_detection;
 using cyborg::measure::bpcer_at_apcer;
+using cyborg::measure::bpcer_at_threshold;
 using cyborg::measure::threshold_at_min_acer;
 using support::error_of;
 using support::labels;
@@ -55,6 +57,48 @@ TEST_CASE("A score at the threshold counts as an attack", "[measure]") {
   CHECK(attack_detection(kScores, kLabels, .7, kTypes).species[1].apcer == .5);
   CHECK(attack_detection(kScores, kLabels, HUGE_VAL).apcer == 1);
   CHECK(attack_detection(kScores, kLabels, HUGE_VAL).bpcer == 0);
+}
+
+TEST_CASE("One class alone has its own error rate", "[measure]") {
+  const auto attacks = kScores.slice(0, 0, 6);
+  const std::vector<std::string> types(kTypes.begin(), kTypes.begin() + 6);
+  for (const double threshold : {0., .2, .5, .65, .8, HUGE_VAL}) {
+    const auto both = attack_detection(kScores, kLabels, threshold, kTypes);
+    const auto alone = apcer_at_threshold(attacks, threshold, types);
+    REQUIRE(alone.species.size() == 2);
+    for (const size_t i : {0, 1}) {
+      CHECK(alone.species[i].name == both.species[i].name);
+      CHECK(alone.species[i].count == both.species[i].count);
+      CHECK(alone.species[i].apcer == both.species[i].apcer);
+    }
+    CHECK(alone.apcer == both.apcer);
+    CHECK(alone.apcer_pooled == both.apcer_pooled);
+    CHECK(bpcer_at_threshold(kScores.slice(0, 6), threshold) == both.bpcer);
+  }
+  CHECK(apcer_at_threshold(t({.1, .6, .4, .9}), .5).apcer == .5);
+  CHECK(bpcer_at_threshold(t({.1, .6, .4, .9}), .6) == .5);
+  CHECK(
+      error_of([] { apcer_at_threshold(t({}), .5); }) ==
+      "cyborg::measure::apcer_at_threshold: expected scores [N] of one sample "
+      "or more, got [0]");
+  CHECK(
+      error_of([] { bpcer_at_threshold(t({1, 2}, {1, 2}), .5); }) ==
+      "cyborg::measure::bpcer_at_threshold: expected scores [N] of one sample "
+      "or more, got [1, 2]");
+  CHECK(
+      error_of([] { bpcer_at_threshold(t({1, std::nan("")}), .5); }) ==
+      "cyborg::measure::bpcer_at_threshold: expected finite or infinite "
+      "scores, got NaN");
+  CHECK(
+      error_of([] { bpcer_at_threshold(t({1}), std::nan("")); }) ==
+      "cyborg::measure::bpcer_at_threshold: expected a threshold, got NaN");
+  CHECK(
+      error_of([] { apcer_at_threshold(t({1}), std::nan("")); }) ==
+      "cyborg::measure::apcer_at_threshold: expected a threshold, got NaN");
+  CHECK(
+      error_of([] { apcer_at_threshold(t({1, 2}), 1, {"print"}); }) ==
+      "cyborg::measure::apcer_at_threshold: expected no types of attack or one "
+      "for each of 2 samples, got 1");
 }
 
 TEST_CASE("One error rate is read at a limit of the other", "[measure]") {

@@ -13,9 +13,13 @@
 #include <nlohmann/json.hpp>
 
 #include <cmath>
+#include <csignal>
+#include <filesystem>
 #include <string>
 #include <utility>
 #include <vector>
+
+#include <sys/resource.h>
 
 using evaluate::EvaluateOptions;
 using evaluate::judge;
@@ -128,12 +132,23 @@ TEST_CASE("A table that cannot be used is told by its line", "[evaluate]") {
   const std::string head = "path,split,class,label,score\n";
   CHECK(
       read_error("path,split,label,score\n1,test,0,.5\n") ==
-      "run.csv:1: no column \"class\": the first line must name path, split, "
-      "class, label, and score or logit_0, logit_1, ...");
+      "run.csv:1: no column \"class\", found \"path\", \"split\", \"label\", "
+      "\"score\": the first line must name path, split, class, label, and "
+      "score "
+      "or logit_0, logit_1, ...");
+  CHECK(contains(
+      read_error("image,split,score\n1,test,.5\n"),
+      "run.csv:1: no columns \"path\", \"class\", \"label\", found \"image\", "
+      "\"split\", \"score\": "));
+  CHECK(contains(
+      read_error("a,b,c,d,e,f,g,h,i,j,k,l,m\n"
+                 "1,2,3,4,5,6,7,8,9,10,11,12,13\n"),
+      "\"k\", \"l\", ...: "));
   CHECK(
       read_error("path,split,class,label\n1,test,x,0\n") ==
       "run.csv:1: neither a column \"score\" nor \"logit_0\", \"logit_1\", "
-      "...: write one of them");
+      "..., found \"path\", \"split\", \"class\", \"label\": write one of "
+      "them");
   CHECK(
       read_error("path,path,split,class,label,score\n1,1,test,x,0,.5\n") ==
       "run.csv:1: two columns are named \"path\": leave one of them out");
@@ -327,14 +342,6 @@ TEST_CASE("A split that cannot be judged is told", "[evaluate]") {
       error_of([&] { judge(table_of(kFaces), options); }) ==
       "evaluate: run.csv: no rows of split \"train\": choose one of \"test\", "
       "\"val\" with --split");
-  CHECK(
-      error_of([] {
-        judge(
-            table_of("path,split,class,label,score\n1,test,x,0,.2\n"),
-            EvaluateOptions());
-      }) ==
-      "evaluate: run.csv: all 1 rows of split \"test\" are of class \"x\": "
-      "scores of both classes are needed");
 }
 
 TEST_CASE("More classes have an AUC each, against the rest", "[evaluate]") {
@@ -454,14 +461,220 @@ TEST_CASE("A wrong input ends with 2 and writes nothing", "[evaluate]") {
   CHECK(mixed.code == 2);
   CHECK(contains(mixed.error, "its classes are not those of"));
   // An output that would replace an input, another output, or cannot be.
-  CHECK(contains(program({good, "--csv", good}).error, "is named twice"));
+  CHECK(
+      program({good, "--csv", good}).error ==
+      "evaluate: --csv " + good +
+          ": is an input or another output, too: choose another file\n");
   CHECK(contains(
-      program({good, "--csv", out, "--html", out}).error, "is named twice"));
-  CHECK(contains(
-      program({good, "--csv", out, "--html", folder / "no/a.html"}).error,
-      "in a folder that exists"));
+      program({good, "--csv", out, "--html", out}).error,
+      "evaluate: --html " + out + ": is an input or another output, too"));
+  CHECK(
+      program({good, "--csv", out, "--html", folder / "no/a.html"}).error ==
+      "evaluate: --html " + folder / "no/a.html" +
+          ": cannot be written: the folder " + folder / "no" +
+          " does not exist; make it first\n");
   CHECK(cyborg::io::read_file(good) == kFaces);
   CHECK(folder.entries() == 3);
+}
+
+TEST_CASE("The names of columns may be in any case", "[evaluate]") {
+  const auto table = table_of(
+      "Path, SPLIT ,Class,Label,Logit_0,LOGIT_1,Attack,Group,Subject\n"
+      "1,Test,x,0,1,2,print,g,ann\n2,TEST,y,1,1,2,,,\n3,Valid,x,0,1,2,,,\n"
+      "4,validation,y,1,1,3,,,\n");
+  CHECK(table.notes.empty());
+  CHECK(table.rows[0].logits == std::vector<double>{1, 2});
+  CHECK(table.rows[0].subject == "ann");
+  for (const auto* split : {"test", "TEST", "Test"}) {
+    EvaluateOptions options;
+    options.split = split;
+    const auto run = judge(table, options);
+    CHECK(run.samples == std::vector<int64_t>{1, 1});
+    CHECK(run.threshold_origin == "equal errors on split \"val\"");
+  }
+}
+
+TEST_CASE("Another separator than a comma is told", "[evaluate]") {
+  for (const auto& [separator, name] :
+       {std::pair(";", "semicolons"), std::pair("\t", "tabs"),
+        std::pair("|", "bars")}) {
+    std::string csv = "path,split,class,label,score\n1,test,x,0,.5\n";
+    for (size_t at = csv.find(','); at != std::string::npos;
+         at = csv.find(',')) {
+      csv.replace(at, 1, separator);
+    }
+    CHECK(
+        read_error(csv) == "run.csv:1: the columns are separated by " +
+                               std::string(name) +
+                               ": separate them by commas, and write numbers "
+                               "with a decimal point");
+  }
+}
+
+TEST_CASE("A set of attacks alone has an APCER", "[evaluate]") {
+  // Of kFaces: the attacks of the test split, and the threshold .6 from val.
+  const auto attacks = table_of(
+      kFaces.substr(0, kFaces.find(".2,,1.png")) +
+      kFaces.substr(kFaces.find(".8,print")));
+  const auto run = judge(attacks, EvaluateOptions());
+  CHECK(run.threshold == .6);
+  CHECK(value_of(run, "APCER") == .5);
+  CHECK(value_of(run, "APCER, print") == .5);
+  CHECK(value_of(run, "APCER, replay") == 0);
+  CHECK(value_of(run, "APCER, all attacks together") == .25);
+  CHECK(value_of(run, "accuracy") == .75);
+  for (const auto* name :
+       {"AUC", "EER", "TPR at FPR 0.01", "d'", "balanced accuracy", "BPCER",
+        "ACER", "BPCER10", "BPCER20", "BPCER100", "APCER at BPCER 0.01"}) {
+    INFO(name);
+    CHECK(std::isnan(value_of(run, name)));
+  }
+  CHECK(
+      run.notes ==
+      std::vector<std::string>{
+          "all rows of split \"test\" are of class \"spoof\": measures that "
+          "need both classes are empty; APCER is the share of errors at the "
+          "threshold"});
+  CHECK(run.samples == std::vector<int64_t>{0, 4});
+  CHECK(run.confusion == std::vector<std::vector<int64_t>>{{0, 0}, {1, 3}});
+  EvaluateOptions given;
+  given.threshold_from = "0.7";
+  CHECK(value_of(judge(attacks, given), "APCER") == .5);
+  CHECK(value_of(judge(attacks, given), "APCER, replay") == .5);
+
+  // What a person reads: no NaN.
+  const auto text = evaluate::to_text({run});
+  CHECK(contains(text, "\nAUC" + std::string(33, ' ') + "–\n"));
+  CHECK(!contains(text, "nan"));
+  const auto csv = evaluate::to_csv({run});
+  CHECK(contains(csv, "\nrun.csv,0.6,,,,,,,,0.75,,"));
+  const auto json = nlohmann::json::parse(evaluate::to_json({run}, {}));
+  CHECK(json["runs"][0]["measures"]["AUC"].is_null());
+  CHECK(json["runs"][0]["measures"]["APCER"] == .5);
+  CHECK(json["summary"]["EER"]["mean"].is_null());
+  const auto page = evaluate::to_html({run}, {});
+  CHECK(contains(page, "need both classes are empty"));
+  CHECK(!contains(page, "ROC curve of each run"));
+  CHECK(contains(page, "Histogram of the scores"));
+  CHECK(!contains(page, "nan"));
+}
+
+TEST_CASE("A set of bona fide samples alone has a BPCER", "[evaluate]") {
+  const auto bona_fide = table_of(kFaces.substr(0, kFaces.find(".8,print")));
+  const auto run = judge(bona_fide, EvaluateOptions());
+  CHECK(value_of(run, "BPCER") == .25);
+  CHECK(std::isnan(value_of(run, "APCER")));
+  CHECK(std::isnan(value_of(run, "ACER")));
+  CHECK(contains(run.notes[0], "are of class \"live\""));
+  CHECK(contains(run.notes[0], "BPCER is the share of errors"));
+  // The other class as the positive one.
+  EvaluateOptions other;
+  other.positive = "live";
+  const auto turned = judge(bona_fide, other);
+  CHECK(value_of(turned, "APCER") == .25);
+  CHECK(std::isnan(value_of(turned, "BPCER")));
+  // Without another split and without a number, 0.5, and both are said.
+  const auto alone = judge(
+      table_of("path,split,class,label,score\n1,test,x,0,.2\n2,test,x,0,.7\n"),
+      EvaluateOptions());
+  CHECK(alone.threshold == .5);
+  CHECK(value_of(alone, "BPCER") == .5);
+  CHECK(alone.notes.size() == 2);
+  // With a run of both classes beside it.
+  const auto rows =
+      evaluate::summarize({judge(table_of(kFaces), EvaluateOptions()), run});
+  CHECK(rows[0].values[0] == .875);
+  CHECK(std::isnan(rows[0].values[1]));
+  CHECK(contains(
+      evaluate::to_html({judge(table_of(kFaces), EvaluateOptions()), run}, {}),
+      "ROC curve of each run"));
+}
+
+TEST_CASE("A threshold that is no score is refused", "[evaluate]") {
+  EvaluateOptions options;
+  options.threshold_asked = true;
+  for (const auto* wrong : {"50", "-0.1", "1.01"}) {
+    options.threshold_from = wrong;
+    CHECK(
+        error_of([&] { judge(table_of(kFaces), options); }) ==
+        "--threshold-from: expected a number in [0, 1], as scores are, or a "
+        "split, got " +
+            std::string(wrong));
+  }
+  for (const auto* right : {"0", "1", "1e-3"}) {
+    options.threshold_from = right;
+    judge(table_of(kFaces), options);
+  }
+}
+
+TEST_CASE("Names that are not UTF-8 do not lose the results", "[evaluate]") {
+  const pictures::Folder folder;
+  std::string csv = kFaces;
+  for (size_t at = csv.find("print"); at != std::string::npos;
+       at = csv.find("print")) {
+    csv.replace(at, 5, "\xE4");  // Latin-1
+  }
+  const auto outcome =
+      program({folder.write("one.csv", csv), "--json", folder / "out.json"});
+  CHECK(outcome.error.empty());
+  CHECK(contains(
+      cyborg::io::read_file(folder / "out.json"), "APCER, \xEF\xBF\xBD"));
+}
+
+TEST_CASE("An output that cannot be written is told at once", "[evaluate]") {
+  const pictures::Folder folder;
+  const auto good = folder.write("good.csv", kFaces);
+  CHECK(
+      program({good, "--json", folder.path().string()}).error ==
+      "evaluate: --json " + folder.path().string() +
+          ": is a folder: name a file, for example " + folder / "result.json" +
+          "\n");
+  // A device is not replaced by a file.
+  for (const auto* device : {"/dev/full", "/dev/null", "/dev/stdout"}) {
+    CHECK(
+        program({good, "--html", device}).error ==
+        "evaluate: --html " + std::string(device) +
+            ": is not a regular file: it would be replaced; name another "
+            "file\n");
+    CHECK(!std::filesystem::is_regular_file(
+        std::filesystem::symlink_status(device)));
+  }
+  CHECK(
+      program({good, "--csv", "/proc/out.csv"})
+          .error.rfind(
+              "evaluate: --csv /proc/out.csv: cannot be written: ", 0) == 0);
+  // A link stays a link, and leads to the results.
+  folder.write("real/old.json", "old");
+  std::filesystem::create_symlink(
+      folder / "real/old.json", folder / "link.json");
+  CHECK(program({good, "--json", folder / "link.json"}).code == 0);
+  CHECK(std::filesystem::is_symlink(folder / "link.json"));
+  CHECK(contains(cyborg::io::read_file(folder / "real/old.json"), "AUC"));
+}
+
+TEST_CASE(
+    "On a full disk the results are printed, and no half file stays",
+    "[evaluate]") {
+  const pictures::Folder folder;
+  const auto good = folder.write("good.csv", kFaces);
+  folder.write("out.html", "old");
+  // As a full disk: files may have 3,000 bytes, and a page has more.
+  rlimit before{};
+  getrlimit(RLIMIT_FSIZE, &before);
+  const auto handler = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit small = before;
+  small.rlim_cur = 3000;
+  setrlimit(RLIMIT_FSIZE, &small);
+  const auto outcome = program(
+      {good, "--html", folder / "out.html", "--csv", folder / "out.csv"});
+  setrlimit(RLIMIT_FSIZE, &before);
+  std::signal(SIGXFSZ, handler);
+  CHECK(outcome.code == 2);
+  CHECK(contains(outcome.error, "out.html: cannot be written: "));
+  CHECK(contains(outcome.out, "AUC"));
+  CHECK(cyborg::io::read_file(folder / "out.html") == "old");
+  CHECK(contains(cyborg::io::read_file(folder / "out.csv"), "0.875"));
+  CHECK(folder.entries() == 3);  // good.csv, out.html, out.csv
 }
 
 TEST_CASE("The help names every option and its default", "[evaluate]") {

@@ -4,6 +4,7 @@
 #include "support.hpp"
 
 #include <common/report/html.hpp>
+#include <common/report/thumbnail.hpp>
 
 #include <cyborg/io/csv.hpp>
 #include <cyborg/io/file.hpp>
@@ -116,6 +117,49 @@ TEST_CASE(
   CHECK_FALSE(contains(html, "url("));
   CHECK(contains(html, "prefers-color-scheme:dark"));
   CHECK(contains(html, "width=device-width"));
+}
+
+TEST_CASE("A thumbnail is small, and keeps its proportions", "[report]") {
+  using programs::report::shrunk;
+  const auto size = [](int64_t height, int64_t width, int64_t side) {
+    return shrunk(torch::zeros({1, height, width}), side).sizes().vec();
+  };
+  using Size = std::vector<int64_t>;
+  CHECK(size(300, 400, 100) == Size{1, 75, 100});
+  CHECK(size(400, 300, 100) == Size{1, 100, 75});
+  CHECK(size(100, 60, 100) == Size{1, 100, 60});  // no larger than before
+  CHECK(size(3000, 2, 100) == Size{1, 100, 1});   // never without pixels
+  CHECK(size(300, 400, 0) == Size{1, 300, 400});
+  // Antialiased: stripes of one pixel become grey, and do not vanish.
+  const auto stripes = torch::tensor({0.0F, 1.0F}).repeat({400, 200});
+  const auto small = shrunk(stripes.unsqueeze(0), 100);
+  CHECK((small - .5).abs().max().item<double>() < .1);
+  torch::manual_seed(1);
+  // 3 bytes a pixel, which no PNG of noise can make smaller.
+  CHECK(
+      programs::report::thumbnail(torch::rand({3, 1500, 2000})).size() <
+      320 * 240 * 3 + 2000);
+}
+
+TEST_CASE("Only a picture that is enlarged keeps its edges", "[report]") {
+  const auto style = [](int64_t height, int64_t width) {
+    programs::report::HtmlPictures grid;
+    grid.head = {"a", "b"};
+    grid.pixels = 160;
+    grid.absent = "no <map>";
+    grid.rows = {
+        {"r",
+         {cyborg::data::encode_png(torch::zeros({1, height, width})), ""}}};
+    const auto html = HtmlPage("t").pictures(grid).str();
+    CHECK(contains(html, "<td>no &lt;map&gt;</td>"));
+    const auto at = html.find("style='width") + 7;
+    return html.substr(at, html.find('\'', at) - at);
+  };
+  CHECK(style(28, 28) == "width:160px;image-rendering:pixelated");
+  CHECK(style(320, 320) == "width:160px");
+  CHECK(style(320, 240) == "width:120px");  // the longest side is the height
+  CHECK(style(20, 80) == "width:160px;image-rendering:pixelated");
+  CHECK(style(2000, 1) == "width:1px");
 }
 
 TEST_CASE("A page refuses rows that do not fit their head", "[report]") {

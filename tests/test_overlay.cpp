@@ -5,6 +5,7 @@
 #include <cyborg/report/overlay.hpp>
 
 #include <cmath>
+#include <utility>
 
 using cyborg::report::colorize;
 using cyborg::report::Colormap;
@@ -115,12 +116,58 @@ TEST_CASE("A small map is enlarged, and keeps its place", "[report]") {
   CHECK(picture[0][7][7].item<double>() == Approx(0).margin(1e-6));
 }
 
-TEST_CASE("A constant or missing map gives finite colours", "[report]") {
+TEST_CASE("A constant map gives finite colours", "[report]") {
   const auto image = torch::rand({1, 4, 4});
   const auto flat = overlay(image, torch::full({2, 2}, 7.0));
   CHECK(at::isfinite(flat).all().item<bool>());
-  const auto missing = overlay(image, torch::full({2, 2}, std::nan("")));
-  CHECK(at::isfinite(missing).all().item<bool>());
+}
+
+TEST_CASE("The overlay of a missing map is the grey picture", "[report]") {
+  const auto image = torch::rand({3, 6, 6});
+  const auto grey = image.mean(0, true).expand({3, 6, 6});
+  for (const auto normalizer :
+       {cyborg::Normalizer::kNone, cyborg::Normalizer::kMinMax,
+        cyborg::Normalizer::kMax, cyborg::Normalizer::kSum,
+        cyborg::Normalizer::kSoftmax}) {
+    for (const auto type : {torch::kFloat, torch::kDouble}) {
+      CHECK(close(
+          overlay(
+              image, torch::full({2, 3}, std::nan(""), type),
+              OverlayOptions().opacity(1).normalizer(normalizer)),
+          grey, 1e-6));
+    }
+  }
+}
+
+TEST_CASE(
+    "Pixels of a map that are not known have no colour, and change no other",
+    "[report]") {
+  const auto image = t({0, 1, .5, .25}, {1, 2, 2}).to(torch::kFloat);
+  const double nan = std::nan("");
+  const auto options = OverlayOptions().opacity(1).colormap(Colormap::kJet);
+  // Of the three known values -3, 1 and 5, normalised: 0, .5, 1.
+  const auto picture = overlay(image, t({-3, nan, 5, 1}, {2, 2}), options);
+  const auto expected = colorize(t({0, 0, 1, .5}, {2, 2}), Colormap::kJet);
+  for (const auto& [y, x] :
+       {std::pair(0, 0), std::pair(1, 0), std::pair(1, 1)}) {
+    CHECK(close(
+        picture.select(1, y).select(1, x), expected.select(1, y).select(1, x),
+        1e-6));
+  }
+  CHECK(close(picture.select(1, 0).select(1, 1), t({1, 1, 1}), 1e-6));
+  // A distribution over the known values: 1 / 4 and 3 / 4.
+  const auto sum = overlay(
+      torch::zeros({1, 1, 3}), t({1, 3, nan}, {1, 3}),
+      OverlayOptions()
+          .opacity(1)
+          .colormap(Colormap::kGrey)
+          .normalizer(cyborg::Normalizer::kSum));
+  CHECK(close(sum[0][0], t({.25, .75, 0}), 1e-6));
+  // An enlarged map keeps its value up to the middle between two pixels.
+  const auto large = overlay(
+      torch::zeros({1, 1, 8}), t({0, 1, nan, nan}, {1, 4}),
+      OverlayOptions().opacity(1).colormap(Colormap::kGrey));
+  CHECK(close(large[0][0], t({0, .25, .75, 1, 0, 0, 0, 0}), 1e-6));
 }
 
 TEST_CASE("An overlay rejects invalid arguments", "[report]") {
@@ -133,4 +180,12 @@ TEST_CASE("An overlay rejects invalid arguments", "[report]") {
               torch::rand({1, 4, 4}), torch::rand({4, 4}),
               OverlayOptions().opacity(1.5));
         }) == "cyborg::report::overlay: expected opacity in [0, 1], got 1.5");
+  for (const double infinite : {HUGE_VAL, -HUGE_VAL}) {
+    CHECK(
+        error_of([&] {
+          overlay(torch::rand({1, 4, 4}), t({0, 1, infinite, 2}, {2, 2}));
+        }) ==
+        "cyborg::report::overlay: expected a map of finite values, or NaN "
+        "where nothing is known, got an infinite value");
+  }
 }

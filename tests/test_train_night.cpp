@@ -463,6 +463,7 @@ TEST_CASE("A single picture for batch normalisation", "[train][night]") {
   const auto table = write_table(folder);
   torch::jit::Module net("net");
   net.register_parameter("w", torch::rand({2, 1, 3, 3}), false);
+  net.register_attribute("training", c10::BoolType::get(), true);
   net.define(
       "def forward(self, x):\n"
       "  if self.training and x.size(0) == 1:\n"

@@ -50,8 +50,13 @@ ScoredPictures score_pictures(
   ScoredPictures out;
   size_t read = 0;  // rows of the batches so far, with those left out
   for (auto& batch : loader) {
-    logits.push_back(network.forward(batch.data.to(options.device))
-                         .to(torch::kCPU, torch::kFloat));
+    const auto images = batch.data.to(options.device);
+    auto output = network.forward(images);
+    if (options.test_flip) {
+      const auto mirrored = network.forward(images.flip({-1}));
+      output = (output + mirrored) / 2;
+    }
+    logits.push_back(output.to(torch::kCPU, torch::kFloat));
     labels.push_back(batch.target);
     read = std::min(rows.size(), loader.position() * options.batch);
     if (options.go_on && !options.go_on(static_cast<int64_t>(read))) {
@@ -60,6 +65,7 @@ ScoredPictures score_pictures(
     }
   }
   rows.resize(out.stopped ? read : rows.size());
+  out.test_flip = options.test_flip;
   std::set<size_t> left_out;
   for (const auto& skipped : dataset.skipped()) {
     left_out.insert(skipped.index);
@@ -114,7 +120,9 @@ std::string scores_csv(const std::vector<ScoredPictures>& parts) {
   for (int64_t k = 0; k < classes; ++k) {
     out += fmt::format(",logit_{}", k);
   }
-  out += ",attack,group,subject\n";
+  const bool test_flip = parts.front().test_flip;
+  out += std::string(",attack,group,subject") +
+         (test_flip ? ",test_flip\n" : "\n");
   for (const auto& part : parts) {
     const auto share = part.logits.to(torch::kDouble).softmax(/*dim=*/1);
     for (size_t i = 0; i < part.rows.size(); ++i) {
@@ -127,8 +135,8 @@ std::string scores_csv(const std::vector<ScoredPictures>& parts) {
         out += fmt::format(",{}", part.logits[at][k].item<float>());
       }
       out += fmt::format(
-          ",{},{},{}\n", csv_field(row.attack), csv_field(row.group),
-          csv_field(row.subject));
+          ",{},{},{}{}\n", csv_field(row.attack), csv_field(row.group),
+          csv_field(row.subject), test_flip ? ",1" : "");
     }
   }
   return out;

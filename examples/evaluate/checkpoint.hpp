@@ -2,6 +2,8 @@
 #pragma once
 // Scores from a network that `train` trained.
 
+#include "scores.hpp"
+
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -10,10 +12,11 @@
 namespace evaluate {
 
 /// The pictures that a network scores, and how it runs. The scores do not
-/// depend on how it runs, but for rounding.
+/// depend on how it runs, but for rounding and `test_flip`.
 struct PictureOptions {
   std::string data;  ///< CSV or folder; empty: the one of the training
   bool skip_unreadable = false;
+  bool test_flip = false;  ///< scores mirror images, too
   std::string device = "cpu";
   int64_t threads = 0;  ///< of LibTorch; 0: its choice
   int64_t workers = 2;
@@ -30,6 +33,14 @@ struct CheckpointScores {
 /// Whether the first bytes of a file are those of a checkpoint, and not of a
 /// table.
 bool is_checkpoint(const std::filesystem::path& file);
+
+/// The rows that `score_checkpoint` scores, with logits of 0. `judge` of them
+/// shows, before hours of scoring, whether classes, splits and options fit. All
+/// pictures of `splits` must be there, except with `skip_unreadable`.
+/// Throws: as `score_checkpoint`.
+ScoresTable rows_to_score(
+    const std::filesystem::path& file, const PictureOptions& options,
+    const std::vector<std::string>& splits);
 
 /// Scores the pictures of `splits`, prepared as in the training. The first
 /// split must have pictures.

@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "measures.hpp"
 
-#include <cyborg/io/file.hpp>
-#include <cyborg/io/text.hpp>
+#include "samples.hpp"
+#include "threshold.hpp"
+
 #include <cyborg/measure/attack_detection.hpp>
 #include <cyborg/measure/detection.hpp>
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
-#include <cstdlib>
-#include <set>
-#include <utility>
+#include <limits>
 
 namespace evaluate {
 
@@ -22,199 +20,34 @@ namespace {
 namespace measure = cyborg::measure;
 using torch::Tensor;
 
-/// Throws an error of a run.
-[[noreturn]] void fail(const ScoresTable& table, const std::string& reason) {
-  throw cyborg::io::FileError("evaluate", table.name, reason);
-}
-
-/// The rows of a split, and the tensors that the measures take.
-struct Samples {
-  std::vector<const ScoreRow*> rows;
-  Tensor scores;  ///< of the positive class
-  Tensor labels;  ///< 1: positive
-};
-
-std::string quoted_list(const std::vector<std::string>& names) {
-  std::string list;
-  for (const auto& name : names) {
-    list += (list.empty() ? "\"" : ", \"") + name + "\"";
-  }
-  return list;
-}
-
-/// The rows of a split.
-std::vector<const ScoreRow*> rows_in_split(
-    const ScoresTable& table, const std::string& split) {
-  std::vector<const ScoreRow*> rows;
-  for (const auto& row : table.rows) {
-    if (row.split == split) {
-      rows.push_back(&row);
-    }
-  }
-  return rows;
-}
-
-/// The rows that are measured. Throws where there are none.
-std::vector<const ScoreRow*> judged_rows(
-    const ScoresTable& table, const EvaluateOptions& options) {
-  auto rows = rows_in_split(table, options.split);
-  if (rows.empty()) {
-    std::set<std::string> splits;
-    for (const auto& row : table.rows) {
-      splits.insert(row.split);
-    }
-    fail(
-        table, "no rows of split \"" + options.split + "\": choose one of " +
-                   quoted_list({splits.begin(), splits.end()}) +
-                   " with --split");
-  }
-  return rows;
-}
-
-int64_t positive_label(
-    const ScoresTable& table, const EvaluateOptions& options) {
-  if (options.positive.empty()) {
-    return 1;
-  }
-  for (size_t k = 0; k < 2; ++k) {
-    if (options.positive == table.classes[k] ||
-        options.positive == std::to_string(k)) {
-      return static_cast<int64_t>(k);
-    }
-  }
-  fail(
-      table, "no class \"" + options.positive + "\": choose one of " +
-                 quoted_list(table.classes) + " with --positive");
-}
-
-double sigmoid(double x) {
-  return 1 / (1 + std::exp(-x));
-}
-
-/// The score of a class in [0, 1].
-double class_score(const ScoreRow& row, size_t cls, ScoreFrom score) {
-  const auto& logits = row.logits;
-  if (logits.size() == 1) {
-    return sigmoid(cls == 1 ? logits[0] : -logits[0]);
-  }
-  if (score == ScoreFrom::kSigmoid) {
-    return sigmoid(logits[cls]);
-  }
-  double sum = 0;  // relative to `cls`, so that large logits do not overflow
-  for (const double logit : logits) {
-    sum += std::exp(logit - logits[cls]);
-  }
-  return 1 / sum;
-}
-
-double positive_score(const ScoreRow& row, int64_t positive, ScoreFrom score) {
-  if (!row.logits.empty()) {
-    return class_score(row, static_cast<size_t>(positive), score);
-  }
-  return positive == 1 ? row.score : 1 - row.score;
-}
-
-Samples samples_of(
-    std::vector<const ScoreRow*> rows, int64_t positive, ScoreFrom score) {
-  std::vector<double> scores;
-  std::vector<int64_t> labels;
-  for (const auto* row : rows) {
-    scores.push_back(positive_score(*row, positive, score));
-    labels.push_back(row->label == positive ? 1 : 0);
-  }
-  return {
-      std::move(rows), torch::tensor(scores, torch::kDouble),
-      torch::tensor(labels, torch::kLong)};
-}
-
-/// Whether there are rows of both classes.
-bool has_both(const Samples& samples) {
-  const auto positives = samples.labels.sum().item<int64_t>();
-  return positives > 0 && positives < samples.labels.size(0);
-}
-
-void check_both(
-    const ScoresTable& table, const EvaluateOptions& options,
-    const Samples& samples) {
-  if (!has_both(samples)) {
-    const auto only = static_cast<size_t>(samples.rows[0]->label);
-    fail(
-        table, "all " + std::to_string(samples.rows.size()) +
-                   " rows of split \"" + options.split + "\" are of class \"" +
-                   table.classes[only] +
-                   "\": scores of both classes are needed");
-  }
-}
-
-/// How many subjects are in both splits. The scores of a subject are not
-/// independent.
-size_t shared_subjects(
-    const std::vector<const ScoreRow*>& first,
-    const std::vector<const ScoreRow*>& second) {
-  std::set<std::string> seen;
-  std::set<std::string> shared;
-  for (const auto* row : first) {
-    seen.insert(row->subject);
-  }
-  for (const auto* row : second) {
-    if (!row->subject.empty() && seen.count(row->subject) > 0) {
-      shared.insert(row->subject);
-    }
-  }
-  return shared.size();
-}
-
-/// Sets threshold and threshold_origin of the result, and adds warnings.
-void choose_threshold(
-    const ScoresTable& table, const EvaluateOptions& options,
-    const Samples& judged, RunResult* result) {
-  const auto& from = options.threshold_from;
-  char* end = nullptr;
-  const double number = std::strtod(from.c_str(), &end);
-  if (!from.empty() && end == from.c_str() + from.size() &&
-      std::isfinite(number)) {
-    result->threshold = number;
-    result->threshold_origin = "given";
-    return;
-  }
-  const auto chosen_on =
-      samples_of(rows_in_split(table, from), result->positive, options.score);
-  if (!has_both(chosen_on)) {
-    const auto what =
-        chosen_on.rows.empty()
-            ? "no rows of split \"" + from + "\""
-            : "all rows of split \"" + from + "\" are of one class";
-    if (options.threshold_asked) {
-      fail(
-          table, what +
-                     ": a threshold cannot be chosen there; give another "
-                     "split or a number with --threshold-from");
-    }
-    result->threshold = 0.5;
-    result->threshold_origin = "0.5: " + what;
-    result->notes.push_back(
-        what + ": the threshold is 0.5; choose one with --threshold-from");
-    return;
-  }
-  result->threshold = measure::threshold_at_eer(
-      measure::roc_curve(chosen_on.scores, chosen_on.labels));
-  result->threshold_origin = "equal errors on split \"" + from + "\"";
-  if (from == options.split) {
-    result->notes.push_back(
-        "the threshold was chosen on the rows it is judged by: the error "
-        "rates are too good");
-  } else if (const auto shared = shared_subjects(chosen_on.rows, judged.rows)) {
-    result->notes.push_back(fmt::format(
-        "subjects of both split \"{1}\" and \"{2}\": {0}; the threshold has "
-        "seen them",
-        shared, from, options.split));
-  }
-}
+/// A measure that does not exist for these samples.
+constexpr double kNoValue = std::numeric_limits<double>::quiet_NaN();
 
 std::string short_number(double value) {
   return fmt::format("{:g}", value);
 }
 
+/// The measures that need samples of both classes.
+void add_ranking_measures(
+    const Samples& samples, const EvaluateOptions& options, RunResult* result) {
+  const bool both = has_both(samples);
+  const auto add = [&](const std::string& name, const auto& measure_of) {
+    result->measures.push_back({name, both ? measure_of() : kNoValue});
+  };
+  if (both) {
+    result->curve = measure::roc_curve(samples.scores, samples.labels);
+  }
+  add("AUC", [&] { return measure::roc_auc(samples.scores, samples.labels); });
+  add("EER", [&] { return measure::equal_error_rate(result->curve); });
+  for (const double fpr : options.fpr) {
+    add("TPR at FPR " + short_number(fpr),
+        [&] { return measure::tpr_at_fpr(result->curve, fpr); });
+  }
+  add("d'", [&] { return measure::d_prime(samples.scores, samples.labels); });
+}
+
+/// The error rates of ISO/IEC 30107-3. A set of one class has the rate of that
+/// class at the threshold, and no other.
 void add_attack_measures(const Samples& samples, RunResult* result) {
   std::vector<std::string> types;
   bool typed = false;
@@ -222,14 +55,24 @@ void add_attack_measures(const Samples& samples, RunResult* result) {
     types.push_back(row->attack);
     typed = typed || (row->label == result->positive && !row->attack.empty());
   }
-  if (!typed) {
-    types.clear();
+  const auto attack = samples.labels.eq(1);
+  const auto attacks = samples.scores.masked_select(attack);
+  const auto bona_fide = samples.scores.masked_select(attack.logical_not());
+  measure::AttackErrors errors{{}, kNoValue, kNoValue};
+  if (attacks.numel() > 0) {
+    std::vector<std::string> types_of_attacks;
+    for (size_t i = 0; typed && i < types.size(); ++i) {
+      if (samples.rows[i]->label == result->positive) {
+        types_of_attacks.push_back(types[i]);
+      }
+    }
+    errors = measure::apcer_at_threshold(
+        attacks, result->threshold, types_of_attacks);
   }
+  const double bpcer = bona_fide.numel() > 0 ? measure::bpcer_at_threshold(
+                                                   bona_fide, result->threshold)
+                                             : kNoValue;
   auto& out = result->measures;
-  const auto& scores = samples.scores;
-  const auto& labels = samples.labels;
-  const auto errors =
-      measure::attack_detection(scores, labels, result->threshold, types);
   out.push_back({"APCER", errors.apcer});
   if (typed) {
     for (const auto& type : errors.species) {
@@ -239,16 +82,24 @@ void add_attack_measures(const Samples& samples, RunResult* result) {
     }
     out.push_back({"APCER, all attacks together", errors.apcer_pooled});
   }
-  out.push_back({"BPCER", errors.bpcer});
-  out.push_back({"ACER", errors.acer()});
+  out.push_back({"BPCER", bpcer});
+  out.push_back({"ACER", (errors.apcer + bpcer) / 2});
+  if (!typed) {
+    types.clear();
+  }
+  const bool both = has_both(samples);
   for (const int part : {10, 20, 100}) {
     out.push_back(
         {"BPCER" + std::to_string(part),
-         measure::bpcer_at_apcer(scores, labels, 1.0 / part, types)});
+         both ? measure::bpcer_at_apcer(
+                    samples.scores, samples.labels, 1.0 / part, types)
+              : kNoValue});
   }
   out.push_back(
       {"APCER at BPCER 0.01",
-       measure::apcer_at_bpcer(scores, labels, 0.01, types)});
+       both ? measure::apcer_at_bpcer(
+                  samples.scores, samples.labels, 0.01, types)
+            : kNoValue});
 }
 
 /// Adds accuracies and the confusion matrix. Shapes: predicted [N], labels.
@@ -280,6 +131,8 @@ void add_accuracies(
       std::count(result->samples.begin(), result->samples.end(), 0);
   if (missing == 0) {
     out.push_back({"balanced accuracy", measure::balanced_accuracy(counts)});
+  } else if (classes == 2) {
+    out.push_back({"balanced accuracy", kNoValue});
   } else {
     result->notes.push_back(
         "no balanced accuracy: not every class has a sample");
@@ -292,6 +145,18 @@ void add_accuracies(
       out.push_back({"accuracy, " + group.name, group.accuracy});
     }
   }
+}
+
+/// Says why a set of one class has few measures.
+void note_one_class(
+    const ScoresTable& table, const EvaluateOptions& options,
+    const Samples& samples, RunResult* result) {
+  const auto label = samples.rows[0]->label;
+  result->notes.push_back(fmt::format(
+      "all rows of split \"{}\" are of class \"{}\": measures that need both "
+      "classes are empty; {} is the share of errors at the threshold",
+      options.split, table.classes[static_cast<size_t>(label)],
+      label == result->positive ? "APCER" : "BPCER"));
 }
 
 void judge_two_classes(
@@ -310,19 +175,11 @@ void judge_two_classes(
   result->positive = positive_label(table, options);
   const auto samples =
       samples_of(judged_rows(table, options), result->positive, options.score);
-  check_both(table, options, samples);
   choose_threshold(table, options, samples, result);
-
-  auto& out = result->measures;
-  result->curve = measure::roc_curve(samples.scores, samples.labels);
-  out.push_back({"AUC", measure::roc_auc(samples.scores, samples.labels)});
-  out.push_back({"EER", measure::equal_error_rate(result->curve)});
-  for (const double fpr : options.fpr) {
-    out.push_back(
-        {"TPR at FPR " + short_number(fpr),
-         measure::tpr_at_fpr(result->curve, fpr)});
+  if (!has_both(samples)) {
+    note_one_class(table, options, samples, result);
   }
-  out.push_back({"d'", measure::d_prime(samples.scores, samples.labels)});
+  add_ranking_measures(samples, options, result);
   const auto positive = samples.scores.ge(result->threshold);
   add_accuracies(
       samples.rows,
@@ -390,27 +247,6 @@ RunResult judge(const ScoresTable& table, const EvaluateOptions& options) {
     judge_more_classes(table, options, &result);
   }
   return result;
-}
-
-std::vector<Summary> summarize(const std::vector<RunResult>& runs) {
-  const double none = std::numeric_limits<double>::quiet_NaN();
-  std::vector<Summary> out;
-  for (size_t r = 0; r < runs.size(); ++r) {
-    for (const auto& found : runs[r].measures) {
-      auto at = std::find_if(out.begin(), out.end(), [&](const Summary& one) {
-        return one.name == found.name;
-      });
-      if (at == out.end()) {
-        out.push_back({found.name, std::vector<double>(runs.size(), none), {}});
-        at = out.end() - 1;
-      }
-      at->values[r] = found.value;
-    }
-  }
-  for (auto& one : out) {
-    one.mean_std = measure::mean_std(one.values);
-  }
-  return out;
 }
 
 }  // namespace evaluate

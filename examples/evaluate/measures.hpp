@@ -30,7 +30,7 @@ struct EvaluateOptions {
   std::vector<double> fpr = {0.001, 0.002, 0.01, 0.05};
 };
 
-/// One number and its name.
+/// One number and its name; NaN where the samples do not have it.
 struct Measure {
   std::string name;
   double value;
@@ -64,8 +64,10 @@ struct Summary {
 ///
 /// With two classes, a score >= threshold is predicted as positive. With more
 /// classes, the class of the highest logit is predicted, and each class has an
-/// AUC against all others.
-/// Throws: `cyborg::io::FileError`, which names the run.
+/// AUC against all others. Of two classes the split may hold one alone: then the
+/// measures that need both are NaN, and `notes` says so.
+/// Throws: `cyborg::io::FileError`, which names the run; `std::invalid_argument`
+/// for a threshold outside of [0, 1].
 RunResult judge(const ScoresTable& table, const EvaluateOptions& options);
 
 /// Each measure of all runs, in the order in which the runs have them.

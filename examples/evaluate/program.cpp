@@ -7,13 +7,19 @@
 #include "scores.hpp"
 
 #include "../common/command_line.hpp"
+#include "../common/errors.hpp"
+#include "../common/file_checks.hpp"
+#include "../common/splits.hpp"
 
+#include <cyborg/data/table.hpp>
 #include <cyborg/io/file.hpp>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
+#include <cstddef>
 #include <exception>
 #include <filesystem>
 #include <sstream>
@@ -40,108 +46,149 @@ struct Arguments {
   fs::path html;
 };
 
-/// Runs can be compared only where they have the same classes.
-void check_runs(const std::vector<RunResult>& runs) {
-  for (const auto& run : runs) {
-    if (run.classes != runs[0].classes) {
-      throw cyborg::io::FileError(
-          "evaluate", run.name,
-          "its classes are not those of " + runs[0].name +
-              ": evaluate the two separately");
-    }
-  }
+/// The outputs by their flags. Those that are not asked for are empty.
+std::vector<std::pair<std::string, fs::path*>> outputs_of(
+    Arguments& arguments) {
+  return {
+      {"--scores", &arguments.scores},
+      {"--csv", &arguments.csv},
+      {"--json", &arguments.json},
+      {"--html", &arguments.html}};
 }
 
-/// Throws, before anything is written, for an output that would overwrite an
-/// input or another output.
-void check_outputs(const Arguments& arguments) {
+/// Throws, before anything is computed, for an output that cannot be written,
+/// or that would overwrite an input or another output.
+void check_outputs(Arguments& arguments) {
   std::vector<fs::path> taken;
-  for (const auto& file : arguments.files) {
-    taken.push_back(fs::weakly_canonical(fs::absolute(file)));
+  auto inputs = arguments.files;
+  inputs.push_back(arguments.pictures.data);
+  for (const auto& file : inputs) {
+    if (!file.empty()) {
+      taken.push_back(fs::weakly_canonical(fs::absolute(file)));
+    }
   }
-  for (const auto& out :
-       {arguments.scores, arguments.csv, arguments.json, arguments.html}) {
-    if (out.empty()) {
+  for (const auto& [flag, out] : outputs_of(arguments)) {
+    if (out->empty()) {
       continue;
     }
-    const auto path = fs::weakly_canonical(fs::absolute(out));
-    if (!fs::is_directory(path.parent_path()) || fs::is_directory(path)) {
+    const auto named = *out;
+    *out = programs::writable_file(flag, named);
+    if (std::find(taken.begin(), taken.end(), *out) != taken.end()) {
       throw cyborg::io::FileError(
-          "evaluate", out,
-          "cannot be written: name a file in a folder that exists");
+          flag, named,
+          "is an input or another output, too: choose another file");
     }
-    for (const auto& other : taken) {
-      if (path == other) {
-        throw cyborg::io::FileError(
-            "evaluate", out, "is named twice: choose another file");
-      }
-    }
-    taken.push_back(path);
+    taken.push_back(*out);
+  }
+  if (!arguments.scores.empty() && arguments.files.size() != 1) {
+    throw cyborg::io::FileError(
+        "--scores", arguments.scores,
+        "the scores of one checkpoint are written: name one checkpoint, got " +
+            std::to_string(arguments.files.size()) + " runs");
   }
 }
 
-/// The scores of one file, a table or a checkpoint. Of a checkpoint `csv` is
-/// set to the text of the table.
-ScoresTable scores_of(
-    const Arguments& arguments, const std::string& file, std::string* csv) {
-  if (!is_checkpoint(file)) {
-    if (!arguments.pictures.data.empty() || !arguments.scores.empty()) {
+/// The splits of which a checkpoint's network scores the pictures.
+std::vector<std::string> splits_to_score(const EvaluateOptions& options) {
+  std::vector<std::string> splits = {programs::split_named(options.split)};
+  const auto from = programs::split_named(options.threshold_from);
+  if (from != splits.front()) {
+    splits.push_back(from);
+  }
+  return splits;
+}
+
+/// A table of scores, or of a checkpoint the rows that it will score.
+ScoresTable read_run(const Arguments& arguments, const std::string& file) {
+  if (fs::is_directory(file)) {
+    throw cyborg::io::FileError(
+        "evaluate", file,
+        "is a folder: name a checkpoint, for example " +
+            (fs::path(file) / "best.pt").string() + ", or a CSV of scores");
+  }
+  if (is_checkpoint(file)) {
+    return rows_to_score(
+        file, arguments.pictures, splits_to_score(arguments.options));
+  }
+  if (cyborg::data::is_picture(file)) {
+    throw cyborg::io::FileError(
+        "evaluate", file,
+        "is a picture: name a checkpoint or a CSV of scores; --data names the "
+        "pictures of a checkpoint");
+  }
+  const auto& pictures = arguments.pictures;
+  for (const auto& [flag, used] :
+       {std::pair("--data", !pictures.data.empty()),
+        std::pair("--scores", !arguments.scores.empty()),
+        std::pair("--test-flip", pictures.test_flip)}) {
+    if (used) {
       throw cyborg::io::FileError(
           "evaluate", file,
-          "holds scores already: --data and --scores are for checkpoints");
+          std::string("holds scores already: ") + flag + " is for checkpoints");
     }
-    return read_scores(file);
   }
-  std::vector<std::string> splits = {arguments.options.split};
-  if (arguments.options.threshold_from != splits.front()) {
-    splits.push_back(arguments.options.threshold_from);
-  }
-  auto scored = score_checkpoint(file, arguments.pictures, splits);
+  return read_scores(file);
+}
+
+/// Scores the pictures of a checkpoint. `csv` is set to the text of the table.
+ScoresTable score(
+    const Arguments& arguments, const std::string& file, std::string* csv) {
+  auto scored = score_checkpoint(
+      file, arguments.pictures, splits_to_score(arguments.options));
   auto table = parse_scores(scored.csv, file);
   table.classes = scored.classes;
-  table.notes = scored.notes;
+  table.notes.insert(
+      table.notes.end(), scored.notes.begin(), scored.notes.end());
   *csv = std::move(scored.csv);
   return table;
 }
 
-void write_outputs(
+/// Writes all outputs, also where one of them fails. Returns the errors.
+std::string write_outputs(
     const Arguments& arguments, const std::vector<RunResult>& runs,
     const std::string& scores) {
   const auto& options = arguments.options;
-  std::vector<std::pair<fs::path, std::string>> outputs;
-  if (!arguments.scores.empty()) {
-    outputs.emplace_back(arguments.scores, scores);
-  }
-  if (!arguments.csv.empty()) {
-    outputs.emplace_back(arguments.csv, to_csv(runs));
-  }
-  if (!arguments.json.empty()) {
-    outputs.emplace_back(arguments.json, to_json(runs, options).dump(2) + "\n");
-  }
-  if (!arguments.html.empty()) {
-    outputs.emplace_back(arguments.html, to_html(runs, options));
-  }
-  for (const auto& [path, text] : outputs) {
-    cyborg::io::write_file(path, text, "evaluate");
-  }
+  std::string errors;
+  const auto write = [&](const fs::path& path, const auto& text_of) {
+    if (path.empty()) {
+      return;
+    }
+    try {
+      cyborg::io::write_file(path, text_of(), "evaluate");
+    } catch (const std::exception&) {
+      errors += programs::current_error("evaluate");
+    }
+  };
+  write(arguments.scores, [&] { return scores; });
+  write(arguments.csv, [&] { return to_csv(runs); });
+  write(arguments.json, [&] { return to_json(runs, options); });
+  write(arguments.html, [&] { return to_html(runs, options); });
+  return errors;
 }
 
-std::string run(const Arguments& arguments) {
+ProgramResult run(Arguments& arguments) {
   check_outputs(arguments);
-  if (!arguments.scores.empty() && arguments.files.size() != 1) {
-    throw cyborg::io::FileError(
-        "evaluate", arguments.scores,
-        "--scores writes the scores of one checkpoint: name one file");
-  }
+  const auto& files = arguments.files;
+  // Everything that can be wrong shows before the first network runs.
   std::vector<RunResult> runs;
-  std::string scores;
-  for (const auto& file : arguments.files) {
-    runs.push_back(
-        judge(scores_of(arguments, file, &scores), arguments.options));
+  for (const auto& file : files) {
+    runs.push_back(judge(read_run(arguments, file), arguments.options));
+    // Runs can be compared only where they have the same classes.
+    if (runs.back().classes != runs[0].classes) {
+      throw cyborg::io::FileError(
+          "evaluate", runs.back().name,
+          "its classes are not those of " + runs[0].name +
+              ": evaluate the two separately");
+    }
   }
-  check_runs(runs);
-  write_outputs(arguments, runs, scores);
-  return to_text(runs);
+  std::string scores;
+  for (size_t i = 0; i < files.size(); ++i) {
+    if (is_checkpoint(files[i])) {
+      runs[i] = judge(score(arguments, files[i], &scores), arguments.options);
+    }
+  }
+  const auto errors = write_outputs(arguments, runs, scores);
+  return {errors.empty() ? 0 : kWrongInput, to_text(runs), errors};
 }
 
 }  // namespace
@@ -167,8 +214,8 @@ ProgramResult program(int argc, const char* const* argv) {
   auto* threshold =
       app.add_option(
              "--threshold-from", options.threshold_from,
-             "the threshold: a number, or a split (where both errors are equal "
-             "there); without rows of the default split it is 0.5")
+             "the threshold: a number in [0, 1], or a split (where both errors "
+             "are equal there); without rows of the default split it is 0.5")
           ->capture_default_str();
   app.add_option(
          "--positive", options.positive,
@@ -192,6 +239,10 @@ ProgramResult program(int argc, const char* const* argv) {
   app.add_flag(
       "--skip-unreadable", pictures.skip_unreadable,
       "leave out pictures that cannot be read, and list them");
+  app.add_flag(
+      "--test-flip", pictures.test_flip,
+      "score each picture and its mirror image, and take the mean of the "
+      "logits; the table of scores then has a column test_flip");
   programs::add_running_options(
       app, pictures.device, pictures.threads, pictures.workers, pictures.batch);
   app.add_option(
@@ -208,24 +259,18 @@ ProgramResult program(int argc, const char* const* argv) {
     app.parse(argc, argv);
     options.threshold_asked = threshold->count() > 0;
     options.score_asked = score->count() > 0;
-    return {0, run(arguments), ""};
+    return run(arguments);
   } catch (const CLI::ParseError& error) {
     std::ostringstream out;
     std::ostringstream problem;
     const int code = app.exit(error, out, problem);
     return {code == 0 ? 0 : kWrongInput, out.str(), problem.str()};
-  } catch (const cyborg::io::FileError& error) {
-    return {
-        kWrongInput, "",
-        "evaluate: " + error.path() + ": " + error.reason() + "\n"};
-  } catch (const std::invalid_argument& error) {
-    return {kWrongInput, "", "evaluate: " + std::string(error.what()) + "\n"};
-  } catch (const c10::Error& error) {
-    return {
-        1, "",
-        "evaluate: " + std::string(error.what_without_backtrace()) + "\n"};
-  } catch (const std::exception& error) {
-    return {1, "", "evaluate: " + std::string(error.what()) + "\n"};
+  } catch (const cyborg::io::FileError&) {
+    return {kWrongInput, "", programs::current_error("evaluate")};
+  } catch (const std::invalid_argument&) {
+    return {kWrongInput, "", programs::current_error("evaluate")};
+  } catch (const std::exception&) {
+    return {1, "", programs::current_error("evaluate")};
   }
 }
 

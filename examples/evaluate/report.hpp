@@ -4,8 +4,6 @@
 
 #include "measures.hpp"
 
-#include <nlohmann/json.hpp>
-
 #include <string>
 #include <vector>
 
@@ -14,11 +12,13 @@ namespace evaluate {
 /// For the terminal: a line for each run, then a row for each measure.
 std::string to_text(const std::vector<RunResult>& runs);
 
-/// A line for each run; with several runs, two more lines: mean and std.
+/// A line for each run; with several runs, two more lines: mean and std. A
+/// number that does not exist is an empty cell.
 std::string to_csv(const std::vector<RunResult>& runs);
 
-/// Runs and summary. A number that does not exist or is infinite is null.
-nlohmann::ordered_json to_json(
+/// Runs and summary as JSON. A number that does not exist or is infinite is
+/// null, and bytes that are not UTF-8 become the replacement character.
+std::string to_json(
     const std::vector<RunResult>& runs, const EvaluateOptions& options);
 
 /// An HTML page: tables, ROC, score histogram, confusion matrix.

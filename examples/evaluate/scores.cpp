@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "scores.hpp"
 
+#include "samples.hpp"
+
+#include "../common/splits.hpp"
+
 #include <cyborg/io/csv.hpp>
 #include <cyborg/io/file.hpp>
 
@@ -35,29 +39,61 @@ bool is_number(const std::string& text, double* value) {
          std::isfinite(*value);
 }
 
+/// The columns that are there, for an error. Names beyond the first dozen are
+/// left out.
+std::string found_columns(const cyborg::io::CsvRecord& header) {
+  constexpr size_t kListed = 12;
+  std::vector<std::string> names = header.fields;
+  names.resize(std::min(names.size(), kListed));
+  return quoted_list(names) + (header.fields.size() > kListed ? ", ..." : "");
+}
+
+/// Throws where something else than commas separates the columns.
+void check_separator(const cyborg::io::CsvRecord& header, const Fail& fail) {
+  if (header.fields.size() > 1) {
+    return;
+  }
+  for (const auto& [separator, name] :
+       {std::pair(';', "semicolons"), std::pair('\t', "tabs"),
+        std::pair('|', "bars")}) {
+    if (header.fields[0].find(separator) != std::string::npos) {
+      fail(
+          header.line, std::string("the columns are separated by ") + name +
+                           ": separate them by commas, and write numbers with "
+                           "a decimal point");
+    }
+  }
+}
+
 Columns named_columns(const cyborg::io::CsvRecord& header, const Fail& fail) {
+  check_separator(header, fail);
   Columns columns;
   for (size_t c = 0; c < header.fields.size(); ++c) {
-    if (!columns.emplace(header.fields[c], c).second) {
+    if (!columns.emplace(programs::lower_case(header.fields[c]), c).second) {
       fail(
           header.line, "two columns are named \"" + header.fields[c] +
                            "\": leave one of them out");
     }
   }
+  std::vector<std::string> missing;
   for (const auto* name : {"path", "split", "class", "label"}) {
     if (columns.count(name) == 0) {
-      fail(
-          header.line,
-          "no column \"" + std::string(name) +
-              "\": the first line must name path, split, class, label, and "
-              "score or logit_0, logit_1, ...");
+      missing.emplace_back(name);
     }
+  }
+  if (!missing.empty()) {
+    fail(
+        header.line,
+        (missing.size() == 1 ? "no column " : "no columns ") +
+            quoted_list(missing) + ", found " + found_columns(header) +
+            ": the first line must name path, split, class, label, and "
+            "score or logit_0, logit_1, ...");
   }
   if (columns.count("score") == 0 && columns.count("logit_0") == 0) {
     fail(
         header.line,
-        "neither a column \"score\" nor \"logit_0\", \"logit_1\", ...: write "
-        "one of them");
+        "neither a column \"score\" nor \"logit_0\", \"logit_1\", ..., found " +
+            found_columns(header) + ": write one of them");
   }
   return columns;
 }
@@ -78,7 +114,7 @@ std::vector<std::string> unused_columns(const Columns& columns, size_t logits) {
     bool used = false;
     for (const auto* known :
          {"path", "split", "class", "label", "score", "attack", "group",
-          "subject"}) {
+          "subject", "test_flip"}) {
       used = used || name == known;
     }
     for (size_t k = 0; k < logits; ++k) {
@@ -196,6 +232,11 @@ ScoresTable parse_scores(const std::string& text, const std::string& name) {
   table.name = name;
   for (const auto& unused : unused_columns(columns, logits.size())) {
     table.notes.push_back("column \"" + unused + "\" is not used");
+  }
+  if (columns.count("test_flip") > 0) {
+    table.notes.emplace_back(
+        "scores are from the mean logits of each picture and its mirror image "
+        "(--test-flip)");
   }
   std::map<int64_t, std::string> names;
   std::vector<size_t> lines;

@@ -33,10 +33,11 @@ struct ScoresTable {
 
 /// Reads the scores of a run from a CSV file.
 ///
-/// The first line names the columns, in any order: `path`, `split`, `class`
-/// and `label` (0, 1, ...), then `score` (of label 1, in [0, 1]), or `logit_0`,
-/// `logit_1`, ..., or both; optional are `attack`, `group` and `subject`.
-/// Other columns are named in `notes`.
+/// The first line names the columns, in any order and case: `path`, `split`,
+/// `class` and `label` (0, 1, ...), then `score` (of label 1, in [0, 1]), or
+/// `logit_0`, `logit_1`, ..., or both; optional are `attack`, `group`, `subject`
+/// and `test_flip` (mirror images were scored, too). Other columns are named in
+/// `notes`.
 ///
 /// Throws: `cyborg::io::FileError`, which names file and line.
 ScoresTable read_scores(const std::filesystem::path& file);

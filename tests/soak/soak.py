@@ -92,6 +92,8 @@ class Soak:
         self.port += 1
 
         def limit():
+            for number in (signal.SIGINT, signal.SIGHUP):  # as nohup ignores them
+                signal.signal(number, signal.SIG_DFL)
             if file_limit is not None:
                 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
                 resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
@@ -132,7 +134,9 @@ class Soak:
         if kind == "FULL":
             return self.full_disk(out, ranks)
         processes = self.start(out, ranks)
-        time.sleep(self.rng.uniform(0, 1.1 * length))
+        # Where a process ends before it has met the others, these wait for 60 s.
+        early = ranks == 1 or self.rng.random() < 0.05
+        time.sleep(self.rng.uniform(0 if early else 0.4 * length, 1.1 * length))
         target = self.rng.randrange(ranks)
         alive = processes[target].poll() is None
         if alive:

@@ -8,7 +8,9 @@
 
 #include <c10/util/Exception.h>
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <string>
 #include <utility>
@@ -31,7 +33,9 @@ struct HtmlTable {
 /// A row of pictures with a label.
 struct HtmlPictureRow {
   std::string label;
-  std::vector<std::string> png;  ///< the PNG file's bytes; empty: no picture
+  /// The bytes of a PNG file for each column, which become a part of the page:
+  /// make them with `thumbnail`. Empty: there is no picture.
+  std::vector<std::string> png;
 };
 
 /// A grid of pictures; small ones are enlarged without smoothing.
@@ -39,7 +43,8 @@ struct HtmlPictures {
   std::string caption;
   std::vector<std::string> head;  ///< one name a column
   std::vector<HtmlPictureRow> rows;
-  int pixels = 96;  ///< side of a picture in CSS pixels, at most
+  int pixels = 96;          ///< longest side of a picture in CSS pixels
+  std::string absent = {};  ///< text where there is no picture
 };
 
 /// What a note says about the text in it.
@@ -148,11 +153,13 @@ class HtmlPage {
       body_ += "<tr><th scope='row'>" + cyborg::io::escape(row.label) + "</th>";
       for (size_t k = 0; k < row.png.size(); ++k) {
         body_ += "<td>";
-        if (!row.png[k].empty()) {
+        if (row.png[k].empty()) {
+          body_ += cyborg::io::escape(grid.absent);
+        } else {
           body_ += "<img alt='" +
                    cyborg::io::escape(row.label + ": " + grid.head[k]) +
-                   "' style='width:" + std::to_string(grid.pixels) +
-                   "px' src='data:image/png;base64," +
+                   "' style='" + picture_style(row.png[k], grid.pixels) +
+                   "' src='data:image/png;base64," +
                    cyborg::io::base64(row.png[k]) + "'>";
         }
         body_ += "</td>";
@@ -195,6 +202,27 @@ class HtmlPage {
     return text.empty()
                ? ""
                : "<figcaption>" + cyborg::io::escape(text) + "</figcaption>";
+  }
+
+  /// The width of a PNG file whose longest side is shown with so many pixels.
+  /// Only a picture that is enlarged keeps the edges of its pixels.
+  static std::string picture_style(const std::string& png, int pixels) {
+    const auto number_at = [&](size_t i) {  // four bytes, the highest first
+      int64_t value = 0;
+      for (size_t k = 0; k < 4; ++k) {
+        value =
+            value << 8 |
+            (i + k < png.size() ? static_cast<unsigned char>(png[i + k]) : 0);
+      }
+      return value;
+    };
+    const auto width = number_at(16);  // in the header of every PNG file
+    const auto height = number_at(20);
+    const auto longest = std::max(width, height);
+    const auto shown =
+        longest == 0 ? pixels : std::max<int64_t>(1, pixels * width / longest);
+    return "width:" + std::to_string(shown) + "px" +
+           (longest < pixels ? ";image-rendering:pixelated" : "");
   }
 
   std::string title_;

@@ -46,8 +46,8 @@ tr.marked th,tr.marked td{background:var(--mark)}
 .pictures th,.pictures td{border:0;padding:4px;text-align:center;
 white-space:normal}
 .pictures th:first-child{text-align:left;max-width:120px;font-weight:400}
-.pictures img{display:block;margin:0 auto;max-width:17vw;
-image-rendering:pixelated;border-radius:3px}
+.pictures td{color:var(--soft)}
+.pictures img{display:block;margin:0 auto;max-width:17vw;border-radius:3px}
 @media (max-width:760px){main{padding:20px 14px 48px}h1{font-size:23px}
 .wide{display:none}.narrow{display:block}
 th,td{padding:6px 8px}.pictures th,.pictures td{padding:2px;font-size:12px}

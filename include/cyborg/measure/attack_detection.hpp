@@ -31,6 +31,13 @@ struct AttackSpecies {
   double apcer;   ///< share of them that passed as bona fide
 };
 
+/// The error rates of attacks at one threshold.
+struct AttackErrors {
+  std::vector<AttackSpecies> species;  ///< by name
+  double apcer;         ///< the highest of all types, as in the standard
+  double apcer_pooled;  ///< of all attacks together, as in many papers
+};
+
 /// The error rates at one threshold.
 struct AttackDetection {
   std::vector<AttackSpecies> species;  ///< by name
@@ -73,6 +80,25 @@ inline AttackScores attack_scores(
   for (auto& type : out.attack) {
     std::sort(type.second.begin(), type.second.end());
   }
+  return out;
+}
+
+/// The error rates of attacks, whose scores are separated by type and ascending.
+inline AttackErrors attack_errors(
+    const std::map<std::string, std::vector<double>>& attacks,
+    double threshold) {
+  AttackErrors out{{}, 0, 0};
+  double passed = 0;
+  double count = 0;
+  for (const auto& [name, scores] : attacks) {
+    const auto all = static_cast<int64_t>(scores.size());
+    const double apcer = share_below(scores, threshold);
+    out.species.push_back({name, all, apcer});
+    out.apcer = std::max(out.apcer, apcer);
+    passed += std::round(apcer * static_cast<double>(all));
+    count += static_cast<double>(all);
+  }
+  out.apcer_pooled = passed / count;
   return out;
 }
 
@@ -136,20 +162,64 @@ inline AttackDetection attack_detection(
   TORCH_CHECK_VALUE(
       !std::isnan(threshold), kName, ": expected a threshold, got NaN");
   const auto by_type = detail::attack_scores(kName, scores, labels, species);
-  const auto error = detail::error_pair(by_type, threshold);
-  AttackDetection out{{}, error.apcer, 0, error.bpcer};
-  double passed = 0;
-  double attacks = 0;
-  for (const auto& type : by_type.attack) {
-    const double apcer = detail::share_below(type.second, threshold);
-    const auto count = static_cast<double>(type.second.size());
-    out.species.push_back(
-        {type.first, static_cast<int64_t>(type.second.size()), apcer});
-    passed += std::round(apcer * count);
-    attacks += count;
+  auto attacks = detail::attack_errors(by_type.attack, threshold);
+  return {
+      std::move(attacks.species), attacks.apcer, attacks.apcer_pooled,
+      detail::share_from(by_type.bona_fide, threshold)};
+}
+
+/// APCER for each type of attack and the highest at a threshold, from attacks
+/// alone: for a test set without bona fide samples. The threshold has to come
+/// from elsewhere.
+///
+/// Shapes: scores [N] of attacks, species N or none.
+/// Range: as `attack_detection`, which returns the same rates.
+/// Throws: another shape, no score, a NaN score or threshold, species of
+///         another number.
+/// Source: ISO/IEC 30107-3:2023.
+/// Example:
+///     auto errors = cyborg::measure::apcer_at_threshold(
+///         scores, threshold, {"print", "replay", "print"});
+///     double worst = errors.apcer;
+inline AttackErrors apcer_at_threshold(
+    const torch::Tensor& scores, double threshold,
+    const std::vector<std::string>& species = {}) {
+  constexpr auto* kName = "cyborg::measure::apcer_at_threshold";
+  TORCH_CHECK_VALUE(
+      !std::isnan(threshold), kName, ": expected a threshold, got NaN");
+  const auto count = detail::scores_of_one_class(kName, scores).size();
+  TORCH_CHECK_VALUE(
+      species.empty() || species.size() == count, kName,
+      ": expected no types of attack or one for each of ", count,
+      " samples, got ", species.size());
+  const auto value = scores.detach().to(at::kCPU, at::kDouble).contiguous();
+  std::map<std::string, std::vector<double>> by_type;
+  for (size_t i = 0; i < count; ++i) {
+    by_type[species.empty() ? "" : species[i]].push_back(
+        value.data_ptr<double>()[i]);
   }
-  out.apcer_pooled = passed / attacks;
-  return out;
+  for (auto& type : by_type) {
+    std::sort(type.second.begin(), type.second.end());
+  }
+  return detail::attack_errors(by_type, threshold);
+}
+
+/// BPCER at a threshold, from bona fide samples alone: for a test set without
+/// attacks. The threshold has to come from elsewhere.
+///
+/// Shapes: scores [N] of bona fide samples.
+/// Range: [0, 1].
+/// Throws: another shape, no score, a NaN score or threshold.
+/// Source: ISO/IEC 30107-3:2023.
+/// Example:
+///     double bpcer = cyborg::measure::bpcer_at_threshold(scores, threshold);
+inline double bpcer_at_threshold(
+    const torch::Tensor& scores, double threshold) {
+  constexpr auto* kName = "cyborg::measure::bpcer_at_threshold";
+  TORCH_CHECK_VALUE(
+      !std::isnan(threshold), kName, ": expected a threshold, got NaN");
+  return detail::share_from(
+      detail::scores_of_one_class(kName, scores), threshold);
 }
 
 /// The lowest BPCER of all thresholds at which the APCER (the highest of all

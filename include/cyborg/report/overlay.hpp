@@ -5,8 +5,11 @@
 #include <cyborg/maps/normalize.hpp>
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/isinf.h>
 #include <ATen/ops/isnan.h>
 #include <ATen/ops/upsample_bilinear2d.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros_like.h>
 #include <torch/arg.h>
 
 #include <cstddef>
@@ -115,11 +118,15 @@ struct OverlayOptions {
 /// The picture becomes grey, so that all colour comes from the map. The map is
 /// enlarged to the size of the picture (bilinear).
 ///
+/// Pixels of the map that are NaN (not annotated) stay grey, and the others are
+/// normalised without them. So the overlay of a missing map is the grey
+/// picture. `human::annotated` says before whether a map is missing.
+///
 /// Shapes: image [1, H, W] or [3, H, W], map [h, w] -> [3, H, W].
-/// Range: image and result in [0, 1]; map any.
+/// Range: image and result in [0, 1]; map any finite numbers and NaN.
 /// Gradient: none.
-/// Throws: `c10::ValueError` for other shapes, an empty map, or an opacity
-///         outside of [0, 1].
+/// Throws: `c10::ValueError` for other shapes, an empty map, an infinite value
+///         in the map, or an opacity outside of [0, 1].
 /// Example:
 ///     auto picture = cyborg::report::overlay(image, hook.cam(logits, y)[0]);
 inline torch::Tensor overlay(
@@ -135,17 +142,35 @@ inline torch::Tensor overlay(
       options.opacity() >= 0 && options.opacity() <= 1,
       "cyborg::report::overlay: expected opacity in [0, 1], got ",
       options.opacity());
+  const auto values = map.detach().to(at::kCPU, at::kFloat);
+  TORCH_CHECK_VALUE(
+      !at::isinf(values).any().item<bool>(),
+      "cyborg::report::overlay: expected a map of finite values, or NaN where "
+      "nothing is known, got an infinite value");
+  const auto known = at::isnan(values).logical_not();
+  auto normal = at::zeros_like(values);
+  if (known.any().item<bool>()) {
+    normal.masked_scatter_(
+        known,
+        functional::normalize(
+            values.masked_select(known).unsqueeze(0), options.normalizer()));
+  }
+  const auto enlarge = [&](const torch::Tensor& small) {  // [h, w] to [1, H, W]
+    return at::upsample_bilinear2d(
+        small.unsqueeze(0).unsqueeze(0), {image.size(1), image.size(2)},
+        /*align_corners=*/false)[0];
+  };
+  // How much of each pixel comes from values that are known; 1 where all are.
+  const auto share = enlarge(known.to(at::kFloat));
+  const auto colour =
+      colorize(enlarge(normal).div(share)[0], options.colormap());
   const auto grey = image.detach()
                         .to(at::kCPU, at::kFloat)
                         .mean(/*dim=*/0, /*keepdim=*/true)
                         .expand({3, image.size(1), image.size(2)});
-  const auto normal = functional::normalize(
-      map.detach().to(at::kCPU, at::kFloat).unsqueeze(0), options.normalizer());
-  const auto large = at::upsample_bilinear2d(
-      normal.unsqueeze(1), {image.size(1), image.size(2)},
-      /*align_corners=*/false);
-  const auto colour = colorize(large[0][0], options.colormap());
-  return grey * (1 - options.opacity()) + colour * options.opacity();
+  return at::where(
+      share >= 0.5, grey * (1 - options.opacity()) + colour * options.opacity(),
+      grey);
 }
 
 }  // namespace cyborg::report

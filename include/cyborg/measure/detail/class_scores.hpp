@@ -55,6 +55,23 @@ inline LabelledScores labelled_scores(
   return out;
 }
 
+/// The scores of samples of one class, ascending.
+/// Throws: on another shape, no score, or a NaN score.
+inline std::vector<double> scores_of_one_class(
+    const char* name, const torch::Tensor& scores) {
+  TORCH_CHECK_VALUE(
+      scores.dim() == 1 && scores.numel() > 0, name,
+      ": expected scores [N] of one sample or more, got ", scores.sizes());
+  const auto value = scores.detach().to(at::kCPU, at::kDouble).contiguous();
+  TORCH_CHECK_VALUE(
+      !at::isnan(value).any().item<bool>(), name,
+      ": expected finite or infinite scores, got NaN");
+  const double* v = value.data_ptr<double>();
+  std::vector<double> out(v, v + value.size(0));
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
 /// The scores of each class. Invariants: both are ascending, neither is empty
 /// and neither holds NaN.
 struct ClassScores {

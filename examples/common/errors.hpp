@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+// Errors as a person at the command line reads them.
+
+#include <string>
+
+namespace programs {
+
+/// What the exception in flight says, for the standard error. Call it in a
+/// `catch`. The name of a library's function is left out; a flag stays, and the
+/// names of options of the library become what can be done about them.
+///
+/// Example:
+///     explain: --out looks: is not empty: name a new or an empty folder
+std::string current_error(const std::string& program);
+
+}  // namespace programs

@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#include "file_checks.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <system_error>
+
+namespace programs {
+
+namespace fs = std::filesystem;
+using cyborg::io::FileError;
+
+namespace {
+
+/// Throws, with the path that the user named, where no file can be written into
+/// a folder.
+void check_folder_writable(
+    const std::string& flag, const fs::path& folder, const fs::path& named) {
+  const auto probe = folder / ".cyborg-can-write";
+  try {
+    cyborg::io::write_file(probe, "can be written");
+  } catch (const FileError& error) {
+    throw FileError(flag, named, error.reason());
+  }
+  std::error_code ignored;
+  fs::remove(probe, ignored);
+}
+
+}  // namespace
+
+fs::path writable_file(const std::string& flag, const fs::path& path) {
+  const auto check_not_device = [&](const fs::path& one) {
+    const auto status = fs::status(one);
+    if (one.string().compare(0, 5, "/dev/") == 0 ||
+        (fs::exists(status) && !fs::is_regular_file(status) &&
+         !fs::is_directory(status))) {
+      throw FileError(
+          flag, path,
+          "is not a regular file: it would be replaced; name another file");
+    }
+  };
+  std::error_code error;
+  check_not_device(fs::absolute(path));
+  const auto file = fs::weakly_canonical(fs::absolute(path), error);
+  if (error) {
+    throw FileError(flag, path, error.message());
+  }
+  check_not_device(file);
+  const auto folder = file.parent_path();
+  if (!fs::is_directory(folder, error)) {
+    throw FileError(
+        flag, path,
+        "cannot be written: the folder " + folder.string() +
+            " does not exist; make it first");
+  }
+  if (fs::is_directory(file, error)) {
+    throw FileError(
+        flag, path,
+        "is a folder: name a file, for example " +
+            (path / ("result." + flag.substr(2))).string());
+  }
+  check_folder_writable(flag, folder, path);
+  return file;
+}
+
+void check_new_folder(const std::string& flag, const fs::path& path) {
+  std::error_code error;
+  auto existing = fs::absolute(path);
+  while (!fs::exists(existing, error) && existing.has_relative_path()) {
+    existing = existing.parent_path();
+  }
+  if (!fs::is_directory(existing, error)) {
+    throw FileError(
+        flag, path,
+        existing == fs::absolute(path)
+            ? "is a file: name a new or an empty folder"
+            : "cannot be made: " + existing.string() + " is not a folder");
+  }
+  if (existing == fs::absolute(path) &&
+      fs::directory_iterator(existing, error) != fs::directory_iterator()) {
+    throw FileError(flag, path, "is not empty: name a new or an empty folder");
+  }
+  check_folder_writable(flag, existing, path);
+}
+
+void check_files_exist(
+    const std::string& name, const std::vector<cyborg::data::Row>& rows) {
+  constexpr size_t kListed = 10;
+  size_t missing = 0;
+  std::string list;
+  const auto check = [&](const std::string& path, size_t line) {
+    std::error_code error;
+    if (path.empty() || fs::is_regular_file(path, error)) {
+      return;
+    }
+    if (++missing <= kListed) {
+      list += "\n  " + path +
+              (fs::is_directory(path, error) ? ", which is a folder" : "") +
+              (line == 0 ? "" : " (line " + std::to_string(line) + ")");
+    }
+  };
+  for (const auto& row : rows) {
+    check(row.path, row.line);
+    for (const auto& map : row.saliency) {
+      check(map, row.line);
+    }
+  }
+  if (missing == 0) {
+    return;
+  }
+  throw FileError(
+      "check_files_exist", name,
+      std::to_string(missing) +
+          (missing == 1 ? " file does not exist:" : " files do not exist:") +
+          list +
+          (missing > kListed
+               ? "\n  and " + std::to_string(missing - kListed) + " more"
+               : "") +
+          "\nmend the paths (those of a CSV start at its folder), or leave "
+          "them out with --skip-unreadable");
+}
+
+FileError with_way_out(
+    const FileError& error, const std::vector<cyborg::data::Row>& rows) {
+  const bool listed =
+      std::any_of(rows.begin(), rows.end(), [&](const auto& row) {
+        return row.path == error.path() ||
+               std::find(
+                   row.saliency.begin(), row.saliency.end(), error.path()) !=
+                   row.saliency.end();
+      });
+  return listed
+             ? FileError(
+                   "with_way_out", error.path(),
+                   error.reason() + "; --skip-unreadable leaves such files out")
+             : error;
+}
+
+}  // namespace programs

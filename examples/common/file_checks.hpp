@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+// What can be known of files before hours of work: whether the inputs are
+// there, and whether the outputs can be written.
+
+#include <cyborg/data/table_types.hpp>
+#include <cyborg/io/file.hpp>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace programs {
+
+/// Checks that a file can be written, by writing one beside it and deleting it.
+/// Returns the file that is written: for a link, the one that it leads to.
+/// Throws: `cyborg::io::FileError`, which begins with `flag`, for a folder that
+/// does not exist or cannot be written to, a full disk, a folder of that name,
+/// and a device.
+std::filesystem::path writable_file(
+    const std::string& flag, const std::filesystem::path& path);
+
+/// Checks that a new folder can be made or, if it exists, that it is an empty
+/// folder which can be written to. Makes no folder.
+/// Throws: `cyborg::io::FileError`, which begins with `flag`.
+void check_new_folder(
+    const std::string& flag, const std::filesystem::path& path);
+
+/// Checks that all pictures and maps of the rows are there. They are not
+/// opened.
+/// Throws: `cyborg::io::FileError` of `name`, the table, with how many are
+/// missing and the first ten of them.
+void check_files_exist(
+    const std::string& name, const std::vector<cyborg::data::Row>& rows);
+
+/// The error, with the flag that leaves such files out where it is of a picture
+/// or map of the rows.
+cyborg::io::FileError with_way_out(
+    const cyborg::io::FileError& error,
+    const std::vector<cyborg::data::Row>& rows);
+
+}  // namespace programs

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// What `evaluate` does with checkpoints: it scores pictures.
+
+#include "catch.hpp"
+#include "pictures.hpp"
+#include "support.hpp"
+
+#include <common/scoring.hpp>
+#include <evaluate/program.hpp>
+#include <evaluate/scores.hpp>
+
+#include <cyborg/data/image.hpp>
+#include <cyborg/data/table.hpp>
+#include <cyborg/io/file.hpp>
+
+#include <nlohmann/json.hpp>
+
+#include <cmath>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace {
+
+using support::contains;
+
+/// A checkpoint of the demo's network as it begins, and grey pictures.
+struct Lab {
+  pictures::Folder folder;
+  std::string net = folder / "net.pt";
+  std::string table;
+
+  Lab() {
+    programs::Settings settings;
+    settings.network = programs::Architecture::kDemo;
+    settings.classes = {"live", "spoof"};
+    settings.size = {32, 32};
+    settings.channels = 1;
+    settings.mean = {0.5};
+    settings.stddev = {0.25};
+    std::string csv = "split,class,path,attack\n";
+    torch::manual_seed(3);
+    for (int i = 0; i < 12; ++i) {
+      const auto name = std::to_string(i) + ".png";
+      cyborg::data::write_png(folder / name, torch::rand({32, 32}));
+      csv += std::string(i < 6 ? "val," : "test,") +
+             (i % 2 == 0 ? "live," : "spoof,") + name +
+             (i % 2 == 0 ? ",\n" : ",print\n");
+    }
+    table = folder.write("faces.csv", csv);
+    settings.data = table;
+    const programs::Network network(
+        settings, 2, [] { return torch::zeros({1, 32, 32}); });
+    cyborg::train::Checkpoint checkpoint;
+    checkpoint.texts["settings"] = nlohmann::json(settings).dump();
+    checkpoint.tensors["model"] = network.state();
+    cyborg::train::save_checkpoint(net, checkpoint);
+  }
+};
+
+evaluate::ProgramResult program_on(const std::vector<std::string>& arguments) {
+  std::vector<const char*> argv = {"evaluate"};
+  for (const auto& one : arguments) {
+    argv.push_back(one.c_str());
+  }
+  return evaluate::program(static_cast<int>(argv.size()), argv.data());
+}
+
+}  // namespace
+
+TEST_CASE("Flipped scores are from the mean of two logits", "[evaluate]") {
+  const Lab lab;
+  auto trained = programs::load_trained(lab.net);
+  const auto rows = cyborg::data::read_table(lab.table).rows_of("test");
+  const auto score = [&](bool flip) {
+    return programs::score_pictures(
+        trained.network, rows, trained.settings, {torch::kCPU, 0, 4, flip});
+  };
+  const auto plain = score(false);
+  const auto both = score(true);
+  // The mirror images, by hand.
+  std::vector<cyborg::data::Row> mirrored = rows;
+  for (auto& row : mirrored) {
+    const auto image = cyborg::data::read_image(
+        row.path, cyborg::data::ImageOptions().channels(1));
+    row.path += ".mirror.png";
+    cyborg::data::write_png(row.path, image.flip({2}));
+  }
+  const auto other = programs::score_pictures(
+      trained.network, mirrored, trained.settings, {torch::kCPU, 0, 4, false});
+  CHECK(
+      at::allclose(both.logits, (plain.logits + other.logits) / 2, 1e-5, 1e-6));
+  CHECK(!at::allclose(both.logits, plain.logits, 1e-3, 1e-3));
+
+  const auto outcome = program_on(
+      {lab.net, "--test-flip", "--scores", lab.folder / "flip.csv", "--json",
+       lab.folder / "flip.json"});
+  CHECK(outcome.error.empty());
+  const std::string note =
+      "scores are from the mean logits of each picture and its mirror image "
+      "(--test-flip)";
+  CHECK(contains(outcome.out, note));
+  const auto table = evaluate::read_scores(lab.folder / "flip.csv");
+  CHECK(table.notes == std::vector<std::string>{note});
+  CHECK(
+      std::abs(table.rows[0].logits[1] - both.logits[0][1].item<double>()) <
+      1e-5);
+  CHECK(contains(
+      cyborg::io::read_file(lab.folder / "flip.csv"),
+      ",attack,group,subject,test_flip\n"));
+  CHECK(
+      nlohmann::json::parse(cyborg::io::read_file(
+          lab.folder / "flip.json"))["runs"][0]["notes"][0] == note);
+  // Without the flag there is no such column.
+  program_on({lab.net, "--scores", lab.folder / "plain.csv"});
+  CHECK(evaluate::read_scores(lab.folder / "plain.csv").notes.empty());
+  CHECK(
+      program_on({lab.folder / "plain.csv", "--test-flip"}).error ==
+      "evaluate: " + lab.folder / "plain.csv" +
+          ": holds scores already: --test-flip is for checkpoints\n");
+}
+
+TEST_CASE(
+    "What is wrong with a run is told before a picture is read", "[evaluate]") {
+  const Lab lab;
+  // The first picture that is read would be this one, and end the program.
+  lab.folder.write("6.png", "broken");
+  const auto out = lab.folder / "out.json";
+  const auto error = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {lab.net, "--json", out});
+    const auto outcome = program_on(more);
+    CHECK(outcome.code == 2);
+    CHECK(outcome.out.empty());
+    CHECK(!std::filesystem::exists(out));
+    return outcome.error;
+  };
+  CHECK(contains(error({}), "6.png: "));  // otherwise the picture
+  CHECK(contains(error({}), "; --skip-unreadable leaves such files out\n"));
+  CHECK(
+      error({"--positive", "dog"}) ==
+      "evaluate: " + lab.net +
+          ": no class \"dog\": choose one of \"live\", \"spoof\" with "
+          "--positive\n");
+  CHECK(
+      error({"--threshold-from", "train"}) ==
+      "evaluate: " + lab.net +
+          ": no rows of split \"train\": a threshold cannot be chosen there; "
+          "give another split or a number with --threshold-from\n");
+  CHECK(contains(
+      error({"--split", "train"}),
+      "holds no rows of split train, but of val, test: choose one with "
+      "--split"));
+  CHECK(contains(error({"--device", "toaster"}), "toaster"));
+  CHECK(contains(
+      error({"--scores", lab.folder / "no/s.csv"}),
+      "--scores " + lab.folder / "no/s.csv" + ": cannot be written"));
+  CHECK(
+      error({"--data", lab.table, "--scores", lab.table}) ==
+      "evaluate: --scores " + lab.table +
+          ": is an input or another output, too: choose another file\n");
+  CHECK(contains(error({lab.folder / "none.csv"}), "none.csv: no such file"));
+  CHECK(contains(
+      error({lab.folder / "7.png"}),
+      "7.png: is a picture: name a checkpoint or a CSV of scores"));
+  CHECK(contains(
+      error({lab.folder.path().string()}),
+      ": is a folder: name a checkpoint, for example " +
+          lab.folder / "best.pt"));
+}
+
+TEST_CASE("Missing pictures are listed before any is read", "[evaluate]") {
+  const Lab lab;
+  lab.folder.write("6.png", "broken");
+  std::string csv = "split,class,path\ntest,live,6.png\ntest,spoof,7.png\n";
+  for (int i = 0; i < 11; ++i) {
+    csv += "test,live,gone" + std::to_string(i) + ".png\n";
+  }
+  const auto table = lab.folder.write("gone.csv", csv);
+  const auto outcome = program_on({lab.net, "--data", table});
+  CHECK(outcome.code == 2);
+  CHECK(contains(
+      outcome.error, "evaluate: " + table + ": 11 files do not exist:\n  " +
+                         lab.folder / "gone0.png" + " (line 4)\n"));
+  CHECK(contains(outcome.error, "\n  and 1 more\n"));
+  CHECK(contains(outcome.error, "--skip-unreadable"));
+  const auto skipped =
+      program_on({lab.net, "--data", table, "--skip-unreadable"});
+  CHECK(skipped.code == 0);
+  CHECK(contains(skipped.out, "left out: "));
+  CHECK(contains(skipped.out, "APCER"));  // one spoof is left
+  const auto none = lab.folder.write("none.csv", "test,live,gone.png\n");
+  CHECK(contains(
+      program_on({lab.net, "--data", none, "--skip-unreadable"}).error,
+      none + ": no picture of split test can be read, e.g. "));
+}
+
+TEST_CASE("A checkpoint scores a set of attacks alone", "[evaluate]") {
+  const Lab lab;
+  const auto table = lab.folder.write(
+      "attacks.csv",
+      "split,class,path,attack\ntest,spoof,7.png,print\n"
+      "test,spoof,9.png,replay\n");
+  const auto outcome = program_on(
+      {lab.net, "--data", table, "--threshold-from", "0", "--json",
+       lab.folder / "out.json"});
+  CHECK(outcome.error.empty());
+  CHECK(contains(outcome.out, "are of class \"spoof\""));
+  const auto json =
+      nlohmann::json::parse(cyborg::io::read_file(lab.folder / "out.json"));
+  CHECK(json["runs"][0]["measures"]["APCER, print"] == 0);
+  CHECK(json["runs"][0]["measures"]["AUC"].is_null());
+}
+
+TEST_CASE("Scores that are not finite are told with a picture", "[evaluate]") {
+  const Lab lab;
+  auto checkpoint = cyborg::train::load_checkpoint(lab.net);
+  for (auto& [name, tensor] : checkpoint.tensors["model"]) {
+    if (tensor.is_floating_point()) {
+      tensor.fill_(std::nan(""));
+    }
+  }
+  const auto broken = lab.folder / "nan.pt";
+  cyborg::train::save_checkpoint(broken, checkpoint);
+  CHECK(
+      program_on({broken, "--scores", lab.folder / "s.csv"}).error ==
+      "evaluate: " + broken + ": the network computes NaN or infinity for " +
+          lab.folder / "6.png" +
+          ": its training may have diverged; use an earlier checkpoint\n");
+  CHECK(!std::filesystem::exists(lab.folder / "s.csv"));
+}
