@@ -113,7 +113,7 @@ foreach(header IN LISTS headers)
        "^(cyborg/|c10/util/Exception.h$|sys/)")
       list(APPEND broken "${header} includes ${other}: io/ needs no LibTorch")
     elseif(other MATCHES "/" AND NOT other MATCHES
-           "^(cyborg|torch|ATen|c10|stb|gloo|sanitizer|sys)/")
+           "^(cyborg|torch|ATen|c10|caffe2|stb|gloo|sanitizer|sys)/")
       list(APPEND broken
            "${header} includes ${other}, which only programs may include")
     endif()
