@@ -102,6 +102,7 @@ set(CYBORG_HEADERS
     include/cyborg/train/detail/c10d_link.hpp
     include/cyborg/train/detail/gradient_buckets.hpp
     include/cyborg/train/detail/link.hpp
+    include/cyborg/train/detail/wait_for_server.hpp
     include/cyborg/train/distributed.hpp
     include/cyborg/train/gloo.hpp
     include/cyborg/train/group.hpp

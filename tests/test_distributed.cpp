@@ -797,6 +797,23 @@ TEST_CASE(
       "at "
       "127.0.0.1:" +
           std::to_string(world.port) + " within 1 s: "));
+  // And no longer for a first rank that does not listen.
+  world.rank = 1;
+  CHECK(
+      error_of([&] {
+        Group(world, GroupOptions().timeout(std::chrono::milliseconds(200)));
+      }) ==
+      "cyborg::train::Group: rank 1 of 2: could not connect to the other ranks "
+      "at 127.0.0.1:" +
+          std::to_string(world.port) +
+          " within 0.2 s: nobody listens there: the first process has ended, "
+          "or has not begun");
+  world.address = "no.such.computer.invalid";
+  CHECK(contains(
+      error_of([&] {
+        Group(world, GroupOptions().timeout(std::chrono::milliseconds(200)));
+      }),
+      "could not connect to the other ranks at no.such.computer.invalid:"));
 }
 
 #endif

@@ -458,6 +458,21 @@ TEST_CASE("A last picture alone joins the batch before", "[train][night]") {
   CHECK(result.log[0]["pictures"] == 41);
 }
 
+TEST_CASE("A map that breaks in the end costs no report", "[train][night]") {
+  const pictures::Folder folder;
+  const auto table = write_table(folder);
+  for (int i = 48; i < 60; ++i) {
+    if (i % 5 < 3) {
+      folder.write("map-p" + std::to_string(i) + ".png", "not a picture");
+    }
+  }
+  const auto ended =
+      run_train(folder, command_with(table, folder / "run", {"--epochs", "1"}));
+  INFO(ended.errors);
+  CHECK(ended.status == 0);
+  CHECK(fs::exists(folder / "run/report.html"));
+}
+
 TEST_CASE("A single picture for batch normalisation", "[train][night]") {
   const pictures::Folder folder;
   const auto table = write_table(folder);

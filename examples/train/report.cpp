@@ -4,8 +4,10 @@
 #include "../common/pictures.hpp"
 #include "../common/report/html.hpp"
 #include "../common/report/plot.hpp"
+#include "../common/report/thumbnail.hpp"
 
 #include <cyborg/data/prefetch.hpp>
+#include <cyborg/io/file.hpp>
 #include <cyborg/io/text.hpp>
 #include <cyborg/measure/detection.hpp>
 #include <cyborg/measure/roc.hpp>
@@ -193,6 +195,17 @@ void add_confusion(report::HtmlPage& page, const TrainResult& result) {
   page.table(table);
 }
 
+/// A picture with its map or, where that cannot be read, without one: the
+/// pictures were scored without their maps.
+cyborg::data::GuidedExample example_of(
+    const cyborg::data::Row& row, const Settings& settings) {
+  try {
+    return dataset_of({row}, settings).get(0);
+  } catch (const cyborg::io::FileError&) {
+    return dataset_of(without_maps({row}), settings).get(0);
+  }
+}
+
 /// The pictures whose true class has the lowest and the highest probability.
 void add_picture_table(
     report::HtmlPage& page, const TrainResult& result,
@@ -222,17 +235,18 @@ void add_picture_table(
   grid.head = {"input", "human map", "network's map"};
   for (const auto& [what, place] : shown) {
     const auto& row = scored.rows[static_cast<size_t>(place)];
-    const auto example = dataset_of({row}, best.settings).get(0);
     auto plain = best.settings;
     plain.mean.clear();
     plain.stddev.clear();
-    const auto picture = dataset_of({row}, plain).get(0).data;
+    const auto example = example_of(row, best.settings);
+    const auto picture =
+        report::shrunk(example_of(row, plain).data, report::kThumbnailSide);
     const torch::NoGradGuard no_grad;
     std::string map;
     try {
       const auto logits = hook->forward(
           [&] { return best.network.forward(example.data.unsqueeze(0)); });
-      map = cyborg::data::encode_png(cyborg::report::overlay(
+      map = report::thumbnail(cyborg::report::overlay(
           picture, hook->cam(logits, torch::tensor({row.label}))[0]));
     } catch (const c10::Error&) {
       // A network that has no map can be trained without guidance only.
@@ -245,10 +259,10 @@ void add_picture_table(
                      .softmax(/*dim=*/0)[row.label]
                      .item<double>(),
                  3)),
-         {cyborg::data::encode_png(picture),
+         {report::thumbnail(picture),
           example.saliency.isnan().all().item<bool>()
               ? std::string()
-              : cyborg::data::encode_png(
+              : report::thumbnail(
                     cyborg::report::overlay(picture, example.saliency)),
           map}});
   }

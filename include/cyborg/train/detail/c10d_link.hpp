@@ -10,6 +10,7 @@
 #ifdef CYBORG_WITH_DISTRIBUTED
 
 #include <cyborg/train/detail/link.hpp>
+#include <cyborg/train/detail/wait_for_server.hpp>
 #include <cyborg/train/world.hpp>
 
 #include <c10/util/Exception.h>
@@ -48,6 +49,9 @@ inline c10::intrusive_ptr<c10d::Store> open_store(
   options.waitWorkers = !world.launcher_listens;
   options.timeout = timeout;
   options.useLibUV = false;  // Debian's LibTorch was built without libuv
+  if (!options.isServer) {
+    wait_for_server(world.address, world.port, timeout);
+  }
   return c10::make_intrusive<c10d::PrefixStore>(
       c10::str("cyborg/", world.attempt),
       c10::make_intrusive<c10d::TCPStore>(world.address, options));
