@@ -57,7 +57,8 @@ fs::path writable_file(const std::string& flag, const fs::path& path) {
     throw FileError(
         flag, path,
         "is a folder: name a file, for example " +
-            (path / ("result." + flag.substr(2))).string());
+            (path / ("result." + (flag == "--scores" ? "csv" : flag.substr(2))))
+                .string());
   }
   check_folder_writable(flag, folder, path);
   return file;

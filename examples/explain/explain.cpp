@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "explain.hpp"
 
-#include "inputs.hpp"
+#include "names.hpp"
+#include "picture_files.hpp"
 
+#include "../common/file_checks.hpp"
 #include "../common/pictures.hpp"
+#include "../common/progress.hpp"
 #include "../common/scoring.hpp"
 
-#include <cyborg/data/image.hpp>
 #include <cyborg/data/prefetch.hpp>
-#include <cyborg/human/maps.hpp>
 #include <cyborg/io/csv.hpp>
-#include <cyborg/measure/overlap.hpp>
-#include <cyborg/measure/saliency.hpp>
 
 #include <fmt/format.h>
-#include <torch/csrc/jit/serialization/pickle.h>
 
 #include <algorithm>
+#include <cmath>
+#include <memory>
 #include <set>
 #include <stdexcept>
 #include <utility>
@@ -26,7 +26,6 @@ namespace explain {
 namespace {
 
 namespace data = cyborg::data;
-namespace measure = cyborg::measure;
 using cyborg::io::csv_field;
 
 /// The label of a class. Throws for a name that no class has.
@@ -76,80 +75,53 @@ void check_classes(
   }
 }
 
-/// Compares a network's map, in [0, 1] and resized, with a human map.
-Agreement compare(const torch::Tensor& map, const torch::Tensor& human) {
-  const auto normal = cyborg::functional::normalize(
-      map.unsqueeze(0), cyborg::Normalizer::kMinMax);
-  const auto large = at::upsample_bilinear2d(
-                         normal.unsqueeze(1), human.sizes(),
-                         /*align_corners=*/false)
-                         .squeeze(1);
-  const auto people = human.unsqueeze(0);
-  return {
-      measure::map_correlation(large, people).item<double>(),
-      measure::map_similarity(large, people).item<double>(),
-      measure::map_divergence(large, people).item<double>(),
-      measure::map_iou(large, people).item<double>()};
-}
-
-/// Pictures [3, H, W] of one height in a row, with white gaps.
-torch::Tensor side_by_side(const std::vector<torch::Tensor>& pictures) {
-  const auto gap = torch::ones({3, pictures.front().size(1), 4});
-  std::vector<torch::Tensor> parts;
-  for (const auto& picture : pictures) {
-    if (!parts.empty()) {
-      parts.push_back(gap);
-    }
-    parts.push_back(picture.expand({3, picture.size(1), picture.size(2)}));
+/// The hook of the layer that is asked for, or of that of the training.
+/// Throws: `std::invalid_argument`, which names the flag, for a layer that the
+/// network does not have.
+std::unique_ptr<cyborg::CamHook> hook_of(
+    programs::Network& network, const programs::Settings& settings,
+    const ExplainOptions& options) {
+  if (options.layer.empty()) {
+    return network.hook(settings.layer, options.method);
   }
-  return torch::cat(parts, /*dim=*/2);
-}
-
-/// Writes the file of a map, if one is asked for.
-void write_map(
-    const std::filesystem::path& begin, const torch::Tensor& map,
-    MapFile kind) {
-  if (kind == MapFile::kTensor) {
-    const auto bytes = torch::jit::pickle_save(map);
-    cyborg::io::write_file(
-        begin.string() + "_map.pt", std::string(bytes.begin(), bytes.end()));
-  } else if (kind == MapFile::kGrey) {
-    data::write_png(
-        begin.string() + "_map.png",
-        cyborg::functional::normalize(
-            map.unsqueeze(0), cyborg::Normalizer::kMinMax)[0]);
+  try {
+    return network.hook(options.layer, options.method);
+  } catch (const c10::Error& error) {
+    const std::string text = error.what_without_backtrace();
+    const auto at = text.find(": ");
+    throw std::invalid_argument(
+        "--layer" + (at == std::string::npos ? ": " + text : text.substr(at)));
   }
 }
 
-/// Writes the files of one picture. `human` is NaN where it has no human map.
-void write_picture(
-    const torch::Tensor& map, const torch::Tensor& human,
-    const ExplainOptions& options, bool shown, Explained& one) {
-  const auto picture = data::read_image(one.path);  // in its own size
-  const auto begin = options.out / one.name;
-  const auto overlay = cyborg::report::overlay(picture, map, options.overlay);
-  data::write_png(begin.string() + "_overlay.png", overlay);
-  write_map(begin, map, options.maps);
-  torch::Tensor people;
-  if (cyborg::human::annotated(human.unsqueeze(0)).item<bool>()) {
-    people = cyborg::report::overlay(picture, human, options.overlay);
-    data::write_png(
-        begin.string() + "_compare.png",
-        side_by_side({picture, people, overlay}));
-    one.agreement = compare(map, human);
+/// Adds a line to the table that `train` reads, with paths from the root, so
+/// that the table may be moved.
+void add_to_maps_table(
+    const data::Row& row, const std::filesystem::path& map,
+    ExplainResult& result) {
+  if (result.maps_table.empty()) {
+    result.maps_table = "split,class,path,saliency,attack,group,subject\n";
   }
-  if (shown) {
-    one.png = {
-        data::encode_png(picture),
-        people.defined() ? data::encode_png(people) : std::string(),
-        data::encode_png(overlay)};
-  }
+  const auto from_root = [](const std::filesystem::path& path) {
+    return csv_field(
+        std::filesystem::absolute(path).lexically_normal().string());
+  };
+  result.maps_table += fmt::format(
+      "{},{},{},{},{},{},{}\n", row.split, csv_field(row.cls),
+      from_root(row.path), from_root(map), csv_field(row.attack),
+      csv_field(row.group), csv_field(row.subject));
 }
 
 }  // namespace
 
 std::vector<std::string> known_classes(
     const std::filesystem::path& checkpoint) {
+  if (std::filesystem::is_directory(checkpoint)) {
+    throw cyborg::io::FileError(
+        "explain", checkpoint,
+        "is a folder: name the checkpoint in it, for example " +
+            (checkpoint / "best.pt").string());
+  }
   return programs::load_trained(checkpoint).settings.classes;
 }
 
@@ -160,23 +132,29 @@ ExplainResult explain_pictures(
   auto& settings = trained.settings;
   auto& network = trained.network;
   check_classes(rows, options, settings.classes);
+  if (!options.skip_unreadable) {
+    programs::check_files_exist("the pictures", rows);
+  }
   settings.skip_unreadable = options.skip_unreadable;
   const auto names = unique_names(rows);
   network.to(device);
   network.train(false);
-  const auto hook = network.hook(
-      options.layer.empty() ? settings.layer : options.layer, options.method);
+  const auto hook = hook_of(network, settings, options);
   const auto dataset = programs::dataset_of(rows, settings);
-  // Pictures of different sizes cannot be one batch.
-  const auto batch_size =
-      settings.size.empty() ? 1 : static_cast<size_t>(options.batch);
+  // Pictures of different sizes cannot be one batch, and may be large.
+  const bool own_size = settings.size.empty();
+  const auto batch_size = own_size ? 1 : static_cast<size_t>(options.batch);
   data::Prefetcher loader(
       dataset, data::PrefetchOptions()
                    .batch_size(batch_size)
-                   .workers(static_cast<size_t>(options.workers)));
+                   .workers(static_cast<size_t>(options.workers))
+                   .ahead(own_size ? 1 : data::PrefetchOptions().ahead()));
   const torch::NoGradGuard no_grad;
   ExplainResult result;
-  for (auto& batch : loader) {
+  programs::Progress progress(
+      "explain", static_cast<int64_t>(loader.size()),
+      /*quiet=*/loader.size() < 10);
+  const auto explain_batch = [&](const data::GuidedExample& batch) {
     const auto images = batch.data.to(device);
     const auto logits = hook->forward([&] { return network.forward(images); });
     const auto explained = explained_labels(
@@ -200,6 +178,13 @@ ExplainResult explain_pictures(
       }
       const auto& row = rows[index];
       const auto label = explained[i].item<int64_t>();
+      if (!maps[i].isfinite().all().item<bool>() ||
+          !std::isfinite(share[i][label].item<double>())) {
+        throw cyborg::io::FileError(
+            "explain", options.checkpoint,
+            "the network computes NaN or infinity for " + row.path +
+                ": its training may have diverged; use an earlier checkpoint");
+      }
       Explained one{
           row.path,
           names[index],
@@ -208,11 +193,26 @@ ExplainResult explain_pictures(
           share[i][label].item<double>(),
           {},
           {}};
-      write_picture(
-          maps[i], batch.saliency[i], options, result.pictures.size() < kShown,
-          one);
+      write_picture_files(
+          maps[i], batch.saliency[i], options, dataset.options(),
+          /*shown=*/result.pictures.size() < kShown, one);
+      if (options.maps == MapFile::kGrey && row.label >= 0) {
+        add_to_maps_table(
+            row, options.out / (names[index] + "_map.png"), result);
+      }
+      if (is_constant(batch.saliency[i])) {
+        result.constant_maps.push_back(row.path);
+      }
       result.pictures.push_back(std::move(one));
     }
+    progress.add(1);
+  };
+  try {
+    for (const auto& batch : loader) {
+      explain_batch(batch);
+    }
+  } catch (const cyborg::io::FileError& error) {
+    throw programs::with_way_out(error, rows);
   }
   for (const auto& skipped : dataset.skipped()) {
     result.skipped.push_back(skipped.path + ": " + skipped.reason);
@@ -228,11 +228,14 @@ std::string to_csv(const ExplainResult& result) {
     out += fmt::format(
         "{},{},{},{},{}", csv_field(one.path), csv_field(one.name),
         csv_field(one.truth), csv_field(one.explained), one.probability);
-    out += one.agreement ? fmt::format(
-                               ",{},{},{},{}\n", one.agreement->correlation,
-                               one.agreement->similarity,
-                               one.agreement->divergence, one.agreement->iou)
-                         : std::string(",,,,\n");
+    const auto agreement = one.agreement.value_or(
+        Agreement{std::nan(""), std::nan(""), std::nan(""), std::nan("")});
+    for (const double value :
+         {agreement.correlation, agreement.similarity, agreement.divergence,
+          agreement.iou}) {
+      out += std::isnan(value) ? "," : fmt::format(",{}", value);
+    }
+    out += "\n";
   }
   return out;
 }

@@ -38,6 +38,9 @@ struct ExplainOptions {
   cyborg::CamMethod method = cyborg::CamMethod::kAuto;
   std::string layer;  ///< empty: the one of the training
   cyborg::report::OverlayOptions overlay;
+  /// Longest side of overlays and comparisons in pixels, to which larger
+  /// pictures are shrunk; 0: the size of the picture.
+  int64_t overlay_size = 1024;
   MapFile maps = MapFile::kNone;
   bool skip_unreadable = false;
   std::string device = "cpu";
@@ -58,8 +61,8 @@ struct Explained {
   std::string explained;               ///< the class whose map was made
   double probability;                  ///< of that class, by the network
   std::optional<Agreement> agreement;  ///< with a human map only
-  /// PNG files for the report, of the first `kShown` pictures: the picture, the
-  /// human map ("" where there is none), the network's map.
+  /// Thumbnails for the report, of the first `kShown` pictures only: the
+  /// picture, the human map ("" where there is none), the network's map.
   std::vector<std::string> png;
 };
 
@@ -70,7 +73,13 @@ constexpr size_t kShown = 40;
 struct ExplainResult {
   std::vector<Explained> pictures;
   std::vector<std::string> skipped;  ///< unreadable, with reasons
-  std::string method;                ///< how maps were made: layer and reason
+  /// Pictures whose human map has the same value everywhere, which says
+  /// nothing: they count as pictures without a map.
+  std::vector<std::string> constant_maps;
+  /// With `MapFile::kGrey`: a table of the pictures that have a class, with the
+  /// written maps as human maps, for `train`; else "".
+  std::string maps_table;
+  std::string method;  ///< how maps were made: layer and reason
 };
 
 /// The classes of a checkpoint's network, in the order of labels.
@@ -80,14 +89,17 @@ std::vector<std::string> known_classes(const std::filesystem::path& checkpoint);
 /// Runs the network on pictures and writes files into `options.out` for each:
 /// NAME_overlay.png, the network's map over the picture; with a human map
 /// NAME_compare.png, the picture and both maps side by side; and, with
-/// `options.maps`, NAME_map.pt or NAME_map.png.
-/// Throws: `cyborg::io::FileError`; `std::invalid_argument` for a class that
-/// the network does not have; `c10::Error` for a network without maps.
+/// `options.maps`, NAME_map.pt or NAME_map.png. In memory are a few batches and
+/// one picture of full size, whatever the number of pictures.
+/// Throws: `cyborg::io::FileError`, for pictures and maps that are missing
+/// before any other work; `std::invalid_argument` for a class that the network
+/// does not have; `c10::Error` for a network without maps.
 ExplainResult explain_pictures(
     const std::vector<cyborg::data::Row>& rows, const ExplainOptions& options);
 
 /// A CSV file with a line for each picture: path, name, class, explained,
-/// probability, correlation, similarity, divergence, iou.
+/// probability, correlation, similarity, divergence, iou. A measure that does
+/// not exist is an empty cell.
 std::string to_csv(const ExplainResult& result);
 
 }  // namespace explain

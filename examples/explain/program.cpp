@@ -3,24 +3,25 @@
 
 #include "explain.hpp"
 #include "inputs.hpp"
+#include "page.hpp"
 
 #include "../common/command_line.hpp"
-#include "../common/report/html.hpp"
+#include "../common/errors.hpp"
+#include "../common/file_checks.hpp"
+#include "../common/splits.hpp"
 
 #include <cyborg/io/file.hpp>
-#include <cyborg/io/text.hpp>
-#include <cyborg/measure/statistics.hpp>
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
-#include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
+#include <stdexcept>
 #include <string>
-#include <utility>
 #include <vector>
 
 template <>
@@ -65,8 +66,6 @@ namespace explain {
 namespace {
 
 namespace fs = std::filesystem;
-namespace report = programs::report;
-using cyborg::io::number;
 using programs::add_choice;
 
 struct Arguments {
@@ -89,83 +88,26 @@ void set_map_class(const std::string& name, ExplainOptions& options) {
   }
 }
 
-struct Column {
-  const char* name;
-  double Agreement::*value;
-};
-const std::vector<Column> kAgreement = {
-    {"correlation", &Agreement::correlation},
-    {"similarity", &Agreement::similarity},
-    {"divergence", &Agreement::divergence},
-    {"iou", &Agreement::iou}};
-
-/// "mean ± std" of each measure over the pictures that have a human map.
-std::vector<std::string> agreement_text(const ExplainResult& result) {
-  std::vector<std::string> out;
-  for (const auto& column : kAgreement) {
-    std::vector<double> values;
-    for (const auto& one : result.pictures) {
-      if (one.agreement) {
-        values.push_back((*one.agreement).*column.value);
-      }
-    }
-    if (!values.empty()) {
-      const auto all = cyborg::measure::mean_std(values);
-      out.push_back(
-          fmt::format("{} ± {}", number(all.mean, 3), number(all.std, 3)));
-    }
+/// Checks the split, and changes it into the name that tables use.
+void set_split(std::string& split) {
+  const auto name = programs::split_named(split);
+  if (!name.empty() && name != "all" && !programs::is_picture_split(name)) {
+    throw std::invalid_argument(
+        "--split: expected train, val, test or all, got \"" + split + "\"");
   }
-  return out;
+  split = name == "all" ? "" : name;
 }
 
-/// Writes the report: agreement with human maps, and the first pictures.
-void write_page(const ExplainResult& result, const ExplainOptions& options) {
-  report::HtmlPage page(
-      "Where the network looks",
-      fmt::format(
-          "{}, {} pictures, {}.", options.checkpoint.string(),
-          result.pictures.size(), result.method));
-  const auto agreement = agreement_text(result);
-  if (!agreement.empty()) {
-    report::HtmlTable table;
-    table.caption =
-        "Mean ± standard deviation over the pictures that have a human map. "
-        "Full agreement is 1 for correlation, similarity and IoU (of the parts "
-        "above one half), and 0 for divergence.";
-    for (const auto& column : kAgreement) {
-      table.head.emplace_back(column.name);
-    }
-    table.rows = {agreement};
-    page.section("Agreement with people").table(table);
+void print_warnings(const std::vector<std::string>& warnings) {
+  for (const auto& warning : warnings) {
+    fmt::print(stderr, "warning: {}\n", warning);
   }
-  report::HtmlPictures grid;
-  grid.head = {"picture", "people", "network"};
-  grid.pixels = 160;
-  for (const auto& one : result.pictures) {
-    if (!one.png.empty()) {
-      grid.rows.push_back(
-          {fmt::format(
-               "{}: {} {}{}", one.name, one.explained,
-               number(one.probability, 3),
-               one.truth.empty() ? std::string() : ", is " + one.truth),
-           one.png});
-    }
-  }
-  grid.caption = fmt::format(
-      "The first {} of {} pictures, with the class whose map is shown and its "
-      "probability. Each map has its own scale.",
-      grid.rows.size(), result.pictures.size());
-  page.section("Pictures").pictures(grid);
-  page.write(options.out / "report.html");
 }
 
 int run(Arguments& arguments) {
   auto& options = arguments.options;
-  if (fs::exists(options.out) &&
-      (!fs::is_directory(options.out) || !fs::is_empty(options.out))) {
-    throw cyborg::io::FileError(
-        "--out", options.out, "is not empty: name a new or an empty folder");
-  }
+  set_split(arguments.inputs.split);
+  programs::check_new_folder("--out", options.out);
   if (arguments.threads > 0) {
     at::set_num_threads(static_cast<int>(arguments.threads));
   }
@@ -173,23 +115,27 @@ int run(Arguments& arguments) {
   options.overlay.opacity(arguments.opacity).colormap(arguments.colormap);
   arguments.inputs.classes = known_classes(options.checkpoint);
   const auto table = find_pictures(arguments.inputs);
-  for (const auto& warning : table.warnings) {
-    fmt::print(stderr, "warning: {}\n", warning);
-  }
+  print_warnings(table.warnings);
   const auto result = explain_pictures(table.rows, options);
-  for (const auto& one : result.skipped) {
-    fmt::print(stderr, "warning: left out: {}\n", one);
-  }
+  print_warnings(warnings_of(result));
   if (result.pictures.empty()) {
     throw cyborg::io::FileError(
         "explain", arguments.inputs.paths.front(), "no picture could be read");
   }
   cyborg::io::write_file(options.out / "explain.csv", to_csv(result));
+  if (!result.maps_table.empty()) {
+    cyborg::io::write_file(options.out / "maps.csv", result.maps_table);
+  }
   write_page(result, options);
-  fmt::print("{} pictures, {}\n", result.pictures.size(), result.method);
-  const auto agreement = agreement_text(result);
-  for (size_t i = 0; i < agreement.size(); ++i) {
-    fmt::print("{:<12} {}\n", kAgreement[i].name, agreement[i]);
+  size_t compared = 0;
+  for (const auto& one : result.pictures) {
+    compared += one.agreement ? 1 : 0;
+  }
+  fmt::print(
+      "{} pictures, {} of them with a human map; {}\n", result.pictures.size(),
+      compared, result.method);
+  for (const auto& [name, value] : agreement_text(result)) {
+    fmt::print("{:<12} {}\n", name, value);
   }
   fmt::print("open {}\n", fs::absolute(options.out / "report.html").string());
   return 0;
@@ -206,7 +152,9 @@ int program(int argc, const char* const* argv) {
       "agree.");
   app.footer(
       "Writes to the output folder: NAME_overlay.png, NAME_compare.png, "
-      "explain.csv and report.html.\nExample: explain runs/faces/best.pt "
+      "explain.csv and report.html; with --maps also NAME_map.pt or "
+      "NAME_map.png and, for `train`, maps.csv.\nExample: explain "
+      "runs/faces/best.pt "
       "faces.csv --split "
       "test --out looks");
   app.add_option(
@@ -214,14 +162,15 @@ int program(int argc, const char* const* argv) {
       ->required();
   app.add_option(
          "pictures", arguments.inputs.paths,
-         "pictures, folders of them, or CSV files as `train` reads")
+         "pictures (PNG, JPEG, BMP), folders of them, or CSV files as `train` "
+         "reads")
       ->required();
   app.add_option("--out", options.out, "a new folder for all output files")
       ->default_val("explained");
   app.add_option(
          "--split", arguments.inputs.split,
-         "the split of CSV files and of folders split/class: train, val or "
-         "test")
+         "the split of CSV files and of folders split/class: train, val, "
+         "test or all")
       ->default_str("all");
   app.add_option(
          "--saliency", arguments.inputs.saliency,
@@ -242,6 +191,13 @@ int program(int argc, const char* const* argv) {
          "--opacity", arguments.opacity, "opacity of the map over the picture")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
+  app.add_option(
+         "--overlay-size", options.overlay_size,
+         "longest side of the written pictures in pixels: larger ones are "
+         "shrunk, and smaller ones are not enlarged; 0: the size of each "
+         "picture")
+      ->check(CLI::Range(int64_t{0}, int64_t{1} << 20))
+      ->capture_default_str();
   add_choice(app, "--maps", options.maps, "a file of each map itself");
   app.add_flag(
       "--skip-unreadable", options.skip_unreadable,
@@ -253,12 +209,8 @@ int program(int argc, const char* const* argv) {
     return run(arguments);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
-  } catch (const cyborg::io::FileError& error) {
-    fmt::print(stderr, "explain: {}: {}\n", error.path(), error.reason());
-  } catch (const c10::Error& error) {
-    fmt::print(stderr, "explain: {}\n", error.what_without_backtrace());
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "explain: {}\n", error.what());
+  } catch (const std::exception&) {
+    fmt::print(stderr, "{}", programs::current_error("explain"));
   }
   return 2;
 }
