@@ -43,7 +43,6 @@ set(CYBORG_HEADERS
     include/cyborg/data/detail/picture_bytes.hpp
     include/cyborg/data/detail/picture_file.hpp
     include/cyborg/data/detail/picture_header.hpp
-    include/cyborg/data/detail/splits.hpp
     include/cyborg/data/detail/standardize.hpp
     include/cyborg/data/detail/stb.hpp
     include/cyborg/data/detail/table_checks.hpp
@@ -54,6 +53,7 @@ set(CYBORG_HEADERS
     include/cyborg/data/picture_options.hpp
     include/cyborg/data/read_map.hpp
     include/cyborg/data/prefetch.hpp
+    include/cyborg/data/splits.hpp
     include/cyborg/data/table.hpp
     include/cyborg/data/table_types.hpp
     include/cyborg/data/with_maps.hpp

@@ -179,8 +179,9 @@ TEST_CASE("Missing pictures are listed before any is read", "[evaluate]") {
   const auto outcome = program_on({lab.net, "--data", table});
   CHECK(outcome.code == 2);
   CHECK(contains(
-      outcome.error, "evaluate: " + table + ": 11 files do not exist:\n  " +
-                         lab.folder / "gone0.png" + " (line 4)\n"));
+      outcome.error, "evaluate: " + table + ": 11 files cannot be read:\n  " +
+                         lab.folder / "gone0.png" +
+                         " (line 4): no such file\n"));
   CHECK(contains(outcome.error, "\n  and 1 more\n"));
   CHECK(contains(outcome.error, "--skip-unreadable"));
   const auto skipped =

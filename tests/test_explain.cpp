@@ -527,10 +527,11 @@ TEST_CASE("Missing files are told before any picture is read", "[explain]") {
   const auto table = folder.write("t.csv", csv);
   const auto text = printed_error({net, table, "--out", folder / "out"});
   CHECK(contains(
-      text, "explain: the pictures: 12 files do not exist:\n  " +
-                folder / "no_map.png" + " (line 2)\n  " + folder / "gone0.png" +
-                " (line 3)\n"));
-  CHECK(contains(text, "gone8.png (line 11)\n  and 2 more\nmend the paths"));
+      text, "explain: the pictures: 12 files cannot be read:\n  " +
+                folder / "no_map.png" + " (line 2): no such file\n  " +
+                folder / "gone0.png" + " (line 3): no such file\n"));
+  CHECK(contains(
+      text, "gone8.png (line 11): no such file\n  and 2 more\nmend the paths"));
   CHECK(contains(text, "--skip-unreadable"));
   CHECK(!std::filesystem::exists(folder / "out"));
   CHECK(

@@ -669,7 +669,7 @@ TEST_CASE("--export writes the best network as TorchScript", "[train][night]") {
       command_with(
           table, folder / "other", {"--export", folder / "none/net.pt"}));
   CHECK(ended.status == 2);
-  CHECK(contains(ended.errors, "none/net.pt: its folder does not exist"));
+  CHECK(contains(ended.errors, "none does not exist; make it first"));
   CHECK(!fs::exists(folder / "other"));
   // Native networks of other kinds.
   for (const auto kind :

@@ -6,25 +6,19 @@
 #include <c10/util/Exception.h>
 
 #include <exception>
-#include <utility>
+#include <regex>
 
 namespace programs {
 
 namespace {
 
-/// What a person can do instead of setting an option of the library.
-std::string without_options(std::string text) {
-  static const std::pair<std::string, std::string> kInstead[] = {
-      {" (ImageOptions::max_pixels)", "; make it smaller"},
-      {"name it in TableOptions::positive", "name it with --positive"},
-      {"; name all classes in TableOptions::classes", ""}};
-  for (const auto& [option, instead] : kInstead) {
-    const auto at = text.find(option);
-    if (at != std::string::npos) {
-      text.replace(at, option.size(), instead);
-    }
-  }
-  return text;
+/// The text with the flag alone where the library names its option, too:
+/// "max_pixels; --max-pixels in the programs". The flags are those of `train`,
+/// whose checkpoints keep them.
+std::string with_flags(const std::string& text, const std::string& program) {
+  static const std::regex kBoth("[A-Za-z_:]+; (--[a-z-]+) in the programs");
+  return std::regex_replace(
+      text, kBoth, program == "train" ? "$1" : "$1 of train");
 }
 
 std::string error_text() {
@@ -46,7 +40,7 @@ std::string error_text() {
 }  // namespace
 
 std::string current_error(const std::string& program) {
-  return program + ": " + without_options(error_text()) + "\n";
+  return program + ": " + with_flags(error_text(), program) + "\n";
 }
 
 }  // namespace programs

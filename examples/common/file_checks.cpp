@@ -84,41 +84,43 @@ void check_new_folder(const std::string& flag, const fs::path& path) {
   check_folder_writable(flag, existing, path);
 }
 
+std::string list_of_notes(
+    const std::vector<cyborg::data::FileNote>& notes,
+    const std::vector<cyborg::data::Row>& rows) {
+  constexpr size_t kListed = 10;
+  std::string text;
+  for (size_t i = 0; i < std::min(kListed, notes.size()); ++i) {
+    const auto line = rows[notes[i].row].line;
+    text += "\n  " + notes[i].path +
+            (line == 0 ? "" : " (line " + std::to_string(line) + ")") + ": " +
+            notes[i].text;
+  }
+  if (notes.size() > kListed) {
+    text += "\n  and " + std::to_string(notes.size() - kListed) + " more";
+  }
+  return text;
+}
+
+std::string missing_files(const std::vector<cyborg::data::Row>& rows) {
+  cyborg::data::Table table;
+  table.rows = rows;
+  const auto notes = cyborg::data::check_files(table);
+  return notes.empty() ? ""
+                       : std::to_string(notes.size()) +
+                             (notes.size() == 1 ? " file" : " files") +
+                             " cannot be read:" + list_of_notes(notes, rows);
+}
+
 void check_files_exist(
     const std::string& name, const std::vector<cyborg::data::Row>& rows) {
-  constexpr size_t kListed = 10;
-  size_t missing = 0;
-  std::string list;
-  const auto check = [&](const std::string& path, size_t line) {
-    std::error_code error;
-    if (path.empty() || fs::is_regular_file(path, error)) {
-      return;
-    }
-    if (++missing <= kListed) {
-      list += "\n  " + path +
-              (fs::is_directory(path, error) ? ", which is a folder" : "") +
-              (line == 0 ? "" : " (line " + std::to_string(line) + ")");
-    }
-  };
-  for (const auto& row : rows) {
-    check(row.path, row.line);
-    for (const auto& map : row.saliency) {
-      check(map, row.line);
-    }
+  const auto missing = missing_files(rows);
+  if (!missing.empty()) {
+    throw FileError(
+        "check_files_exist", name,
+        missing +
+            "\nmend the paths (those of a CSV start at its folder), or leave "
+            "them out with --skip-unreadable");
   }
-  if (missing == 0) {
-    return;
-  }
-  throw FileError(
-      "check_files_exist", name,
-      std::to_string(missing) +
-          (missing == 1 ? " file does not exist:" : " files do not exist:") +
-          list +
-          (missing > kListed
-               ? "\n  and " + std::to_string(missing - kListed) + " more"
-               : "") +
-          "\nmend the paths (those of a CSV start at its folder), or leave "
-          "them out with --skip-unreadable");
 }
 
 FileError with_way_out(

@@ -3,6 +3,7 @@
 // What can be known of files before hours of work: whether the inputs are
 // there, and whether the outputs can be written.
 
+#include <cyborg/data/file_check.hpp>
 #include <cyborg/data/table_types.hpp>
 #include <cyborg/io/file.hpp>
 
@@ -25,6 +26,15 @@ std::filesystem::path writable_file(
 /// Throws: `cyborg::io::FileError`, which begins with `flag`.
 void check_new_folder(
     const std::string& flag, const std::filesystem::path& path);
+
+/// The first ten notes, a line each, with their lines in the table.
+std::string list_of_notes(
+    const std::vector<cyborg::data::FileNote>& notes,
+    const std::vector<cyborg::data::Row>& rows);
+
+/// How many pictures and maps of the rows are not there, and the first ten; ""
+/// where all are. They are not opened.
+std::string missing_files(const std::vector<cyborg::data::Row>& rows);
 
 /// Checks that all pictures and maps of the rows are there. They are not
 /// opened.

@@ -2,26 +2,21 @@
 #pragma once
 // The names of splits, as people write them.
 
+#include <cyborg/data/splits.hpp>
+#include <cyborg/io/text.hpp>
+
 #include <string>
 
 namespace programs {
 
-/// The text with ASCII letters in lower case, in every locale.
-inline std::string lower_case(std::string text) {
-  for (auto& c : text) {
-    c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  }
-  return text;
-}
-
-/// The name of a split in lower case, and `val` for valid and validation. Other
-/// names are possible in files of scores.
+/// The split that a name means. Files of scores may have others, which are in
+/// lower case.
 ///
 /// Example:
 ///     programs::split_named("Validation")  // "val"
 inline std::string split_named(const std::string& text) {
-  const auto name = lower_case(text);
-  return name == "valid" || name == "validation" ? "val" : name;
+  const auto known = cyborg::data::split_named(text);
+  return known.empty() ? cyborg::io::lower_case(text) : known;
 }
 
 /// Whether it is one of the three splits of pictures.

@@ -7,6 +7,7 @@
 
 #include <cyborg/io/csv.hpp>
 #include <cyborg/io/file.hpp>
+#include <cyborg/io/text.hpp>
 
 #include <algorithm>
 #include <cmath>
@@ -69,7 +70,7 @@ Columns named_columns(const cyborg::io::CsvRecord& header, const Fail& fail) {
   check_separator(header, fail);
   Columns columns;
   for (size_t c = 0; c < header.fields.size(); ++c) {
-    if (!columns.emplace(programs::lower_case(header.fields[c]), c).second) {
+    if (!columns.emplace(cyborg::io::lower_case(header.fields[c]), c).second) {
       fail(
           header.line, "two columns are named \"" + header.fields[c] +
                            "\": leave one of them out");

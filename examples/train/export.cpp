@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "export.hpp"
 
+#include "../common/file_checks.hpp"
+
 #include <cyborg/io/file.hpp>
 
 #include <fmt/format.h>
@@ -13,21 +15,17 @@
 namespace programs {
 
 namespace fs = std::filesystem;
-using cyborg::io::FileError;
 
 void check_export(const TrainOptions& options) {
   const auto& file = options.export_to;
   if (file.empty()) {
     return;
   }
-  const auto folder = fs::absolute(file).parent_path();
-  if (fs::is_directory(file)) {
-    throw FileError(
-        "--export", file, "is a folder, expected the name of a file");
-  }
-  if (!fs::is_directory(folder) &&
+  // The output folder is made when the training begins.
+  const auto folder = fs::absolute(file).lexically_normal().parent_path();
+  if (fs::is_directory(folder) ||
       folder != fs::absolute(options.out).lexically_normal()) {
-    throw FileError("--export", file, "its folder does not exist");
+    writable_file("--export", file);
   }
 }
 

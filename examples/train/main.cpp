@@ -8,12 +8,13 @@
 #include "trainer.hpp"
 #include "watch.hpp"
 
+#include "../common/errors.hpp"
+
 #include <cyborg/io/file.hpp>
 
 #include <fmt/format.h>
 
 #include <cstdio>
-#include <exception>
 #include <filesystem>
 
 namespace {
@@ -52,10 +53,8 @@ int main(int argc, char** argv) {
   const auto options = programs::read_options(argc, argv);
   try {
     return run(options);
-  } catch (const c10::Error& error) {
-    fmt::print(stderr, "train: {}\n", error.what_without_backtrace());
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "train: {}\n", error.what());
+  } catch (...) {
+    fmt::print(stderr, "{}", programs::current_error("train"));
+    return 2;
   }
-  return 2;
 }

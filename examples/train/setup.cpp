@@ -3,6 +3,7 @@
 
 #include "export.hpp"
 
+#include "../common/file_checks.hpp"
 #include "../common/pictures.hpp"
 #include "../common/weights.hpp"
 
@@ -59,18 +60,6 @@ void report_maps(
   }
 }
 
-std::string list(const std::vector<cyborg::data::FileNote>& notes) {
-  constexpr size_t kListed = 10;
-  std::string text;
-  for (size_t i = 0; i < std::min(kListed, notes.size()); ++i) {
-    text += "\n  " + notes[i].path + ": " + notes[i].text;
-  }
-  if (notes.size() > kListed) {
-    text += fmt::format("\n  and {} more", notes.size() - kListed);
-  }
-  return text;
-}
-
 void load_initial_weights(
     Network& network, const Settings& settings, const TrainingLog& log) {
   if (!settings.weights.empty()) {
@@ -97,19 +86,13 @@ void check_all_files(
   if (settings.alpha == 1) {
     table.rows = without_maps(std::move(table.rows));
   }
-  const auto missing = cyborg::data::check_files(table);
-  if (!missing.empty()) {
-    const auto text = fmt::format(
-        "{} files of the table cannot be read:{}", missing.size(),
-        list(missing));
-    if (!settings.skip_unreadable) {
-      throw FileError(
-          "--data", table.name,
-          text +
-              "\n--check lists all problems; --skip-unreadable leaves such "
-              "pictures out");
+  if (settings.skip_unreadable) {
+    const auto missing = missing_files(table.rows);
+    if (!missing.empty()) {
+      log.warn(missing);
     }
-    log.warn(text);
+  } else {
+    check_files_exist(table.name, table.rows);
   }
   using cyborg::data::Orientation;
   const auto orientation = settings.exif_orientation;
@@ -120,7 +103,7 @@ void check_all_files(
     log.warn(fmt::format(
         "{} human maps have other proportions than their pictures, and are "
         "stretched:{}",
-        other.size(), list(other)));
+        other.size(), list_of_notes(other, table.rows)));
   }
 }
 

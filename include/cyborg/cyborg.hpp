@@ -21,6 +21,7 @@
 #include <cyborg/data/picture_options.hpp>
 #include <cyborg/data/prefetch.hpp>
 #include <cyborg/data/read_map.hpp>
+#include <cyborg/data/splits.hpp>
 #include <cyborg/data/table.hpp>
 #include <cyborg/data/table_types.hpp>
 #include <cyborg/data/with_maps.hpp>

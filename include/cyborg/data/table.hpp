@@ -5,8 +5,8 @@
 #include <cyborg/data/detail/folders.hpp>
 #include <cyborg/data/detail/map_lookup.hpp>
 #include <cyborg/data/detail/picture_bytes.hpp>
-#include <cyborg/data/detail/splits.hpp>
 #include <cyborg/data/detail/table_checks.hpp>
+#include <cyborg/data/splits.hpp>
 #include <cyborg/data/table_types.hpp>
 #include <cyborg/io/csv.hpp>
 #include <cyborg/io/file.hpp>
@@ -151,7 +151,7 @@ inline Table read_table(
         }
       }
     }
-    const auto split = detail::split_named(row.split);
+    const auto split = split_named(row.split);
     if (split.empty()) {
       fail(
           line,
@@ -194,7 +194,7 @@ inline Table read_folders(
   };
   std::map<std::string, fs::path> folder_of;  // each split's
   for (const auto& split : detail::sorted_entries(root, kFunction)) {
-    const auto name = detail::split_named(split.filename().string());
+    const auto name = split_named(split.filename().string());
     if (name.empty() || !fs::is_directory(split, error)) {
       warn(split);
       continue;

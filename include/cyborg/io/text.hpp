@@ -14,6 +14,14 @@
 
 namespace cyborg::io {
 
+/// The text with ASCII letters in lower case, in every locale.
+inline std::string lower_case(std::string text) {
+  for (auto& c : text) {
+    c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+  }
+  return text;
+}
+
 /// A number with `digits` decimals and a decimal point, in every locale.
 ///
 /// Range: NaN is "n/a", infinities are "inf" and "-inf", -0.0 is "0.0";

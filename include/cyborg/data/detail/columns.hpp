@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/data/detail/splits.hpp>
+#include <cyborg/data/splits.hpp>
 #include <cyborg/data/table_types.hpp>
 #include <cyborg/io/csv.hpp>
 
@@ -32,13 +32,13 @@ struct Columns {
       const char* option;
     };
     const std::array<Needed, 3> needed = {
-        {{"split", lower_case(options.split_column()),
+        {{"split", io::lower_case(options.split_column()),
           "split_column; "
           "--split-column"},
-         {"class", lower_case(options.class_column()),
+         {"class", io::lower_case(options.class_column()),
           "class_column; "
           "--class-column"},
-         {"path", lower_case(options.path_column()),
+         {"path", io::lower_case(options.path_column()),
           "path_column; "
           "--path-column"}}};
     bool named_by_user = false;
@@ -47,7 +47,7 @@ struct Columns {
     }
     std::vector<std::string> names;
     for (const auto& field : first) {
-      names.push_back(lower_case(field));
+      names.push_back(io::lower_case(field));
       roles.push_back(role_of(names.back(), needed));
     }
     const auto count = [&](const char* role) {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cyborg/data/detail/picture_bytes.hpp>
-#include <cyborg/data/detail/splits.hpp>
+#include <cyborg/data/splits.hpp>
 #include <cyborg/data/table_types.hpp>
 #include <cyborg/io/file.hpp>
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cyborg/data/detail/map_lookup.hpp>
-#include <cyborg/data/detail/splits.hpp>
+#include <cyborg/data/splits.hpp>
 #include <cyborg/data/table_types.hpp>
 
 #include <algorithm>
@@ -32,7 +32,7 @@ std::vector<std::string> order_classes(
   // probably a mistake, so two spellings of one name are an error.
   std::map<std::string, std::string> spellings;
   for (const auto& name : found) {
-    const auto at = spellings.emplace(lower_case(name), name);
+    const auto at = spellings.emplace(io::lower_case(name), name);
     if (!at.second) {
       fail(
           "classes \"" + at.first->second + "\" and \"" + name +
@@ -60,7 +60,7 @@ std::vector<std::string> order_classes(
     std::vector<std::string> ordered;
     size_t present = 0;
     for (const auto* name : pair) {
-      const auto at = spellings.find(lower_case(name));
+      const auto at = spellings.find(io::lower_case(name));
       present += at != spellings.end() ? 1 : 0;
       ordered.push_back(at != spellings.end() ? at->second : name);
     }
