@@ -14,6 +14,7 @@
 
 #include <cyborg/data/file_check.hpp>
 #include <cyborg/data/image.hpp>
+#include <cyborg/data/read_map.hpp>
 #include <cyborg/data/table.hpp>
 
 #include <algorithm>
@@ -103,6 +104,19 @@ std::vector<File> files() {
                         2, 2, 8, 0, std::string("\0\1\0\2\0\3\4", 7),
                         pictures::png_chunk("tRNS", std::string("\0\2", 2)),
                         /*interlaced=*/true));
+  const std::string exif(
+      "II*\0\x08\0\0\0\1\0\x12\x01\3\0\1\0\0\0\6\0\0\0\0\0\0\0", 26);
+  add(Format::kPng, pictures::png_of_rows(
+                        2, 1, 8, 0, std::string("\0\1\2", 3),
+                        pictures::png_chunk("eXIf", exif)));
+  auto turned = pictures::jpeg_restarts();
+  turned.insert(
+      2, std::string(
+             "\xFF\xE1\0\x22"
+             "Exif\0\0",
+             10) +
+             exif);
+  add(Format::kJpeg, turned);
   add(Format::kBmp,
       pictures::bmp(3, 2, {samples.begin(), samples.begin() + 18}));
   const std::string four("\1\2\3\0\4\5\6\0\7\x08\x09\0\x0A\x0B\x0C\0", 16);
@@ -280,12 +294,13 @@ std::string problem_of(
   if (below(random, 8) == 0) {
     options.size({5, 7});
   }
+  options.apply_orientation(below(random, 2) == 0);
+  const auto fail = [](const std::string& reason) {
+    throw cyborg::io::FileError("mutated", "file", reason);
+  };
   const auto decode = [&] {
     return data::detail::decode_picture(
-        bytes, data::detail::PictureFormat::kNone, options,
-        [](const std::string& reason) {
-          throw cyborg::io::FileError("mutated", "file", reason);
-        });
+        bytes, data::detail::PictureFormat::kNone, options, fail);
   };
   Tensor first;
   std::string rejected;
@@ -306,16 +321,34 @@ std::string problem_of(
     return first.defined() ? "it is read once, and then rejected" : "";
   }
   ++counts.read;
-  const auto size = data::detail::picture_header(bytes);
-  const auto stored = std::vector<int64_t>{size.height, size.width};
+  const auto header = data::detail::picture_header(bytes);
+  auto stored = std::vector<int64_t>{header.height, header.width};
+  if (options.apply_orientation() && header.orientation >= 5) {
+    std::swap(stored[0], stored[1]);
+  }
   const auto expected = options.size().empty() ? stored : options.size();
   if (first.dim() != 3 || first.scalar_type() != at::kFloat ||
       first.sizes().slice(1) != at::IntArrayRef(expected) ||
       (options.channels() != 0 && first.size(0) != options.channels())) {
     return "another shape than the header's";
   }
-  const bool in_range = first.ge(0).logical_and(first.le(1)).all().item<bool>();
-  return in_range ? "" : "values outside of [0, 1]";
+  const auto in_range = [](const Tensor& values) {
+    return values.ge(0).logical_and(values.le(1)).all().item<bool>();
+  };
+  if (!in_range(first)) {
+    return "values outside of [0, 1]";
+  }
+  const auto pixels = data::detail::decode_pixels(
+      bytes, data::detail::PictureFormat::kNone, options.max_pixels(), fail);
+  for (const auto values :
+       {data::MapValues::kGrey, data::MapValues::kLuminance,
+        data::MapValues::kAlpha}) {
+    if (data::detail::map_problem(pixels, values).empty() &&
+        !in_range(data::detail::map_values(pixels, values))) {
+      return "a map with values outside of [0, 1]";
+    }
+  }
+  return "";
 }
 
 std::string hex(const std::string& bytes) {

@@ -162,8 +162,19 @@ inline torch::Tensor turned(const torch::Tensor& image, uint32_t orientation) {
 }
 
 /// `Pixels` turned as the orientation in the file's bytes says.
+///
+/// The pixels are copied, channels last. A turned view may have other strides
+/// where a size is 1, and LibTorch's resizing of bytes then reads memory that is
+/// not the picture's (2.13).
 inline Pixels turned(Pixels pixels, std::string_view bytes) {
-  pixels.values = turned(pixels.values, picture_header(bytes).orientation);
+  const auto orientation = picture_header(bytes).orientation;
+  if (orientation != 1) {
+    const auto view = turned(pixels.values, orientation);
+    pixels.values = at::empty(
+        view.sizes(),
+        view.options().memory_format(at::MemoryFormat::ChannelsLast));
+    pixels.values.copy_(view);
+  }
   return pixels;
 }
 
