@@ -19,6 +19,7 @@
 #include <train/resume.hpp>
 #include <train/trainer.hpp>
 #include <train/watch.hpp>
+#include <train/weight_average.hpp>
 
 #include <cyborg/data/picture_check.hpp>
 
@@ -471,6 +472,101 @@ TEST_CASE("A map that breaks in the end costs no report", "[train][night]") {
   INFO(ended.errors);
   CHECK(ended.status == 0);
   CHECK(fs::exists(folder / "run/report.html"));
+}
+
+TEST_CASE("Files that are missing are known at the start", "[train][night]") {
+  const pictures::Folder folder;
+  const auto table = write_table(folder);
+  const auto ended = [&](const Words& others) {
+    return run_train(folder, command_with(table, folder / "run", others));
+  };
+  fs::remove(folder / "p55.png");      // of the validation
+  fs::remove(folder / "map-p10.png");  // of the training
+  const auto missing = ended({});
+  CHECK(missing.status == 2);
+  CHECK(contains(
+      missing.errors, "2 files cannot be read:\n  " + folder / "map-p10.png" +
+                          " (line 12): no such file\n  " + folder / "p55.png" +
+                          " (line 57): no such file\n"));
+  CHECK(!fs::exists(folder / "run"));
+  // Without guidance no map is read.
+  CHECK(contains(
+      ended({"--loss", "ce"}).errors,
+      "1 file cannot be read:\n  " + folder / "p55.png"));
+  const auto without = ended({"--skip-unreadable", "--epochs", "1"});
+  CHECK(without.status == 0);
+  CHECK(contains(without.errors, "warning: 2 files cannot be read:"));
+}
+
+TEST_CASE("Pictures of several sizes need --size", "[train][night]") {
+  const pictures::Folder folder;
+  const auto table = write_table(folder);  // sides of 24, 28, 32 and 36
+  auto words = command(table, folder / "run");
+  const auto size = std::find(words.begin(), words.end(), "--size");
+  *(size + 1) = *(size + 2) = "0";
+  const auto ended = run_train(folder, words);
+  CHECK(ended.status == 2);
+  CHECK(contains(
+      ended.errors,
+      "--size " + folder / "p1.png" + ": is 28 x 28, and " + folder / "p0.png" +
+          " is 24 x 24: with --size 0 0 all pictures of a batch need one "
+          "size. Name a size that they are resized to, or take --batch 1"));
+  CHECK(!fs::exists(folder / "run"));
+}
+
+TEST_CASE(
+    "The moving average of weights follows its formula", "[train][night]") {
+  programs::Settings settings;
+  settings.network = programs::Architecture::kDemo;
+  settings.channels = 1;
+  programs::Network network(settings, 2, {});
+  programs::WeightAverage average(network, 0.75);
+  const auto weight = network.parameters()[0];
+  const auto buffers = network.buffers();
+  const auto first = weight.detach().clone();
+  const auto set = [&](double value) {
+    const torch::NoGradGuard no_grad;
+    weight.fill_(value);
+    average.update();
+  };
+  set(1);
+  set(3);
+  // .75 (.75 w + .25 * 1) + .25 * 3
+  const auto expected = 0.5625 * first + 0.1875 + 0.75;
+  CHECK(support::close(average.state()[0].second, expected, 1e-6));
+  {
+    const programs::WeightAverage::Use use(average);
+    CHECK(support::close(weight.detach(), expected, 1e-6));
+  }
+  CHECK(weight.detach().equal(torch::full_like(first, 3)));
+
+  // A training that is stopped continues with its averages.
+  const pictures::Folder folder;
+  const auto table = write_table(folder);
+  const Words ema{"--ema", "0.9", "--epochs", "2"};
+  REQUIRE(
+      run_train(folder, command_with(table, folder / "whole", ema)).status ==
+      0);
+  auto stopped = ema;
+  stopped.insert(stopped.end(), {"--stop-after", "5"});
+  REQUIRE(
+      run_train(folder, command_with(table, folder / "run", stopped)).status ==
+      75);
+  REQUIRE(run_train(folder, resume(folder / "run")).status == 0);
+  for (const char* file : {"/last.pt", "/best.pt"}) {
+    CHECK(same_checkpoints(folder / "whole" + file, folder / "run" + file));
+  }
+  // The best weights are averages, not those of the last step.
+  const auto last = cyborg::train::load_checkpoint(folder / "run/last.pt");
+  const auto best = cyborg::train::load_checkpoint(folder / "run/best.pt");
+  CHECK(!best.tensors.at("model")[0].second.equal(
+      last.tensors.at("model")[0].second));
+  CHECK(last.tensors.at("average").size() == network.parameters().size());
+  CHECK(best.tensors.count("average") == 0);
+  CHECK(contains(
+      run_train(folder, command_with(table, folder / "no", {"--ema", "1"}))
+          .errors,
+      "--ema: expected a number from 0 and below 1, got 1"));
 }
 
 TEST_CASE("A single picture for batch normalisation", "[train][night]") {

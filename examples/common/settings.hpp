@@ -193,6 +193,7 @@ struct Settings {
   int64_t batch = 20;
   int64_t accumulate = 1;
   double clip = 0;
+  double ema = 0;  ///< decay of the moving average of the weights; 0: none
   Sampler sampler = Sampler::kAll;
   SelectBy select = SelectBy::kAccuracy;
   int64_t patience = 0;
@@ -212,7 +213,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(
     brightness, contrast, saturation, network, model, weights, layer, loss,
     alpha, cam_class, map_normalizer, human_normalizer, reduction, optimizer,
     learning_rate, momentum, weight_decay, schedule, step_epochs, step_factor,
-    warm_up, epochs, batch, accumulate, clip, sampler, select, patience,
+    warm_up, epochs, batch, accumulate, clip, ema, sampler, select, patience,
     sync_batch_norm, seed, deterministic, bfloat16)
 
 }  // namespace programs

@@ -42,6 +42,9 @@ void write_training(
   }
   if (training.random.defined()) {
     checkpoint.tensors["optimizer"] = training.optimizer;
+    if (!training.average.empty()) {
+      checkpoint.tensors["average"] = training.average;
+    }
     checkpoint.tensors["random"] = {{"cpu", training.random}};
   }
   cyborg::train::save_checkpoint(path, checkpoint);
@@ -69,6 +72,9 @@ SavedTraining read_training(const std::filesystem::path& path) {
     training.model = group("model");
     training.optimizer = group("optimizer");
     training.random = group("random").at(0).second;
+    if (checkpoint.tensors.count("average") != 0) {
+      training.average = group("average");
+    }
     if (checkpoint.tensors.count("script") != 0) {
       training.script = group("script").at(0).second;
     }

@@ -51,6 +51,7 @@ struct SavedTraining {
   torch::Tensor script;  ///< `Network::script`
   // Not in best.pt:
   cyborg::train::NamedTensors optimizer;
+  cyborg::train::NamedTensors average;  ///< of --ema; empty without it
   torch::Tensor random;  ///< [ranks, bytes], a generator's state each
 };
 

@@ -130,6 +130,7 @@ Training resume_training(
   training.network = std::make_unique<Network>(
       training.settings, training.script, saved.model);
   training.optimizer = std::move(saved.optimizer);
+  training.average = std::move(saved.average);
   // A copy, since set_state reads it as aligned numbers.
   training.random = saved.random[processes.rank()].clone();
   return training;

@@ -60,6 +60,31 @@ void report_maps(
   }
 }
 
+/// Throws for pictures of several sizes, which make no batch.
+void check_one_size(const cyborg::data::Table& table, bool turned) {
+  std::vector<int64_t> size;
+  const Row* first = nullptr;
+  const auto text = [](const std::vector<int64_t>& each) {
+    return fmt::format("{} x {}", each[1], each[0]);
+  };
+  for (const auto& row : table.rows) {
+    const auto each = cyborg::data::picture_size(row.path, turned);
+    if (!each.empty() && !size.empty() && each != size) {
+      throw FileError(
+          "--size", row.path,
+          fmt::format(
+              "is {}, and {} is {}: with --size 0 0 all pictures of a batch "
+              "need one size. Name a size that they are resized to, or take "
+              "--batch 1",
+              text(each), first->path, text(size)));
+    }
+    if (!each.empty() && size.empty()) {
+      size = each;
+      first = &row;
+    }
+  }
+}
+
 void load_initial_weights(
     Network& network, const Settings& settings, const TrainingLog& log) {
   if (!settings.weights.empty()) {
@@ -96,6 +121,9 @@ void check_all_files(
   }
   using cyborg::data::Orientation;
   const auto orientation = settings.exif_orientation;
+  if (settings.size.empty() && settings.batch > 1) {
+    check_one_size(table, orientation != Orientation::kIgnore);
+  }
   const auto other = cyborg::data::check_proportions(
       table, orientation != Orientation::kIgnore,
       orientation == Orientation::kBoth);

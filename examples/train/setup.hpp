@@ -26,6 +26,7 @@ struct Training {
   torch::Tensor script;  ///< `Network::script`, as the training began
   /// Of a training that is resumed; empty and undefined for a new one.
   cyborg::train::NamedTensors optimizer;
+  cyborg::train::NamedTensors average;
   torch::Tensor random;  ///< the state of this process's generator
 };
 

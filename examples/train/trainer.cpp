@@ -58,8 +58,15 @@ Trainer::Trainer(const TrainOptions& options)
       scoring_{
           processes_.device(), static_cast<size_t>(options.workers),
           static_cast<size_t>(settings_.batch)} {
+  if (settings_.ema > 0) {
+    average_ =
+        std::make_unique<WeightAverage>(*training_.network, settings_.ema);
+  }
   if (resumed_) {
     learner_.load_state(training_.optimizer);
+    if (average_) {
+      average_->load_state(training_.average);
+    }
     global_generator().set_state(training_.random);
   } else {
     torch::manual_seed(
@@ -155,6 +162,9 @@ void Trainer::write_export(Network& best) const {
 
 void Trainer::end_step() {
   learner_.end_step();
+  if (average_) {
+    average_->update();
+  }
   ++state_.step;
 }
 
@@ -185,6 +195,9 @@ void Trainer::write(
   saved.script = training_.script;
   if (name == "last.pt") {
     saved.optimizer = learner_.state();
+    if (average_) {
+      saved.average = average_->state();
+    }
     saved.random = random;
   }
   write_training(options_.out / name, saved);

@@ -8,6 +8,7 @@
 #include "processes.hpp"
 #include "setup.hpp"
 #include "training_log.hpp"
+#include "weight_average.hpp"
 
 #include "../common/pictures.hpp"
 #include "../common/scoring.hpp"
@@ -16,6 +17,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -70,7 +72,8 @@ class Trainer {
   const Settings& settings_;  // of training_
   TrainingState& state_;      // of training_
   Learner learner_;
-  std::vector<cyborg::data::Row> rows_;  // of split train
+  std::unique_ptr<WeightAverage> average_;  // with --ema
+  std::vector<cyborg::data::Row> rows_;     // of split train
   ScoringOptions scoring_;
 };
 

@@ -115,6 +115,7 @@ torch::Tensor Trainer::batch_total(
 bool Trainer::end_epoch() {
   processes_.share_statistics();
   save("last.pt");  // so that no problem of the validation costs the epoch
+  auto averaged = use(average_);
   auto validation = validate(
       *training_.network, training_.table, settings_, scoring_, processes_,
       log_);
@@ -140,6 +141,7 @@ bool Trainer::end_epoch() {
   if (better) {
     save("best.pt");
   }
+  averaged.reset();
   log_.add(record);
   save("last.pt");
   log_.plot(record, state_.epoch);

@@ -129,6 +129,21 @@ void add_optimisation(CLI::App& app, Settings& s) {
           "--clip", s.clip, "largest norm of the gradient; 0: no limit")
       ->check(kNotNegative)
       ->capture_default_str();
+  group
+      ->add_option(
+          "--ema", s.ema,
+          "decay of a moving average of the weights, for example 0.999, which "
+          "is then validated and kept as the best; 0: none")
+      ->check(CLI::Validator(
+          [](const std::string& text) {
+            double value = -1;
+            return CLI::detail::lexical_cast(text, value) && value >= 0 &&
+                           value < 1
+                       ? std::string()
+                       : "expected a number from 0 and below 1, got " + text;
+          },
+          ""))
+      ->capture_default_str();
   add_choice(
       *group, "--sampler", s.sampler, "the training pictures of an epoch");
   add_choice(
