@@ -108,8 +108,9 @@ class Soak:
                 stderr=open(self.work / "errors", "ab"), preexec_fn=limit))
         return processes
 
-    def end(self, processes, seconds=120):
-        """The exit status of each; a process that does not end is a failure."""
+    def end(self, processes, seconds=240):
+        """The exit status of each. A process that does not end is a failure; where the
+        first one ends while they meet, LibTorch tries again for up to three minutes."""
         deadline = time.monotonic() + seconds
         statuses = []
         for process in processes:
