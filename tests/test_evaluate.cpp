@@ -300,10 +300,10 @@ TEST_CASE("A threshold is given, chosen, or said to be missing", "[evaluate]") {
   REQUIRE(same.notes.size() == 1);
   CHECK(contains(same.notes[0], "the error rates are too good"));
 
-  options.threshold_from = "dev";
+  options.threshold_from = "extra";
   CHECK(
       error_of([&] { judge(table_of(kFaces), options); }) ==
-      "evaluate: run.csv: no rows of split \"dev\": a threshold cannot be "
+      "evaluate: run.csv: no rows of split \"extra\": a threshold cannot be "
       "chosen there; give another split or a number with --threshold-from");
 
   // Nobody asked: 0.5, and a note.

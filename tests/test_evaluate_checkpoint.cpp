@@ -226,6 +226,7 @@ TEST_CASE("Scores that are not finite are told with a picture", "[evaluate]") {
       program_on({broken, "--scores", lab.folder / "s.csv"}).error ==
       "evaluate: " + broken + ": the network computes NaN or infinity for " +
           lab.folder / "6.png" +
-          ": its training may have diverged; use an earlier checkpoint\n");
+          " (6 of 6 pictures): its training may have diverged; use an earlier "
+          "checkpoint\n");
   CHECK(!std::filesystem::exists(lab.folder / "s.csv"));
 }

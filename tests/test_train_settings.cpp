@@ -128,6 +128,9 @@ Trained train(const Options& options) {
   for (const auto& [name, values] : options) {
     all[name] = values;
   }
+  if (options.count("--model") > 0) {
+    all.erase("--network");  // it names a network as well
+  }
   std::vector<std::string> words{"train"};
   for (const auto& [name, values] : all) {
     words.push_back(name);

@@ -12,7 +12,6 @@
 #include <cstddef>
 #include <exception>
 #include <set>
-#include <stdexcept>
 #include <utility>
 
 namespace programs {
@@ -28,10 +27,10 @@ void check_finite(const ScoredPictures& scored) {
     return;
   }
   const auto first = bad.nonzero()[0][0].item<int64_t>();
-  throw std::runtime_error(fmt::format(
-      "the network's logits are not finite for {} of {} pictures, the first of "
-      "them {}",
-      count, scored.rows.size(), scored.rows[static_cast<size_t>(first)].path));
+  throw NotFiniteError(fmt::format(
+      "the network computes NaN or infinity for {} ({} of {} pictures): its "
+      "training may have diverged; use an earlier checkpoint",
+      scored.rows[static_cast<size_t>(first)].path, count, scored.rows.size()));
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -42,10 +43,15 @@ struct ScoringOptions {
   std::function<bool(int64_t)> go_on = nullptr;
 };
 
+/// A network gave logits that are not finite. `what()` names the first picture.
+class NotFiniteError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
 /// Runs the network on the pictures, without gradients. The network is then in
 /// evaluation mode.
-/// Throws: `std::runtime_error`, which names the picture, for logits that are
-/// not finite.
+/// Throws: `NotFiniteError`.
 ScoredPictures score_pictures(
     Network& network, std::vector<cyborg::data::Row> rows,
     const Settings& settings, const ScoringOptions& options);

@@ -109,19 +109,12 @@ CheckpointScores score_checkpoint(
            static_cast<size_t>(options.batch), options.test_flip}));
     } catch (const cyborg::io::FileError& error) {
       throw programs::with_way_out(error, rows);
+    } catch (const programs::NotFiniteError& error) {
+      throw cyborg::io::FileError("evaluate", file, error.what());
     }
     const auto& part = parts.back();
     for (const auto& one : part.skipped) {
       out.notes.push_back("left out: " + one);
-    }
-    const auto wrong = part.logits.isfinite().all(/*dim=*/1).logical_not();
-    if (wrong.any().item<bool>()) {
-      const auto first = wrong.nonzero()[0].item<int64_t>();
-      throw cyborg::io::FileError(
-          "evaluate", file,
-          "the network computes NaN or infinity for " +
-              part.rows[static_cast<size_t>(first)].path +
-              ": its training may have diverged; use an earlier checkpoint");
     }
   }
   if (parts.front().rows.empty()) {
