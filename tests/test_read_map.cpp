@@ -28,9 +28,10 @@ const std::string kAlphaHint =
     "read its alpha channel (MapValues::kAlpha; --map-values alpha in the "
     "programs)";
 const std::string kColourReason =
-    "is a map of colours, whose brightness may not be what they mean: save it "
-    "in grey, or read its luminance (MapValues::kLuminance; --map-values "
-    "luminance in the programs)";
+    "is a map of colours, whose brightness need not rise with its values (that "
+    "of \"jet\" falls at the peak): save the values themselves in grey. Where "
+    "the brightness does rise with them, read the luminance "
+    "(MapValues::kLuminance; --map-values luminance in the programs)";
 const std::string kAlphaReason =
     "has the same colour everywhere, and a map in its alpha channel: " +
     kAlphaHint;

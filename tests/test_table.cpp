@@ -129,11 +129,11 @@ TEST_CASE(
   CHECK(
       error_in(folder, "train,a,1.png\nval,b,2.png\n") ==
       "t.csv: expected to know which of \"a\" and \"b\" is the positive class; "
-      "name it (positive in TableOptions; --positive in the programs)");
+      "name it (TableOptions::positive; --positive in the programs)");
   CHECK(
       error_in(folder, "train,Real,1.png\nval,Spoof,2.png\n") ==
       "t.csv: expected to know which of \"Real\" and \"Spoof\" is the positive "
-      "class; name it (positive in TableOptions; --positive in the programs)");
+      "class; name it (TableOptions::positive; --positive in the programs)");
   CHECK(
       error_in(folder, "train,a,1.png\n") ==
       "t.csv: expected two or more classes, got only \"a\"; or name all "

@@ -498,6 +498,63 @@ TEST_CASE("Files that are missing are known at the start", "[train][night]") {
   CHECK(contains(without.errors, "warning: 2 files cannot be read:"));
 }
 
+TEST_CASE("A picture of two classes is known at the start", "[train][night]") {
+  const pictures::Folder folder;
+  const auto table = write_table(folder);
+  cyborg::io::write_file(
+      table, cyborg::io::read_file(table) + "train,spoof,p0.png,\n");
+  const auto ended = run_train(folder, command(table, folder / "run"));
+  CHECK(ended.status == 2);
+  CHECK(contains(
+      ended.errors, "--data " + folder / "p0.png" +
+                        ": is of class \"live\" in one row and of class "
+                        "\"spoof\" in another"));
+}
+
+TEST_CASE("A folder with results and no last.pt is refused", "[train][night]") {
+  const pictures::Folder folder;
+  const auto table = write_table(folder);
+  folder.write("run/best.pt", "the weights of months");
+  for (const Words& resume : {Words{}, Words{"--resume", "auto"}}) {
+    auto words = command(table, folder / "run");
+    words.insert(words.end(), resume.begin(), resume.end());
+    const auto ended = run_train(folder, words);
+    CHECK(ended.status == 2);
+    CHECK(contains(
+        ended.errors,
+        "holds the best.pt of a training, but not the last.pt from which it "
+        "could be resumed: a new training needs another --out"));
+  }
+  CHECK(
+      cyborg::io::read_file(folder / "run/best.pt") == "the weights of months");
+}
+
+TEST_CASE("What weakens a training is warned of", "[train][night]") {
+  const pictures::Folder folder;
+  const auto table = write_table(folder);
+  cyborg::data::write_png(folder / "map-p0.png", torch::full({9, 9}, 0.5));
+  auto text = cyborg::io::read_file(table);
+  for (int i = 49; i < 60; i += 2) {  // the spoofs of the validation
+    const auto at = text.find("val,spoof,p" + std::to_string(i) + ".png");
+    text.erase(at, text.find('\n', at) + 1 - at);
+  }
+  cyborg::io::write_file(table, text);
+  folder.write("run/.last.pt.3.17.tmp", "of a process that was killed");
+  const auto ended =
+      run_train(folder, command_with(table, folder / "run", {"--epochs", "1"}));
+  CHECK(ended.status == 0);
+  CHECK(contains(
+      ended.errors,
+      "29 pictures of the epoch were guided, and 30 have human maps: the "
+      "others are the same everywhere, or could not be read; --check lists "
+      "them"));
+  CHECK(contains(
+      ended.errors,
+      "the validation split has pictures of class \"live\" only, so the best "
+      "epoch is chosen by that class alone"));
+  CHECK(!fs::exists(folder / "run/.last.pt.3.17.tmp"));
+}
+
 TEST_CASE("Pictures of several sizes need --size", "[train][night]") {
   const pictures::Folder folder;
   const auto table = write_table(folder);  // sides of 24, 28, 32 and 36
@@ -577,7 +634,8 @@ TEST_CASE("A single picture for batch normalisation", "[train][night]") {
   net.register_attribute("training", c10::BoolType::get(), true);
   net.define(
       "def forward(self, x):\n"
-      "  assert x.size(0) > 1, \"Expected more than 1 value per channel\"\n"
+      "  alone = self.training and x.size(0) == 1\n"
+      "  assert not alone, \"Expected more than 1 value per channel\"\n"
       "  return torch.conv2d(x, self.w).mean([2, 3])\n");
   net.save(folder / "net.pt");
   auto options = options_of(command(table, folder / "run"));

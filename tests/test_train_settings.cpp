@@ -584,6 +584,10 @@ TEST_CASE("The defaults are the published recipe", "[train]") {
     "size": [224, 224], "channels": 3,
     "mean": [0.485, 0.456, 0.406], "stddev": [0.229, 0.224, 0.225],
     "map_blur": 0.0, "skip_unreadable": false,
+    "path_column": "path", "class_column": "class", "split_column": "split",
+    "map_values": "grey", "exif_orientation": "ignore",
+    "max_pixels": 67108864, "any_extension": false,
+    "folds": 0, "fold": 0, "allow_shared_subjects": false,
     "flip": 0.0, "vertical_flip": 0.0, "min_area": 1.0, "rotation": 0.0,
     "scale": 1.0, "brightness": 0.0, "contrast": 0.0, "saturation": 0.0,
     "network": "densenet121", "model": "", "weights": "", "layer": "",
@@ -592,7 +596,8 @@ TEST_CASE("The defaults are the published recipe", "[train]") {
     "optimizer": "sgd", "learning_rate": 0.005, "momentum": 0.9,
     "weight_decay": 1e-6, "schedule": "step", "step_epochs": 12,
     "step_factor": 0.1, "warm_up": 0.0, "epochs": 50, "batch": 20,
-    "accumulate": 1, "clip": 0.0, "select": "accuracy", "patience": 0,
+    "accumulate": 1, "clip": 0.0, "ema": 0.0, "sampler": "all",
+    "select": "accuracy", "patience": 0,
     "sync_batch_norm": false, "seed": 0, "deterministic": false,
     "bfloat16": false})");
   for (const auto& item : expected.items()) {

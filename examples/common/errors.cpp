@@ -16,7 +16,8 @@ namespace {
 /// "max_pixels; --max-pixels in the programs". The flags are those of `train`,
 /// whose checkpoints keep them.
 std::string with_flags(const std::string& text, const std::string& program) {
-  static const std::regex kBoth("[A-Za-z_:]+; (--[a-z-]+) in the programs");
+  static const std::regex kBoth(
+      "[A-Za-z_:]+; (--[a-z-]+( [a-z]+)?) in the programs");
   return std::regex_replace(
       text, kBoth, program == "train" ? "$1" : "$1 of train");
 }

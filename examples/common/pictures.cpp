@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <set>
 #include <utility>
@@ -59,6 +60,12 @@ data::Table read_pictures(const Settings& settings) {
     }
   }
   return table;
+}
+
+bool has_map(const data::Row& row) {
+  return std::any_of(
+      row.saliency.begin(), row.saliency.end(),
+      [](const std::string& map) { return !map.empty(); });
 }
 
 std::vector<data::Row> without_maps(std::vector<data::Row> rows) {

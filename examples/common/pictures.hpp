@@ -20,6 +20,9 @@ namespace programs {
 /// Throws: `cyborg::io::FileError` for a row of another class, in any split.
 cyborg::data::Table read_pictures(const Settings& settings);
 
+/// Whether a row names a human map.
+bool has_map(const cyborg::data::Row& row);
+
 /// The rows without their human maps, so that no time is spent on reading them.
 std::vector<cyborg::data::Row> without_maps(
     std::vector<cyborg::data::Row> rows);

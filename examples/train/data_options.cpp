@@ -103,8 +103,9 @@ void add_folds(CLI::App& app, Settings& s) {
   group
       ->add_option(
           "--fold", s.fold,
-          "the part for testing, from 1; the next one is for validation, the "
-          "others are for training")
+          "the part that is tested, from 1 to --folds; the next part is for "
+          "validation (after the last one comes the first), the others are for "
+          "training")
       ->check(kNotNegative)
       ->capture_default_str();
   group->add_flag(

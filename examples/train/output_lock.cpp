@@ -41,6 +41,19 @@ std::string holder() {
       fmt::gmtime(std::time(nullptr)));
 }
 
+/// Removes the temporary files of processes that were killed while they wrote.
+/// The folder is locked, so nobody is writing.
+void remove_leftovers(const std::filesystem::path& folder) {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    const auto name = entry.path().filename().string();
+    if (name.size() > 5 && name.front() == '.' &&
+        name.compare(name.size() - 4, 4, ".tmp") == 0) {
+      std::filesystem::remove(entry.path(), error);
+    }
+  }
+}
+
 std::string content(int file) {
   std::array<char, 512> text{};
   const auto count = ::pread(file, text.data(), text.size(), 0);
@@ -54,6 +67,10 @@ OutputLock::OutputLock(const std::filesystem::path& folder) {
   std::filesystem::create_directories(folder, error);
   const auto path = folder / ".lock";
   file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (file_ < 0 && error) {
+    throw cyborg::io::FileError(
+        "--out", folder, "cannot be made: " + error.message());
+  }
   if (file_ < 0) {
     throw cyborg::io::FileError(
         "--out", folder,
@@ -67,6 +84,7 @@ OutputLock::OutputLock(const std::filesystem::path& folder) {
         "is in use by another training (" + other +
             "): wait for its end, or choose another --out");
   }
+  remove_leftovers(folder);
   const auto text = holder();
   if (::ftruncate(file_, 0) != 0 ||
       ::pwrite(file_, text.data(), text.size(), 0) < 0) {

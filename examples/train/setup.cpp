@@ -15,6 +15,7 @@
 #include <filesystem>
 #include <stdexcept>
 #include <string>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -36,12 +37,16 @@ void check_out(const fs::path& out) {
         "holds a training already: --resume continues it; a new training "
         "needs another --out");
   }
-}
-
-bool has_map(const Row& row) {
-  return std::any_of(
-      row.saliency.begin(), row.saliency.end(),
-      [](const std::string& map) { return !map.empty(); });
+  for (const auto* file : {"best.pt", "log.jsonl", "scores.csv"}) {
+    if (fs::exists(out / file)) {
+      throw FileError(
+          "--out", out,
+          fmt::format(
+              "holds the {} of a training, but not the last.pt from which it "
+              "could be resumed: a new training needs another --out",
+              file));
+    }
+  }
 }
 
 void report_maps(
@@ -57,6 +62,20 @@ void report_maps(
     log.warn(
         "no picture of split train has a human map (--saliency, or a column "
         "saliency): this is training without guidance");
+  }
+}
+
+void warn_of_one_class(
+    const cyborg::data::Table& table, const TrainingLog& log) {
+  const auto rows = table.rows_of("val");
+  if (!rows.empty() &&
+      std::all_of(rows.begin(), rows.end(), [&](const Row& row) {
+        return row.label == rows.front().label;
+      })) {
+    log.warn(fmt::format(
+        "the validation split has pictures of class \"{}\" only, so the best "
+        "epoch is chosen by that class alone",
+        rows.front().cls));
   }
 }
 
@@ -121,6 +140,15 @@ void check_all_files(
   }
   using cyborg::data::Orientation;
   const auto orientation = settings.exif_orientation;
+  const auto turned = orientation == Orientation::kIgnore
+                          ? cyborg::data::check_orientation(table)
+                          : std::vector<cyborg::data::FileNote>();
+  if (!turned.empty()) {
+    log.warn(fmt::format(
+        "{} files are stored turned, and are used as they are stored; "
+        "--exif-orientation says otherwise:{}",
+        turned.size(), list_of_notes(turned, table.rows)));
+  }
   if (settings.size.empty() && settings.batch > 1) {
     check_one_size(table, orientation != Orientation::kIgnore);
   }
@@ -168,6 +196,17 @@ void check_settings(
           rows.front().cls));
     }
   }
+  std::unordered_map<std::string, const Row*> row_of;
+  for (const auto& row : table.rows) {
+    const auto* first = row_of.emplace(row.path, &row).first->second;
+    if (first->label != row.label) {
+      throw FileError(
+          "--data", row.path,
+          fmt::format(
+              "is of class \"{}\" in one row and of class \"{}\" in another",
+              first->cls, row.cls));
+    }
+  }
   const auto shared = cyborg::data::shared_subjects(table);
   if (!shared.empty() && !settings.allow_shared_subjects) {
     throw FileError(
@@ -203,6 +242,7 @@ Training begin_training(
   }
   const auto rows = training.table.rows_of("train");
   report_maps(settings, rows, log);
+  warn_of_one_class(training.table, log);
   check_all_files(settings, training.table, log);
   training.network = std::make_unique<Network>(
       settings, static_cast<int64_t>(settings.classes.size()),

@@ -58,6 +58,7 @@ class Trainer {
   bool end_epoch();
   void score(TrainResult& result);
   void write_export(Network& best) const;
+  void warn_of_maps_without_guidance() const;
   void show_maps();
   void save(const std::string& name) const;
   void write(const std::string& name, const torch::Tensor& random) const;

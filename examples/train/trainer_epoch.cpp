@@ -122,12 +122,7 @@ bool Trainer::end_epoch() {
   if (!validation) {
     return false;
   }
-  if (settings_.alpha < 1 && state_.annotated == 0) {
-    log_.warn(fmt::format(
-        "in epoch {} no picture had a human map that guides: it was trained "
-        "without guidance",
-        state_.epoch + 1));
-  }
+  warn_of_maps_without_guidance();
   auto& record = *validation;
   const auto value = selection_value(record, settings_.select);
   record.update(state_.record());
@@ -148,6 +143,28 @@ bool Trainer::end_epoch() {
   show_maps();
   log_.print_epoch(record, better && value);
   return true;
+}
+
+/// Maps that are the same everywhere guide nothing, and look like maps.
+void Trainer::warn_of_maps_without_guidance() const {
+  if (settings_.alpha == 1) {
+    return;
+  }
+  const auto maps = std::count_if(rows_.begin(), rows_.end(), has_map);
+  if (state_.annotated == 0) {
+    log_.warn(fmt::format(
+        "in epoch {} no picture had a human map that guides: it was trained "
+        "without guidance",
+        state_.epoch + 1));
+  } else if (
+      state_.epoch == 0 && settings_.sampler == Sampler::kAll &&
+      settings_.min_area == 1 && state_.annotated + processes_.size() <= maps) {
+    log_.warn(fmt::format(
+        "{} pictures of the epoch were guided, and {} have human maps: the "
+        "others are the same everywhere, or could not be read; --check lists "
+        "them",
+        state_.annotated, maps));
+  }
 }
 
 /// Where the network looks in a few validation pictures, for TensorBoard.

@@ -24,6 +24,12 @@ void catch_stop_signals() {
     }
   };
   stop_wanted = 0;
+#if !defined(_WIN32)
+  // A file that may not grow, and a reader that has gone, are errors of the
+  // write, and no reason to end without a word.
+  std::signal(SIGXFSZ, SIG_IGN);
+  std::signal(SIGPIPE, SIG_IGN);
+#endif
   for (const int signal : {
            SIGINT,
            SIGTERM,

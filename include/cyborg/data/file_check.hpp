@@ -155,6 +155,29 @@ inline std::vector<FileNote> check_files(const Table& table) {
       });
 }
 
+/// The pictures and maps that are stored turned, as EXIF's orientation says, in
+/// the order of the rows. Only headers are read.
+inline std::vector<FileNote> check_orientation(const Table& table) {
+  return detail::notes_of_rows(
+      table, [&](size_t i, std::vector<FileNote>& notes) {
+        const auto& row = table.rows[i];
+        const auto check = [&](const std::string& path) {
+          const auto orientation = detail::read_header(path).orientation;
+          if (orientation > 1) {
+            notes.push_back(
+                {i, path,
+                 "has EXIF orientation " + std::to_string(orientation)});
+          }
+        };
+        check(row.path);
+        for (const auto& map : row.saliency) {
+          if (!map.empty()) {
+            check(map);
+          }
+        }
+      });
+}
+
 /// The maps whose proportions are not those of their pictures, by more than one
 /// pixel: they may belong to another picture, or to a crop. In the order of the
 /// rows. Only headers are read; files without one are left out.

@@ -79,10 +79,11 @@ inline std::string map_problem(const Pixels& pixels, MapValues values) {
   }
   if (values == MapValues::kGrey && is_coloured(pixels)) {
     return std::string(
-               "is a map of colours, whose brightness may not be what they "
-               "mean: save it in grey, or read its luminance "
-               "(MapValues::kLuminance; --map-values luminance in the "
-               "programs)") +
+               "is a map of colours, whose brightness need not rise with "
+               "its values (that of \"jet\" falls at the peak): save the "
+               "values themselves in grey. Where the brightness does rise with "
+               "them, read the luminance (MapValues::kLuminance; --map-values "
+               "luminance in the programs)") +
            (in_alpha ? std::string(", or ") + kReadAlpha : "");
   }
   return "";

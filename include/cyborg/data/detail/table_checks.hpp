@@ -76,7 +76,7 @@ std::vector<std::string> order_classes(
   if (names.size() == 2) {
     fail(
         "expected to know which of \"" + names[0] + "\" and \"" + names[1] +
-        "\" is the positive class; name it (positive in TableOptions; "
+        "\" is the positive class; name it (TableOptions::positive; "
         "--positive in the programs)");
   }
   return names;
