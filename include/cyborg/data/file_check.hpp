@@ -96,8 +96,12 @@ std::vector<FileNote> notes_of_rows(const Table& table, const Check& check) {
 /// map. Both are {H, W}.
 inline bool same_aspect(
     const std::vector<int64_t>& map, const std::vector<int64_t>& picture) {
-  return std::abs(map[1] * picture[0] - map[0] * picture[1]) <=
-         std::max(picture[0], picture[1]);
+  // Not in whole numbers: a damaged header may say 2^32 pixels a side.
+  const auto product = [](int64_t a, int64_t b) {
+    return static_cast<double>(a) * static_cast<double>(b);
+  };
+  return std::abs(product(map[1], picture[0]) - product(map[0], picture[1])) <=
+         static_cast<double>(std::max(picture[0], picture[1]));
 }
 
 /// "is 640 x 480, the picture is 320 x 240", width first as people say it.
