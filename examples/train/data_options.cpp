@@ -119,18 +119,17 @@ void add_augmentation(CLI::App& app, Settings& s) {
       "Augmentation",
       "random changes: of position, for the picture and its map alike, and of "
       "colour, for the picture alone");
-  const auto& share = kShare;
   const auto add = [&](const char* flag, double& value, const char* text) {
     return group->add_option(flag, value, text)->capture_default_str();
   };
   add("--flip", s.flip, "probability of exchanging left and right")
-      ->check(share);
+      ->check(kShare);
   add("--vertical-flip", s.vertical_flip,
       "probability of exchanging top and bottom")
-      ->check(share);
+      ->check(kShare);
   add("--min-area", s.min_area,
       "smallest part of the picture's area that a crop keeps; 1: no crop")
-      ->check(share);
+      ->check(kShare);
   add("--rotation", s.rotation,
       "largest rotation in degrees, in both directions")
       ->check(kNotNegative);
@@ -138,10 +137,10 @@ void add_augmentation(CLI::App& app, Settings& s) {
       "largest factor of enlarging and of shrinking; 1: neither")
       ->check(kPositive);
   add("--brightness", s.brightness, "largest change of brightness")
-      ->check(share);
-  add("--contrast", s.contrast, "largest change of contrast")->check(share);
+      ->check(kShare);
+  add("--contrast", s.contrast, "largest change of contrast")->check(kShare);
   add("--saturation", s.saturation, "largest change of saturation")
-      ->check(share);
+      ->check(kShare);
 }
 
 }  // namespace

@@ -125,7 +125,7 @@ Training resume_training(
         "another --out");
   }
   check_settings(training.settings, training.table, processes);
-  check_all_files(training.settings, training.table, log);
+  check_all_files(training.settings, training.table, processes, log);
   training.script = saved.script;
   training.network = std::make_unique<Network>(
       training.settings, training.script, saved.model);

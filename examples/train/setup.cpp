@@ -65,18 +65,14 @@ void report_maps(
   }
 }
 
-void warn_of_one_class(
-    const cyborg::data::Table& table, const TrainingLog& log) {
+/// The class of all validation pictures; "" where they have several, or where
+/// there are none.
+std::string only_validated_class(const cyborg::data::Table& table) {
   const auto rows = table.rows_of("val");
-  if (!rows.empty() &&
-      std::all_of(rows.begin(), rows.end(), [&](const Row& row) {
-        return row.label == rows.front().label;
-      })) {
-    log.warn(fmt::format(
-        "the validation split has pictures of class \"{}\" only, so the best "
-        "epoch is chosen by that class alone",
-        rows.front().cls));
-  }
+  const bool one = std::all_of(rows.begin(), rows.end(), [&](const Row& row) {
+    return row.label == rows.front().label;
+  });
+  return one && !rows.empty() ? rows.front().cls : "";
 }
 
 /// Throws for pictures of several sizes, which make no batch.
@@ -104,6 +100,32 @@ void check_one_size(const cyborg::data::Table& table, bool turned) {
   }
 }
 
+/// Warns of what the headers of the files say. Reads all of them.
+void warn_of_headers(
+    const Settings& settings, const cyborg::data::Table& table,
+    const TrainingLog& log) {
+  using cyborg::data::Orientation;
+  const auto orientation = settings.exif_orientation;
+  const auto turned = orientation == Orientation::kIgnore
+                          ? cyborg::data::check_orientation(table)
+                          : std::vector<cyborg::data::FileNote>();
+  if (!turned.empty()) {
+    log.warn(fmt::format(
+        "{} files are stored turned, and are used as they are stored; "
+        "--exif-orientation says otherwise:{}",
+        turned.size(), list_of_notes(turned, table.rows)));
+  }
+  const auto other = cyborg::data::check_proportions(
+      table, orientation != Orientation::kIgnore,
+      orientation == Orientation::kBoth);
+  if (!other.empty()) {
+    log.warn(fmt::format(
+        "{} human maps have other proportions than their pictures, and are "
+        "stretched:{}",
+        other.size(), list_of_notes(other, table.rows)));
+  }
+}
+
 void load_initial_weights(
     Network& network, const Settings& settings, const TrainingLog& log) {
   if (!settings.weights.empty()) {
@@ -126,7 +148,7 @@ void load_initial_weights(
 
 void check_all_files(
     const Settings& settings, cyborg::data::Table table,
-    const TrainingLog& log) {
+    const TrainingProcesses& processes, const TrainingLog& log) {
   if (settings.alpha == 1) {
     table.rows = without_maps(std::move(table.rows));
   }
@@ -138,28 +160,12 @@ void check_all_files(
   } else {
     check_files_exist(table.name, table.rows);
   }
-  using cyborg::data::Orientation;
-  const auto orientation = settings.exif_orientation;
-  const auto turned = orientation == Orientation::kIgnore
-                          ? cyborg::data::check_orientation(table)
-                          : std::vector<cyborg::data::FileNote>();
-  if (!turned.empty()) {
-    log.warn(fmt::format(
-        "{} files are stored turned, and are used as they are stored; "
-        "--exif-orientation says otherwise:{}",
-        turned.size(), list_of_notes(turned, table.rows)));
-  }
   if (settings.size.empty() && settings.batch > 1) {
-    check_one_size(table, orientation != Orientation::kIgnore);
+    check_one_size(
+        table, settings.exif_orientation != cyborg::data::Orientation::kIgnore);
   }
-  const auto other = cyborg::data::check_proportions(
-      table, orientation != Orientation::kIgnore,
-      orientation == Orientation::kBoth);
-  if (!other.empty()) {
-    log.warn(fmt::format(
-        "{} human maps have other proportions than their pictures, and are "
-        "stretched:{}",
-        other.size(), list_of_notes(other, table.rows)));
+  if (processes.is_first()) {  // which alone prints
+    warn_of_headers(settings, table, log);
   }
 }
 
@@ -185,15 +191,12 @@ void check_settings(
           "--select auc: expected two classes, got {}; use accuracy or loss",
           settings.classes.size()));
     }
-    const auto rows = table.rows_of("val");
-    const auto other = std::find_if(
-        rows.begin(), rows.end(),
-        [&](const Row& row) { return row.label != rows.front().label; });
-    if (!rows.empty() && other == rows.end()) {
+    const auto only = only_validated_class(table);
+    if (!only.empty()) {
       throw std::invalid_argument(fmt::format(
           "--select auc: the validation split has pictures of class \"{}\" "
           "only; use accuracy or loss",
-          rows.front().cls));
+          only));
     }
   }
   std::unordered_map<std::string, const Row*> row_of;
@@ -242,8 +245,14 @@ Training begin_training(
   }
   const auto rows = training.table.rows_of("train");
   report_maps(settings, rows, log);
-  warn_of_one_class(training.table, log);
-  check_all_files(settings, training.table, log);
+  const auto only = only_validated_class(training.table);
+  if (!only.empty()) {
+    log.warn(fmt::format(
+        "the validation split has pictures of class \"{}\" only, so the best "
+        "epoch is chosen by that class alone",
+        only));
+  }
+  check_all_files(settings, training.table, processes, log);
   training.network = std::make_unique<Network>(
       settings, static_cast<int64_t>(settings.classes.size()),
       [&] { return first_picture(rows, settings); });

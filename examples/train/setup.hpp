@@ -44,10 +44,10 @@ void check_settings(
 
 /// Throws: `cyborg::io::FileError`, which lists pictures and maps that are not
 /// there; with --skip-unreadable that is a warning. Warns of maps with other
-/// proportions than their pictures.
+/// proportions than their pictures, and of pictures that are stored turned.
 void check_all_files(
     const Settings& settings, cyborg::data::Table table,
-    const TrainingLog& log);
+    const TrainingProcesses& processes, const TrainingLog& log);
 
 /// A new training. Reads the table and makes the network; writes nothing.
 /// Throws: `cyborg::io::FileError` where `options.out` holds a training, and

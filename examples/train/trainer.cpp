@@ -55,6 +55,7 @@ Trainer::Trainer(const TrainOptions& options)
       state_(training_.state),
       learner_(settings_, *training_.network, processes_),
       rows_(training_.table.rows_of("train")),
+      table_(fingerprint(training_.table, settings_)),
       scoring_{
           processes_.device(), static_cast<size_t>(options.workers),
           static_cast<size_t>(settings_.batch)} {
@@ -190,7 +191,7 @@ void Trainer::write(
   SavedTraining saved;
   saved.settings = settings_;
   saved.state = state_;
-  saved.table = fingerprint(training_.table, settings_);
+  saved.table = table_;
   saved.model = training_.network->state();
   saved.script = training_.script;
   if (name == "last.pt") {

@@ -75,6 +75,7 @@ class Trainer {
   Learner learner_;
   std::unique_ptr<WeightAverage> average_;  // with --ema
   std::vector<cyborg::data::Row> rows_;     // of split train
+  std::string table_;                       // the table's fingerprint
   ScoringOptions scoring_;
 };
 
