@@ -580,8 +580,8 @@ TEST_CASE("Invalid options throw", "[loss][alpha][error]") {
   CHECK(criterion.alpha() == 0.5);
   CHECK(
       error_of([] { CyborgL2Loss(options().cam_class(CamClass::kAll)); }) ==
-      "cyborg::SaliencyGuidedLoss: expected cam_class kLabel or kPredicted, "
-      "got kAll (one map a sample is compared)");
+      "cyborg::SaliencyGuidedLoss: expected cam_class kLabel, kPredicted, "
+      "kDifference or kFixed, got kAll (one map a sample is compared)");
 }
 
 TEST_CASE(

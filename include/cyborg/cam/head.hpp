@@ -121,13 +121,14 @@ class GuidedHeadImpl : public torch::nn::Cloneable<GuidedHeadImpl> {
   /// The same with the maps of the predicted classes, or with those of all
   /// classes [B, K, *S].
   ///
-  /// Throws: for CamClass::kLabel, which needs the labels.
+  /// Throws: for a choice that needs the labels (kLabel, for example).
   GuidedHeadOutput guided(const torch::Tensor& features, CamClass which) {
     constexpr const char* kFunction = "cyborg::GuidedHead::guided";
     check(kFunction, features);
     TORCH_CHECK_VALUE(
-        which != CamClass::kLabel, kFunction,
-        ": CamClass::kLabel needs the labels; call guided(features, labels)");
+        which == CamClass::kPredicted || which == CamClass::kAll, kFunction,
+        ": CamClass::", detail::name_of(which),
+        " needs the labels; call guided(features, labels)");
     if (which == CamClass::kAll || options.classes() <= detail::kFewRows) {
       GuidedHeadOutput out = of_all_classes(features);
       if (which == CamClass::kPredicted) {

@@ -20,9 +20,11 @@ namespace cyborg {
 
 /// The class whose evidence a map shows.
 enum class CamClass {
-  kLabel,      ///< the label of the sample
-  kPredicted,  ///< the class with the highest logit
-  kAll,        ///< every class: maps [B, K, *S]
+  kLabel,       ///< the label of the sample
+  kPredicted,   ///< the class with the highest logit
+  kAll,         ///< every class: maps [B, K, *S]
+  kDifference,  ///< the label's map minus that of its strongest rival
+  kFixed,       ///< one class, the same for all samples
 };
 
 /// How a map is computed.
@@ -47,6 +49,13 @@ struct GradCamOptions {
 };
 
 namespace detail {
+
+/// The name of a choice that needs the labels, for errors.
+inline const char* name_of(CamClass which) {
+  return which == CamClass::kLabel        ? "kLabel"
+         : which == CamClass::kDifference ? "kDifference"
+                                          : "kFixed";
+}
 
 /// [B, *S], the sizes of a map over `features` [B, C, *S].
 inline std::vector<int64_t> map_sizes(const torch::Tensor& features) {

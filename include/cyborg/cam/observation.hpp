@@ -326,9 +326,9 @@ inline torch::Tensor Observation::labelled(
 inline torch::Tensor Observation::cam(
     const torch::Tensor& logits, CamClass which) const {
   TORCH_CHECK_VALUE(
-      which != CamClass::kLabel,
-      "cyborg::Observation::cam: CamClass::kLabel needs the "
-      "labels; call cam(logits, labels)");
+      which == CamClass::kPredicted || which == CamClass::kAll,
+      "cyborg::Observation::cam: CamClass::", detail::name_of(which),
+      " needs the labels; call cam(logits, labels)");
   const Asked asked = ask(logits);
   const Observation& seen = *asked.seen;
   const auto classes = detail::logit_count(logits);

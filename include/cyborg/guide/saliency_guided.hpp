@@ -2,11 +2,12 @@
 #pragma once
 
 #include <cyborg/cam/methods.hpp>  // CamClass
-#include <cyborg/cam/observation.hpp>
 #include <cyborg/detail/torch/precision.hpp>
+#include <cyborg/guide/detail/class_maps.hpp>
 #include <cyborg/guide/detail/fused.hpp>
 #include <cyborg/guide/detail/human_target.hpp>
 #include <cyborg/guide/distances.hpp>
+#include <cyborg/guide/reduction.hpp>
 #include <cyborg/maps/normalize.hpp>
 
 #include <ATen/core/Reduction.h>
@@ -22,33 +23,7 @@
 #include <utility>
 #include <vector>
 
-// Declared here, so that this header need not include torch/enum.h. A program
-// that uses torch::kMean has included it.
-namespace torch::enumtype {
-struct kMean;
-struct kSum;
-}  // namespace torch::enumtype
-
 namespace cyborg {
-
-/// How the samples of a batch become one number.
-enum class Reduction {
-  kMean,  ///< the mean: the loss does not depend on the batch's size
-  kSum,   ///< the sum: B times the mean
-};
-
-/// Converts from a `Reduction`, torch::kMean or torch::kSum, so that an option
-/// takes any of them.
-class ReductionChoice {
- public:
-  ReductionChoice(Reduction value) : value_(value) {}
-  ReductionChoice(const torch::enumtype::kMean&) : value_(Reduction::kMean) {}
-  ReductionChoice(const torch::enumtype::kSum&) : value_(Reduction::kSum) {}
-  operator Reduction() const { return value_; }
-
- private:
-  Reduction value_;
-};
 
 /// Options of `SaliencyGuidedLoss`.
 struct SaliencyGuidedLossOptions {
@@ -56,8 +31,11 @@ struct SaliencyGuidedLossOptions {
   /// weight 1 - alpha. Default 0.5, as in the paper.
   TORCH_ARG(double, alpha) = 0.5;
   /// The class whose map is compared: the label's (default, as in most of the
-  /// published code), or the predicted class (as in CYBORG's own code).
+  /// published code), the predicted class (as in CYBORG's own code), the
+  /// label's minus its strongest rival's, or `fixed_class` for all samples.
   TORCH_ARG(CamClass, cam_class) = CamClass::kLabel;
+  /// The class with `CamClass::kFixed`, from 0.
+  TORCH_ARG(int64_t, fixed_class) = 0;
   /// Normaliser of the model's maps. Default: the distance's own.
   TORCH_ARG(std::optional<Normalizer>, map_normalizer) = std::nullopt;
   /// Normaliser of people's maps. Default: the distance's own. With kNone a
@@ -77,43 +55,6 @@ struct LossTerms {
   torch::Tensor saliency;         ///< distance over the guided samples
   torch::Tensor annotated_count;  ///< how many samples were guided, int64
 };
-
-namespace detail {
-
-/// Whether a source of maps has a member `observation()`, as a `CamHook` has.
-template <class Source, class = void>
-struct has_observation : std::false_type {};
-template <class Source>
-struct has_observation<
-    Source, std::void_t<decltype(std::declval<const Source&>().observation())>>
-    : std::true_type {};
-
-/// The maps that a source gives for the labels or, without labels, for the
-/// predicted classes, in the unit of the logits. A source is a tensor of maps,
-/// an `Observation`, something with an `observation()`, or something with a
-/// function `cam` like that of an `Observation`.
-template <class Source>
-ModelMap map_of(
-    const Source& source, const torch::Tensor& logits,
-    const torch::Tensor& labels) {
-  if constexpr (std::is_convertible_v<const Source&, torch::Tensor>) {
-    return {source, {}, {}};
-  } else if constexpr (std::is_same_v<Source, Observation>) {
-    return labels.defined()
-               ? map_of_labels(source, logits, labels)
-               : map_of_labels(source, logits, predicted_classes(logits));
-  } else if constexpr (has_observation<Source>::value) {
-    return map_of(source.observation(), logits, labels);
-  } else {
-    return {
-        labels.defined() ? source.cam(logits, labels)
-                         : source.cam(logits, CamClass::kPredicted),
-        {},
-        {}};
-  }
-}
-
-}  // namespace detail
 
 /// The task's loss and the distance between where the model looks and where
 /// people look, weighted.
@@ -165,8 +106,8 @@ class SaliencyGuidedLoss {
       : options_(options), distance_(std::move(distance)) {
     TORCH_CHECK_VALUE(
         options_.cam_class() != CamClass::kAll, kName,
-        ": expected cam_class kLabel or kPredicted, got kAll (one map "
-        "a sample is compared)");
+        ": expected cam_class kLabel, kPredicted, kDifference or kFixed, got "
+        "kAll (one map a sample is compared)");
     alpha(options_.alpha());
   }
 
@@ -214,16 +155,19 @@ class SaliencyGuidedLoss {
         " (combine() takes any other task)");
     const torch::Tensor rows = logits.dim() == 1 ? logits.unsqueeze(1) : logits;
     detail::check_labels(kName, labels, rows, rows.size(1));
-    check_weight(weight, rows);
+    if (weight.defined()) {
+      detail::check_weights(kName, weight, rows);
+    }
     const torch::Tensor classes = labels.to(at::kLong);
     const torch::Tensor task = classification(rows, classes, weight);
     if (options_.alpha() == 1) {
       return unguided(task);
     }
-    const bool predicted = options_.cam_class() == CamClass::kPredicted;
     return guided(
         task,
-        detail::map_of(source, rows, predicted ? torch::Tensor() : classes),
+        detail::chosen_map_of(
+            kName, source, rows, classes, options_.cam_class(),
+            options_.fixed_class()),
         rows, maps, annotated, weight);
   }
 
@@ -249,8 +193,8 @@ class SaliencyGuidedLoss {
     if (options_.alpha() == 1) {
       return unguided(task);
     }
-    if (cam.defined() && cam.dim() > 0) {
-      check_weight(weight, cam);
+    if (weight.defined() && cam.defined() && cam.dim() > 0) {
+      detail::check_weights(kName, weight, cam);
     }
     return guided(task, {cam, {}, {}}, cam, maps, annotated, weight);
   }
@@ -261,26 +205,6 @@ class SaliencyGuidedLoss {
 
   /// Whether the reduction is kSum.
   bool sums() const { return options_.reduction() == Reduction::kSum; }
-
-  /// Throws unless `weight` is undefined or holds one number >= 0 a sample. The
-  /// values are checked on the CPU only: elsewhere the host would have to wait.
-  static void check_weight(
-      const torch::Tensor& weight, const torch::Tensor& like) {
-    if (!weight.defined()) {
-      return;
-    }
-    detail::check_per_sample(kName, "weight", weight, like);
-    if (weight.is_cpu()) {
-      const torch::Tensor values =
-          detail::resolved_contiguous(weight.detach().to(at::kDouble));
-      const double* value = values.template data_ptr<double>();
-      for (int64_t i = 0; i < values.numel(); ++i) {
-        TORCH_CHECK_VALUE(
-            value[i] >= 0, kName, ": expected weight of numbers >= 0, got ",
-            value[i], " at position ", i);
-      }
-    }
-  }
 
   /// Cross entropy of logits [B, K] by the reduction.
   torch::Tensor classification(
@@ -341,23 +265,18 @@ class SaliencyGuidedLoss {
         "change nothing. Compute the map in gradient mode from features that "
         "are neither detached nor frozen, or set alpha to 1");
 
-    const detail::Guidance how{
+    const detail::BlendOptions how{
         options_.map_normalizer().value_or(Distance::map_normalizer),
         options_.human_normalizer().value_or(Distance::human_normalizer),
         1 - options_.alpha(), sums()};
-    const bool one_position = std::all_of(
-        sizes.begin() + 1, sizes.end(), [](int64_t n) { return n == 1; });
-    TORCH_CHECK_VALUE(
-        !one_position ||
-            (how.model == Normalizer::kNone && how.human == Normalizer::kNone),
-        kName, ": expected a map of the model of more than one position, got ",
-        at::IntArrayRef(sizes),
-        ", which is always flat: use an earlier layer or larger pictures");
+    detail::check_positions(kName, sizes, how.model, how.human);
 
     const detail::AutocastDisabledGuard no_autocast;
     model.values = detail::to_compute_type(values);
     const auto human = detail::human_maps(
-        kName, human_maps, sizes, model.values, annotated, how.human);
+        kName, human_maps, sizes, model.values, annotated, how.human,
+        detail::DistanceTraits<Distance>::resize());
+    detail::check_not_smaller(kName, human_maps, sizes);
     const auto terms =
         detail::guide(kName, distance_, how, task, model, human, weight);
     return {terms.total, task, terms.saliency, terms.guided_count};

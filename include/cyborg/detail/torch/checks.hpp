@@ -63,6 +63,25 @@ inline void check_per_sample(
       like.device(), ", got ", values.device());
 }
 
+/// Throws unless `weight` holds one number >= 0 for each sample of `like`. The
+/// values are checked on the CPU only: elsewhere the host would have to wait.
+inline void check_weights(
+    const char* function, const torch::Tensor& weight,
+    const torch::Tensor& like) {
+  check_per_sample(function, "weight", weight, like);
+  if (!weight.is_cpu()) {
+    return;
+  }
+  const torch::Tensor values =
+      resolved_contiguous(weight.detach().to(at::kDouble));
+  const double* value = values.data_ptr<double>();
+  for (int64_t i = 0; i < values.numel(); ++i) {
+    TORCH_CHECK_VALUE(
+        value[i] >= 0, function, ": expected weight of numbers >= 0, got ",
+        value[i], " at position ", i);
+  }
+}
+
 /// Throws unless `labels` is [batch] of integers in [0, classes). The range is
 /// checked on the CPU alone: reading labels elsewhere would make the host wait
 /// for the device. With one class, which is one logit, labels are 0 or 1.

@@ -46,8 +46,9 @@ template <class Distance, class T>
 class MapComparison {
  public:
   MapComparison(
-      const Guidance& how, const torch::Tensor& model, const HumanMaps& human,
-      const torch::Tensor& weight, const torch::Tensor& gradient)
+      const BlendOptions& how, const torch::Tensor& model,
+      const HumanMaps& human, const torch::Tensor& weight,
+      const torch::Tensor& gradient)
       : how_(how),
         positions_(model.size(1)),
         model_(model.template data_ptr<T>()),
@@ -115,7 +116,7 @@ class MapComparison {
   }
 
  private:
-  Guidance how_;
+  BlendOptions how_;
   int64_t positions_;      // P
   const T* model_;         // [B, P], before normalisation
   const T* human_;         // [B, P], before normalisation
@@ -187,7 +188,7 @@ struct FusedSaved {
 template <class Distance, class T>
 class FusedGuidance : public KernelNode<FusedSaved> {
  public:
-  FusedGuidance(const Guidance& how, const BlendFactors& factors)
+  FusedGuidance(const BlendOptions& how, const BlendFactors& factors)
       : how_(how), factors_(factors) {}
 
   std::string name() const final { return "cyborg::FusedGuidance"; }
@@ -255,7 +256,7 @@ class FusedGuidance : public KernelNode<FusedSaved> {
     return found;
   }
 
-  Guidance how_;
+  BlendOptions how_;
   BlendFactors factors_;
 };
 
@@ -263,7 +264,7 @@ class FusedGuidance : public KernelNode<FusedSaved> {
 /// `sample_weight` is undefined or of the model's type.
 template <class Distance, class T>
 GuidedTerms fused_guidance(
-    const Guidance& how, const torch::Tensor& task, const ModelMap& given,
+    const BlendOptions& how, const torch::Tensor& task, const ModelMap& given,
     const HumanMaps& human, const torch::Tensor& sample_weight) {
   const torch::Tensor &values = given.values, &weight = given.weight;
   std::vector<torch::Tensor> inputs{task, values};
@@ -337,7 +338,7 @@ GuidedTerms fused_guidance(
 /// need the operators, since the fused loss has no derivative for them.
 template <class Distance>
 GuidedTerms guide(
-    const char* function, const Distance& distance, const Guidance& how,
+    const char* function, const Distance& distance, const BlendOptions& how,
     const torch::Tensor& task, const ModelMap& model, const HumanMaps& human,
     const torch::Tensor& weight) {
 #if CYBORG_KERNELS

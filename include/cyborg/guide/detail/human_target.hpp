@@ -8,43 +8,64 @@
 #include <cyborg/maps/normalize.hpp>
 #include <cyborg/maps/resize.hpp>
 
+#include <algorithm>
 #include <cstdint>
 
 namespace cyborg {
 namespace detail {
 
 /// People's maps as [B, *S'], whether they were given so or as [B, 1, *S'].
-/// `model` holds the sizes [B, *S] of the model's map.
-/// Throws: on behalf of `function`, when shape, device or type does not fit, or
-/// when a map is smaller than the model's: maps are only ever made smaller.
+/// `model` holds the sizes [B, *S] of the model's map. `name` is what they are
+/// called in errors.
+/// Throws: on behalf of `function`, when shape, device or type does not fit.
 inline torch::Tensor human_batch(
-    const char* function, const torch::Tensor& maps, at::IntArrayRef model,
-    const at::Device& device) {
+    const char* function, const char* name, const torch::Tensor& maps,
+    at::IntArrayRef model, const at::Device& device) {
   TORCH_CHECK_VALUE(
-      maps.defined(), function,
-      ": expected maps of people, got none (for a batch that nobody "
-      "annotated, give maps of NaN, or annotated with every entry false)");
+      maps.defined(), function, ": expected ", name,
+      ", got none (for a batch that nobody annotated, give maps of NaN, or "
+      "annotated with every entry false)");
   const auto dims = static_cast<int64_t>(model.size());
   const bool channel = maps.dim() == dims + 1 && maps.size(1) == 1;
   TORCH_CHECK_VALUE(
       (maps.dim() == dims || channel) && maps.size(0) == model[0], function,
-      ": expected maps of people [B, *S] or [B, 1, *S] for a map of "
-      "the model ",
+      ": expected ", name, " [B, *S] or [B, 1, *S] for a map of the model ",
       model, ", got ", maps.sizes());
   TORCH_CHECK_VALUE(
-      maps.device() == device, function, ": expected maps of people on ",
-      device, ", got ", maps.device());
+      maps.device() == device, function, ": expected ", name, " on ", device,
+      ", got ", maps.device());
   TORCH_CHECK_VALUE(
-      !maps.is_complex(), function,
-      ": expected maps of people of real numbers, got ", maps.scalar_type());
-  const torch::Tensor batch = channel ? maps.squeeze(1) : maps;
+      !maps.is_complex(), function, ": expected ", name,
+      " of real numbers, got ", maps.scalar_type());
+  return channel ? maps.squeeze(1) : maps;
+}
+
+/// Throws, on behalf of `function`, when people's maps are smaller than the
+/// model's.
+inline void check_not_smaller(
+    const char* function, const torch::Tensor& maps, at::IntArrayRef model) {
+  const auto dims = static_cast<int64_t>(model.size());
+  const int64_t more = maps.dim() - dims;  // 1 if there is a channel
   for (int64_t i = 1; i < dims; ++i) {
     TORCH_CHECK_VALUE(
-        batch.size(i) >= model[static_cast<size_t>(i)], function,
+        maps.size(i + more) >= model[static_cast<size_t>(i)], function,
         ": expected maps of people no smaller than the model's ", model,
         ", got ", maps.sizes());
   }
-  return batch;
+}
+
+/// Throws, on behalf of `function`, where a map of one position is normalised:
+/// it is always flat.
+inline void check_positions(
+    const char* function, at::IntArrayRef sizes, Normalizer model,
+    Normalizer human) {
+  const bool one_position = std::all_of(
+      sizes.begin() + 1, sizes.end(), [](int64_t n) { return n == 1; });
+  TORCH_CHECK_VALUE(
+      !one_position ||
+          (model == Normalizer::kNone && human == Normalizer::kNone),
+      function, ": expected a map of the model of more than one position, got ",
+      sizes, ", which is always flat: use an earlier layer or larger pictures");
 }
 
 /// People's maps at the model's size, before normalisation. `normalized_target`
@@ -61,16 +82,19 @@ struct HumanMaps {
 /// Shapes: `maps` [B, *S'] or [B, 1, *S'], `annotated` [B] or undefined;
 /// `model` the sizes [B, *S] of the model's map, `like` a tensor with its
 /// batch, type and device.
+/// `mode` says how they are resized, `name` what they are called in errors.
 /// Throws: on behalf of `function`, as `human_batch` does, and when `annotated`
 /// does not fit.
 inline HumanMaps human_maps(
     const char* function, const torch::Tensor& maps, at::IntArrayRef model,
     const torch::Tensor& like, const torch::Tensor& annotated,
-    Normalizer normalizer) {
+    Normalizer normalizer, maps::Resize mode = maps::Resize::kAntialias,
+    const char* name = "maps of people") {
   const at::NoGradGuard no_grad;
-  const torch::Tensor batch = human_batch(function, maps, model, like.device())
-                                  .detach()
-                                  .to(like.scalar_type());
+  const torch::Tensor batch =
+      human_batch(function, name, maps, model, like.device())
+          .detach()
+          .to(like.scalar_type());
   HumanMaps human{resolved_contiguous(batch.flatten(1)), {}};
   if (annotated.defined()) {
     check_per_sample(function, "annotated", annotated, like);
@@ -88,11 +112,11 @@ inline HumanMaps human_maps(
     human.annotated = human.annotated.defined()
                           ? usable.logical_and(human.annotated)
                           : usable;
-    human.maps =
-        maps::resize(
-            zero_unusable(human.maps, usable).reshape(batch.sizes()), size)
-            .flatten(1)
-            .contiguous();
+    human.maps = maps::resize(
+                     zero_unusable(human.maps, usable).reshape(batch.sizes()),
+                     size, mode)
+                     .flatten(1)
+                     .contiguous();
   }
   return human;
 }

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: BSD-3-Clause
+#pragma once
+
+// How the losses of task and terms, one number a sample, become one number.
+
+#include <cyborg/detail/torch/checks.hpp>
+#include <cyborg/guide/batch.hpp>
+#include <cyborg/guide/detail/blend.hpp>
+#include <cyborg/guide/seen.hpp>
+
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/zeros.h>
+
+#include <string>
+#include <type_traits>
+#include <vector>
+
+namespace cyborg {
+
+/// How terms and task are added.
+enum class Blend {
+  kConvex,    ///< the task has what the terms leave of 1
+  kAdditive,  ///< the terms are added to the whole task
+};
+
+/// Who sets the strength of a term.
+enum class Balance {
+  /// Whoever calls `Guidance::add` and `strength`.
+  kFixed,
+  /// The batch: alpha = task / (task + S + 1e-8), a number without gradient, is
+  /// the weight of the task, and 1 - alpha that of the one term. So each of
+  /// them has the more weight, the larger it is. The term's own strength is not
+  /// used. Source: VISER, without the gradient of alpha.
+  kTaskShare,
+  /// The same with the gradient of alpha, as VISER's code computes it. It
+  /// trains away from people where S is small beside the task: the derivative
+  /// of the total by S is negative there (-0.35 at task 0.69 and S 0.15). For
+  /// comparison with published numbers only.
+  kTaskShareAttached,
+};
+
+namespace detail {
+
+/// Whether a term says what it needs.
+template <class T, class = void>
+struct HasNeeds : std::false_type {};
+template <class T>
+struct HasNeeds<T, std::void_t<decltype(T::kNeeds)>> : std::true_type {};
+
+/// What a term needs; nothing where it does not say.
+template <class T>
+constexpr unsigned needs_of() {
+  if constexpr (HasNeeds<T>::value) {
+    return T::kNeeds;
+  } else {
+    return needs::kNothing;
+  }
+}
+
+/// Task and terms of one batch, added one after the other.
+class Blended {
+ public:
+  /// One term after the reduction over its samples.
+  struct Part {
+    torch::Tensor value, count;
+  };
+
+  Blended(
+      Blend blend, Balance balance, bool sums, const PerSample& task,
+      const torch::Tensor& weight)
+      : blend_(blend), balance_(balance), sums_(sums), weight_(weight) {
+    const Part all = reduce(task);
+    task_ = all.value;
+    task_count_ = all.count;
+    batch_ = task.value.size(0);
+    used_ = at::zeros({}, task_.options().requires_grad(false));
+  }
+
+  const torch::Tensor& task() const { return task_; }
+  const torch::Tensor& task_count() const { return task_count_; }
+
+  /// Adds a term.
+  /// Throws: on behalf of `function`, unless it returned one number a sample.
+  Part add(
+      const char* function, const std::string& name, double strength,
+      const PerSample& found) {
+    check(function, name, found);
+    const Part part = reduce(found);
+    const torch::Tensor share = part.count / batch_;
+    if (balance_ != Balance::kFixed) {
+      torch::Tensor alpha = task_ / (task_ + part.value + 1e-8);
+      if (balance_ == Balance::kTaskShare) {
+        alpha = alpha.detach();
+      }
+      const torch::Tensor of_term = (1 - alpha) * share;
+      used_ = of_term;
+      terms_ = of_term * part.value;
+      return part;
+    }
+    used_ = used_ + strength * share;
+    // In a sum each sample that counts has its whole value.
+    const torch::Tensor scaled =
+        (sums_ ? part.value : part.value * share) * strength;
+    terms_ = terms_.defined() ? terms_ + scaled : scaled;
+    return part;
+  }
+
+  /// The loss of the batch.
+  torch::Tensor total() const {
+    if (!terms_.defined()) {
+      return task_;
+    }
+    return (blend_ == Blend::kConvex ? (1 - used_) * task_ : task_) + terms_;
+  }
+
+ private:
+  /// Mean (or sum) over the samples that count. Those that do not are set to
+  /// zero before they are added, so that a NaN of theirs is not seen.
+  Part reduce(const PerSample& one) const {
+    const auto type = one.value.scalar_type();
+    if (!one.usable.defined()) {
+      const torch::Tensor value = weighted(one.value, weight_);
+      return {
+          sums_ ? value.sum() : value.mean(),
+          at::full(
+              {}, one.value.size(0), value.options().requires_grad(false))};
+    }
+    const torch::Tensor usable = one.usable.detach().to(type);
+    const torch::Tensor count = usable.sum();
+    const torch::Tensor value =
+        weighted(one.value.masked_fill(usable.eq(0), 0), weight_) * usable;
+    const torch::Tensor sum = value.sum();
+    return {sums_ ? sum : sum / count.masked_fill(count.eq(0), 1), count};
+  }
+
+  /// Throws unless a term returned one number a sample, with a gradient where
+  /// the task has one.
+  void check(
+      const char* function, const std::string& name,
+      const PerSample& found) const {
+    TORCH_CHECK_VALUE(
+        found.value.defined() && found.value.dim() == 1 &&
+            found.value.size(0) == batch_ && found.value.is_floating_point(),
+        function, ": expected values [", batch_,
+        "] of floating point from the term ", name, ", got ",
+        found.value.defined() ? found.value.sizes() : at::IntArrayRef());
+    TORCH_CHECK_VALUE(
+        !found.usable.defined() ||
+            (found.usable.dim() == 1 && found.usable.size(0) == batch_),
+        function, ": expected usable [", batch_, "] from the term ", name,
+        ", got ", found.usable.sizes());
+    TORCH_CHECK(
+        !at::GradMode::is_enabled() || !task_.requires_grad() ||
+            found.value.requires_grad(),
+        function, ": the term ", name,
+        " has no gradient path: the task's loss requires a gradient and the "
+        "term does not, so it would change nothing. Compute it in gradient "
+        "mode from features that are neither detached nor frozen, or set its "
+        "strength to 0");
+  }
+
+  Blend blend_;
+  Balance balance_;
+  bool sums_;
+  torch::Tensor weight_;      // [B], or undefined
+  torch::Tensor task_;        // the task's loss
+  torch::Tensor task_count_;  // what its mean is divided by
+  int64_t batch_ = 0;
+  torch::Tensor used_;   // what the terms take of the task's weight
+  torch::Tensor terms_;  // the sum of the terms; undefined: none yet
+};
+
+}  // namespace detail
+}  // namespace cyborg
