@@ -17,6 +17,7 @@
 #include <cmath>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -46,6 +47,7 @@ struct GuidanceTerms {
     torch::Tensor value;  ///< over the samples that count; not times strength
     torch::Tensor count;  ///< how many samples counted
     double strength;      ///< its factor in `total`
+    Blend blend;          ///< how it was added
   };
   torch::Tensor total;       ///< run backward from this
   torch::Tensor task;        ///< the task's own loss
@@ -109,11 +111,14 @@ class Guidance {
   }
 
   /// Adds a term. `strength` is its factor in `total`, from 0; with 0 it is not
-  /// computed.
-  /// Throws: for a name twice, and for a strength out of range (with kConvex
-  /// all strengths together are at most 1).
+  /// computed. `blend` is that of this term alone; default: the options'.
+  /// Throws: for a name twice, and for a strength out of range (those of all
+  /// terms with kConvex are together at most 1).
   template <class T>
-  Guidance& add(std::string name, double strength, T term) {
+  Guidance& add(
+      std::string name, double strength, T term,
+      std::optional<Blend> blend = std::nullopt) {
+    const Blend how = blend.value_or(options_.blend());
     TORCH_CHECK_VALUE(!name.empty(), kName, ": expected a name, got none");
     TORCH_CHECK_VALUE(
         find(name) == nullptr, kName, ": there is a term ", name, " already");
@@ -122,7 +127,7 @@ class Guidance {
         ": a balance needs exactly one term, got a second: ", name);
     if constexpr (std::is_invocable_r_v<PerSample, const T&, const Seen&>) {
       terms_.push_back(
-          {std::move(name), 0, detail::needs_of<T>(), std::move(term)});
+          {std::move(name), 0, how, detail::needs_of<T>(), std::move(term)});
     } else {
       static_assert(
           std::is_invocable_r_v<
@@ -132,7 +137,7 @@ class Guidance {
           "const; a distance: torch::Tensor operator()(const torch::Tensor& "
           "model, const torch::Tensor& human) const");
       terms_.push_back(
-          {std::move(name), 0, needs::kNothing,
+          {std::move(name), 0, how, needs::kNothing,
            SaliencyTerm<T>({}, std::move(term))});
     }
     try {
@@ -156,10 +161,11 @@ class Guidance {
         " for ", name, ", got ", value);
     double sum = value;
     for (const Term& other : terms_) {
-      sum += &other == term ? 0 : other.strength;
+      sum +=
+          &other == term || other.blend != Blend::kConvex ? 0 : other.strength;
     }
     TORCH_CHECK_VALUE(
-        options_.blend() != Blend::kConvex || sum <= 1 + 1e-9, kName,
+        term->blend != Blend::kConvex || sum <= 1 + 1e-9, kName,
         ": with the blend kConvex the strengths add up to at most 1, got ", sum,
         " with ", name, " (kAdditive has no limit)");
     term->strength = value;
@@ -242,6 +248,7 @@ class Guidance {
   struct Term {
     std::string name;
     double strength;
+    Blend blend;
     unsigned needs;
     std::function<PerSample(const Seen&)> loss;
   };
@@ -272,17 +279,16 @@ class Guidance {
           return detail::map_of(source, rows, classes);
         }};
     detail::Blended blended(
-        options_.blend(), options_.balance(),
-        options_.reduction() == Reduction::kSum, seen.loss_of(rows),
-        batch.weight);
+        options_.balance(), options_.reduction() == Reduction::kSum,
+        seen.loss_of(rows), batch.weight);
     GuidanceTerms found;
     for (const Term& term : terms_) {
       if (term.strength == 0 && options_.balance() == Balance::kFixed) {
         continue;
       }
       check_needs(term, seen);
-      const auto part =
-          blended.add(kName, term.name, term.strength, term.loss(seen));
+      const auto part = blended.add(
+          kName, term.name, term.strength, term.blend, term.loss(seen));
       found.parts.push_back({term.name, part.value, part.count, term.strength});
     }
     found.task = blended.task();

@@ -66,9 +66,9 @@ class Blended {
   };
 
   Blended(
-      Blend blend, Balance balance, bool sums, const PerSample& task,
+      Balance balance, bool sums, const PerSample& task,
       const torch::Tensor& weight)
-      : blend_(blend), balance_(balance), sums_(sums), weight_(weight) {
+      : balance_(balance), sums_(sums), weight_(weight) {
     const Part all = reduce(task);
     task_ = all.value;
     task_count_ = all.count;
@@ -83,7 +83,7 @@ class Blended {
   /// Throws: on behalf of `function`, unless it returned one number a sample.
   Part add(
       const char* function, const std::string& name, double strength,
-      const PerSample& found) {
+      Blend blend, const PerSample& found) {
     check(function, name, found);
     const Part part = reduce(found);
     const torch::Tensor share = part.count / batch_;
@@ -97,7 +97,9 @@ class Blended {
       terms_ = of_term * part.value;
       return part;
     }
-    used_ = used_ + strength * share;
+    if (blend == Blend::kConvex) {
+      used_ = used_ + strength * share;
+    }
     // In a sum each sample that counts has its whole value.
     const torch::Tensor scaled =
         (sums_ ? part.value : part.value * share) * strength;
@@ -110,7 +112,7 @@ class Blended {
     if (!terms_.defined()) {
       return task_;
     }
-    return (blend_ == Blend::kConvex ? (1 - used_) * task_ : task_) + terms_;
+    return (1 - used_) * task_ + terms_;
   }
 
  private:
@@ -159,7 +161,6 @@ class Blended {
         "strength to 0");
   }
 
-  Blend blend_;
   Balance balance_;
   bool sums_;
   torch::Tensor weight_;      // [B], or undefined
