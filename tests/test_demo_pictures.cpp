@@ -22,8 +22,7 @@ using support::close;
 namespace {
 
 const torch::Tensor& digits() {
-  static const auto all =
-      demo::read_digits(CYBORG_SOURCE_DIR "/examples/data/digits.png");
+  static const auto all = demo::read_digits(CYBORG_SOURCE_DIR "/examples/data");
   return all;
 }
 

@@ -3,9 +3,9 @@
 #include "pictures.hpp"
 #include "support.hpp"
 
+#include <common/parallel.hpp>
 #include <common/progress.hpp>
 #include <common/random.hpp>
-#include <demo/parallel.hpp>
 #include <demo/protocol.hpp>
 #include <demo/report.hpp>
 #include <demo/results.hpp>
@@ -54,8 +54,7 @@ Sizes tiny() {
 
 demo::ExperimentResult outcome(
     const std::vector<int64_t>& seeds, int64_t threads) {
-  const auto digits =
-      demo::read_digits(CYBORG_SOURCE_DIR "/examples/data/digits.png");
+  const auto digits = demo::read_digits(CYBORG_SOURCE_DIR "/examples/data");
   const pictures::Folder folder;
   return demo::run_protocol(
       digits, folder.path(), seeds, tiny(), {}, threads, /*quiet=*/true);
@@ -161,18 +160,18 @@ TEST_CASE("The hook finds the demo's features by itself", "[demo]") {
 
 TEST_CASE("Jobs run once each, and an error in one comes back", "[demo]") {
   std::vector<std::atomic<int>> runs(50);
-  demo::parallel(50, 4, [&](int64_t i) { ++runs[static_cast<size_t>(i)]; });
+  programs::parallel(50, 4, [&](int64_t i) { ++runs[static_cast<size_t>(i)]; });
   for (const auto& count : runs) {
     CHECK(count == 1);
   }
   CHECK(error_of([] {
-          demo::parallel(9, 2, [](int64_t i) {
+          programs::parallel(9, 2, [](int64_t i) {
             if (i == 3) {
               throw std::runtime_error("three");
             }
           });
         }) == "three");
-  demo::parallel(0, 2, [](int64_t) { throw std::runtime_error("none"); });
+  programs::parallel(0, 2, [](int64_t) { throw std::runtime_error("none"); });
 }
 
 TEST_CASE("Times are written as people say them", "[demo]") {

@@ -176,8 +176,7 @@ TEST_CASE("A row of the demo can be trained again", "[train][demo]") {
   sizes.steps = 20;  // two epochs: the demo's curve has a point every ten
   sizes.batch = 8;
   const int64_t seed = GENERATE(0, 3);
-  const auto digits =
-      demo::read_digits(CYBORG_SOURCE_DIR "/examples/data/digits.png");
+  const auto digits = demo::read_digits(CYBORG_SOURCE_DIR "/examples/data");
   demo::write_samples(
       demo::synthesize(digits, seed, {}, sizes, /*validation=*/false),
       folder.path());

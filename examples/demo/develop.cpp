@@ -2,9 +2,9 @@
 #include "develop.hpp"
 
 #include "experiment.hpp"
-#include "parallel.hpp"
 #include "synthesize.hpp"
 
+#include "../common/parallel.hpp"
 #include "../common/progress.hpp"
 
 #include <cyborg/io/text.hpp>
@@ -30,7 +30,7 @@ std::vector<std::vector<Run>> run_all(
   std::vector<std::vector<Run>> out(
       rows.size(), std::vector<Run>(repetitions.size()));
   const auto count = static_cast<int64_t>(rows.size()) * seeds;
-  parallel(count, threads, [&](int64_t job) {
+  programs::parallel(count, threads, [&](int64_t job) {
     const auto r = static_cast<size_t>(job / seeds);
     const auto s = static_cast<size_t>(job % seeds);
     out[r][s] = run(rows[r], repetitions[s], sizes, tested);
@@ -44,14 +44,15 @@ std::vector<Repetition> make(
     const Difficulty& difficulty, const Sizes& sizes, int64_t threads) {
   const auto seeds = development_seeds();
   std::vector<Repetition> out(seeds.size());
-  parallel(static_cast<int64_t>(seeds.size()), threads, [&](int64_t i) {
-    const auto seed = seeds[static_cast<size_t>(i)];
-    const auto place = folder / ("seed-" + std::to_string(seed));
-    write_samples(
-        synthesize(digits, seed, difficulty, sizes, /*validation=*/true),
-        place);
-    out[static_cast<size_t>(i)] = read_repetition(place, seed);
-  });
+  programs::parallel(
+      static_cast<int64_t>(seeds.size()), threads, [&](int64_t i) {
+        const auto seed = seeds[static_cast<size_t>(i)];
+        const auto place = folder / ("seed-" + std::to_string(seed));
+        write_samples(
+            synthesize(digits, seed, difficulty, sizes, /*validation=*/true),
+            place);
+        out[static_cast<size_t>(i)] = read_repetition(place, seed);
+      });
   return out;
 }
 

@@ -7,7 +7,6 @@
 
 #include "develop.hpp"
 #include "experiment.hpp"
-#include "parallel.hpp"
 #include "protocol.hpp"
 #include "report.hpp"
 #include "results.hpp"
@@ -99,7 +98,7 @@ int main(int argc, char** argv) {
       "the results have, and end");
   CLI11_PARSE(app, argc, argv);
   try {
-    const auto digits = demo::read_digits(arguments.data / "digits.png");
+    const auto digits = demo::read_digits(arguments.data);
     fs::create_directories(arguments.out);
     const auto development = arguments.out / "development";
     if (arguments.develop == Development::kDifficulty) {

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "protocol.hpp"
 
-#include "parallel.hpp"
 #include "synthesize.hpp"
 
+#include "../common/parallel.hpp"
 #include "../common/progress.hpp"
 
 #include <algorithm>
@@ -71,7 +71,7 @@ ExperimentResult run_protocol(
   std::vector<Repetition> repetitions(seeds.size());
   {
     programs::Progress progress("pictures", seed_count, quiet);
-    parallel(seed_count, threads, [&](int64_t i) {
+    programs::parallel(seed_count, threads, [&](int64_t i) {
       const auto s = static_cast<size_t>(i);
       const auto place = folder / ("seed-" + std::to_string(seeds[s]));
       const auto samples =
@@ -103,7 +103,7 @@ ExperimentResult run_protocol(
   std::vector<std::vector<Run>> runs(
       seeds.size(), std::vector<Run>(rows.size()));
   programs::Progress progress("training", steps, quiet);
-  parallel(seed_count * row_count, threads, [&](int64_t i) {
+  programs::parallel(seed_count * row_count, threads, [&](int64_t i) {
     const auto [s, r] = jobs[static_cast<size_t>(i)];
     runs[s][r] =
         run(rows[r], repetitions[s], sizes, tested,

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "synthesize.hpp"
 
+#include "../common/digits.hpp"
+
 #include <cyborg/data/image.hpp>
 #include <cyborg/io/file.hpp>
 
@@ -74,23 +76,9 @@ torch::Tensor fingerprint(int64_t index, int64_t n, torch::Generator& random) {
   return out / out.square().mean({1, 2}, /*keepdim=*/true).sqrt();
 }
 
-torch::Tensor read_digits(const std::filesystem::path& sheet) {
-  constexpr int64_t kCell = 8;
-  constexpr int64_t kCount = 1797;
-  const auto image =
-      cyborg::data::read_image(sheet, cyborg::data::ImageOptions().channels(1));
-  const auto cells = image[0]
-                         .unfold(0, kCell, kCell)
-                         .unfold(1, kCell, kCell)  // [rows, columns, 8, 8]
-                         .reshape({-1, 1, kCell, kCell})
-                         .slice(/*dim=*/0, 0, kCount);
-  TORCH_CHECK(
-      cells.size(0) == kCount, "demo: expected ", kCount, " digits in '",
-      sheet.string(), "', got ", cells.size(0));
+torch::Tensor read_digits(const std::filesystem::path& folder) {
   const auto large = at::upsample_bilinear2d(
-      cells * (255.0 / 240.0),  // the sheet holds 15 times 0 ... 16
-      {24, 24},
-      /*align_corners=*/false);
+      programs::read_digits(folder), {24, 24}, /*align_corners=*/false);
   return at::constant_pad_nd(large.squeeze(1), {4, 4, 4, 4}).clamp(0, 1);
 }
 

@@ -35,8 +35,8 @@ constexpr int64_t kValidation = 7;
 /// mean square 1 (the one named "noise" is drawn anew for every picture).
 torch::Tensor fingerprint(int64_t index, int64_t n, torch::Generator& random);
 
-/// The 1,797 digits, [1797, 32, 32] in [0, 1], from the sheet of 8 x 8 cells.
-torch::Tensor read_digits(const std::filesystem::path& sheet);
+/// The 1,797 digits, [1797, 32, 32] in [0, 1], from a folder with digits.png.
+torch::Tensor read_digits(const std::filesystem::path& folder);
 
 /// Pictures with a splice each.
 struct Spliced {

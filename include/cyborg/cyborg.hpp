@@ -40,6 +40,7 @@
 #include <cyborg/guide/task.hpp>
 #include <cyborg/guide/ternary.hpp>
 #include <cyborg/human/annotations.hpp>
+#include <cyborg/human/changed_pictures.hpp>
 #include <cyborg/human/controls.hpp>
 #include <cyborg/human/maps.hpp>
 #include <cyborg/io/checksum.hpp>
@@ -56,6 +57,7 @@
 #include <cyborg/measure/roc.hpp>
 #include <cyborg/measure/saliency.hpp>
 #include <cyborg/measure/statistics.hpp>
+#include <cyborg/measure/wrong_reason.hpp>
 #include <cyborg/report/contact_sheet.hpp>
 #include <cyborg/report/event_file.hpp>
 #include <cyborg/report/overlay.hpp>

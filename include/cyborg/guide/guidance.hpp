@@ -289,7 +289,8 @@ class Guidance {
       check_needs(term, seen);
       const auto part = blended.add(
           kName, term.name, term.strength, term.blend, term.loss(seen));
-      found.parts.push_back({term.name, part.value, part.count, term.strength});
+      found.parts.push_back(
+          {term.name, part.value, part.count, term.strength, term.blend});
     }
     found.task = blended.task();
     found.task_count = blended.task_count();

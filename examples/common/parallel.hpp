@@ -12,7 +12,7 @@
 #include <thread>
 #include <vector>
 
-namespace demo {
+namespace programs {
 
 /// Runs job(0) ... job(count - 1) on up to `threads` threads and waits for
 /// them. After the first exception no further job begins, and it is thrown
@@ -51,4 +51,4 @@ inline void parallel(
   }
 }
 
-}  // namespace demo
+}  // namespace programs

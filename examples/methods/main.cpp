@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: BSD-3-Clause
+// Which terms free a network from a decoy? All terms of the library on digits
+// whose wrong evidence is known, with controls: `methods --help`,
+// docs/methods/README.md.
+
+#include "decoys.hpp"
+#include "report.hpp"
+#include "results.hpp"
+#include "rows.hpp"
+#include "training.hpp"
+
+#include "../common/command_line.hpp"
+#include "../common/digits.hpp"
+#include "../common/parallel.hpp"
+#include "../common/progress.hpp"
+
+#include <cyborg/io/file.hpp>
+
+#include <fmt/format.h>
+#include <CLI/CLI.hpp>
+
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <filesystem>
+#include <iterator>
+#include <mutex>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace fs = std::filesystem;
+
+template <>
+struct programs::Choices<methods::Decoy> {
+  static constexpr Choice<methods::Decoy> kAll[] = {
+      {methods::Decoy::kCorners, "corners", "the patch is in a corner"},
+      {methods::Decoy::kMoving, "moving", "digit and patch are anywhere"}};
+};
+template <>
+struct programs::Choices<methods::Net> {
+  static constexpr Choice<methods::Net> kAll[] = {
+      {methods::Net::kConvolutional, "convolutional", ""},
+      {methods::Net::kPerceptron, "perceptron", ""}};
+};
+
+namespace {
+
+constexpr int64_t kFirstDevelopmentSeed = 100;
+
+struct Arguments {
+  fs::path out = "build/methods";
+  fs::path data = CYBORG_METHODS_DATA;
+  std::string method = "all";
+  int64_t seeds = 10;
+  int64_t first_seed = 0;
+  int64_t threads = std::max<int64_t>(1, std::thread::hardware_concurrency());
+  std::optional<methods::Decoy> decoy;
+  std::optional<methods::Net> network;
+  bool quick = false;
+  bool develop = false;
+};
+
+/// The rows that are wanted; ce and clean are always among them.
+std::vector<methods::Row> rows_wanted(
+    const Arguments& arguments, methods::Net net, methods::Decoy decoy) {
+  auto rows = methods::rows_of(net, decoy);
+  if (arguments.develop) {
+    std::vector<methods::Row> tried;
+    for (const auto& row : rows) {
+      if (!row.term) {
+        tried.push_back(row);
+      } else if (row.of.empty()) {
+        for (const double strength : methods::strengths_tried(row.term->kind)) {
+          tried.push_back(row);
+          tried.back().term->strength = strength;
+          tried.back().name = fmt::format("{} {}", row.name, strength);
+        }
+      }
+    }
+    rows = tried;
+  }
+  if (arguments.method == "all") {
+    return rows;
+  }
+  const auto wanted = [&](const methods::Row& row) {
+    const auto& name = arguments.method;
+    return row.name == "ce" || row.name == "clean" ||
+           row.name.compare(0, name.size(), name) == 0;
+  };
+  std::vector<methods::Row> some;
+  std::copy_if(rows.begin(), rows.end(), std::back_inserter(some), wanted);
+  if (some.size() < 3 && arguments.method != "ce" &&
+      arguments.method != "clean") {
+    std::string names;
+    for (const auto& row : rows) {
+      names += (names.empty() ? "" : ", ") + row.name;
+    }
+    throw std::invalid_argument(
+        "--method: expected all or the beginning of one of " + names +
+        "; got " + arguments.method);
+  }
+  return some;
+}
+
+/// The runs of one network on one decoy.
+methods::Results compare(
+    const Arguments& arguments, const torch::Tensor& digits,
+    const torch::Tensor& labels, methods::Net net, methods::Decoy decoy) {
+  const auto rows = rows_wanted(arguments, net, decoy);
+  std::vector<int64_t> seeds;
+  for (int64_t s = 0; s < arguments.seeds; ++s) {
+    seeds.push_back(
+        s + (arguments.develop ? kFirstDevelopmentSeed : arguments.first_seed));
+  }
+  std::vector<methods::Repetition> repetitions;
+  for (const auto seed : seeds) {
+    repetitions.push_back(
+        methods::make_repetition(digits, labels, decoy, seed));
+  }
+  const auto count = static_cast<int64_t>(rows.size());
+  std::vector<std::vector<methods::Run>> runs(
+      seeds.size(), std::vector<methods::Run>(rows.size()));
+  programs::Progress progress(
+      fmt::format("{}, {}", programs::name_of(net), programs::name_of(decoy)),
+      count * arguments.seeds, /*quiet=*/false);
+  std::mutex mutex;
+  programs::parallel(
+      count * arguments.seeds, arguments.threads, [&](int64_t i) {
+        const auto s = static_cast<size_t>(i / count);
+        const auto r = static_cast<size_t>(i % count);
+        runs[s][r] = methods::run(rows[r], repetitions[s], net);
+        const std::lock_guard<std::mutex> lock(mutex);
+        progress.add(1, rows[r].name);
+      });
+  return methods::summarize(net, decoy, rows, seeds, runs);
+}
+
+void run(const Arguments& arguments) {
+  const auto digits = programs::read_digits(arguments.data);
+  const auto labels = programs::read_digit_labels(arguments.data);
+  using methods::Decoy;
+  using methods::Net;
+  std::vector<methods::Results> all;
+  std::vector<methods::Repetition> shown;
+  for (const auto& [net, decoy] :
+       {std::pair(Net::kConvolutional, Decoy::kMoving),
+        std::pair(Net::kConvolutional, Decoy::kCorners),
+        std::pair(Net::kPerceptron, Decoy::kCorners)}) {
+    if ((arguments.decoy && *arguments.decoy != decoy) ||
+        (arguments.network && *arguments.network != net)) {
+      continue;
+    }
+    all.push_back(compare(arguments, digits, labels, net, decoy));
+    shown.push_back(
+        methods::make_repetition(digits, labels, decoy, arguments.first_seed));
+    std::printf("\n%s\n", methods::to_text(all.back()).c_str());
+  }
+  if (all.empty()) {
+    throw std::invalid_argument(
+        "the perceptron is compared on --decoy corners alone: it has no place "
+        "for a patch that moves");
+  }
+  nlohmann::ordered_json json;
+  for (const auto& one : all) {
+    json.push_back(methods::to_json(one));
+  }
+  fs::create_directories(arguments.out);
+  cyborg::io::write_file(arguments.out / "results.json", json.dump(1) + "\n");
+  methods::write_report(all, shown, arguments.out / "report.html");
+  std::printf("Open %s\n", fs::absolute(arguments.out / "report.html").c_str());
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Arguments arguments;
+  CLI::App app(
+      "Trains small networks on digits with a decoy, with each term of the "
+      "library, and tests them where the decoy means something else.");
+  app.add_option("--out", arguments.out, "folder of all output files")
+      ->capture_default_str();
+  app.add_option("--data", arguments.data, "folder that holds digits.png")
+      ->capture_default_str();
+  app.add_option(
+         "--method", arguments.method,
+         "all, or the beginning of the names of rows; ce and clean are always "
+         "trained")
+      ->capture_default_str();
+  app.add_option("--seeds", arguments.seeds, "trainings of each row")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  app.add_option("--first-seed", arguments.first_seed, "the first seed")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  programs::add_choice(
+      app, "--decoy", arguments.decoy, "one decoy; without this option, both");
+  programs::add_choice(
+      app, "--network", arguments.network,
+      "one network; without this option, both");
+  app.add_option(
+         "--threads", arguments.threads,
+         "trainings that run at the same time; the results do not depend on it")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  app.add_flag("--quick", arguments.quick, "2 seeds");
+  app.add_flag(
+      "--develop", arguments.develop,
+      "try several strengths of each term, with other seeds than the results "
+      "have");
+  CLI11_PARSE(app, argc, argv);
+  if (arguments.quick) {
+    arguments.seeds = 2;
+  }
+  try {
+    run(arguments);
+  } catch (const c10::Error& error) {
+    std::fprintf(stderr, "methods: %s\n", error.what_without_backtrace());
+    return 1;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "methods: %s\n", error.what());
+    return 1;
+  }
+  return 0;
+}
