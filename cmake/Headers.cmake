@@ -77,7 +77,13 @@ set(CYBORG_HEADERS
     include/cyborg/guide/saliency_guided.hpp
     include/cyborg/human/annotations.hpp
     include/cyborg/human/controls.hpp
+    include/cyborg/human/detail/shapes.hpp
+    include/cyborg/human/detail/spans.hpp
+    include/cyborg/human/draw.hpp
+    include/cyborg/human/gaussian_width.hpp
+    include/cyborg/human/granularity.hpp
     include/cyborg/human/maps.hpp
+    include/cyborg/human/published.hpp
     include/cyborg/io/checksum.hpp
     include/cyborg/io/csv.hpp
     include/cyborg/io/file.hpp
