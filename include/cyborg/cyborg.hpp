@@ -12,10 +12,14 @@
 #include <cyborg/cam/hook.hpp>
 #include <cyborg/cam/methods.hpp>
 #include <cyborg/cam/observation.hpp>
+#include <cyborg/data/annotation.hpp>
+#include <cyborg/data/attach_annotations.hpp>
 #include <cyborg/data/augment.hpp>
 #include <cyborg/data/dataset.hpp>
+#include <cyborg/data/draw_annotation.hpp>
 #include <cyborg/data/example.hpp>
 #include <cyborg/data/file_check.hpp>
+#include <cyborg/data/fixations.hpp>
 #include <cyborg/data/image.hpp>
 #include <cyborg/data/picture_check.hpp>
 #include <cyborg/data/picture_options.hpp>
