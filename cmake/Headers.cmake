@@ -33,6 +33,8 @@ set(CYBORG_HEADERS
     include/cyborg/cam/methods.hpp
     include/cyborg/cam/observation.hpp
     include/cyborg/cyborg.hpp
+    include/cyborg/data/annotation.hpp
+    include/cyborg/data/attach_annotations.hpp
     include/cyborg/data/augment.hpp
     include/cyborg/data/dataset.hpp
     include/cyborg/data/detail/columns.hpp
@@ -40,14 +42,17 @@ set(CYBORG_HEADERS
     include/cyborg/data/detail/folders.hpp
     include/cyborg/data/detail/jpeg_file.hpp
     include/cyborg/data/detail/map_lookup.hpp
+    include/cyborg/data/detail/marks_text.hpp
     include/cyborg/data/detail/picture_bytes.hpp
     include/cyborg/data/detail/picture_file.hpp
     include/cyborg/data/detail/picture_header.hpp
     include/cyborg/data/detail/standardize.hpp
     include/cyborg/data/detail/stb.hpp
     include/cyborg/data/detail/table_checks.hpp
+    include/cyborg/data/draw_annotation.hpp
     include/cyborg/data/example.hpp
     include/cyborg/data/file_check.hpp
+    include/cyborg/data/fixations.hpp
     include/cyborg/data/image.hpp
     include/cyborg/data/picture_check.hpp
     include/cyborg/data/picture_options.hpp
@@ -77,7 +82,13 @@ set(CYBORG_HEADERS
     include/cyborg/guide/saliency_guided.hpp
     include/cyborg/human/annotations.hpp
     include/cyborg/human/controls.hpp
+    include/cyborg/human/detail/shapes.hpp
+    include/cyborg/human/detail/spans.hpp
+    include/cyborg/human/draw.hpp
+    include/cyborg/human/gaussian_width.hpp
+    include/cyborg/human/granularity.hpp
     include/cyborg/human/maps.hpp
+    include/cyborg/human/published.hpp
     include/cyborg/io/checksum.hpp
     include/cyborg/io/csv.hpp
     include/cyborg/io/file.hpp

@@ -133,11 +133,50 @@ struct Choices<cyborg::data::Orientation> {
        "pictures and maps are turned, each by its own tag"}};
 };
 
+/// What the number of a Gaussian's width means.
+enum class WidthUnit { kFullWidth, kSigma, kDegrees };
+template <>
+struct Choices<WidthUnit> {
+  static constexpr Choice<WidthUnit> kAll[] = {
+      {WidthUnit::kFullWidth, "fwhm",
+       "the full width at half maximum, in pixels of the picture"},
+      {WidthUnit::kSigma, "sigma",
+       "the standard deviation, in pixels of the picture"},
+      {WidthUnit::kDegrees, "degrees",
+       "the standard deviation, in degrees of visual angle (needs --screen)"}};
+};
+
+template <>
+struct Choices<cyborg::data::Combine> {
+  static constexpr Choice<cyborg::data::Combine> kAll[] = {
+      {cyborg::data::Combine::kMean, "mean", "features of interest"},
+      {cyborg::data::Combine::kUnion, "union",
+       "area of interest: what anybody marked"},
+      {cyborg::data::Combine::kBox, "box",
+       "box of interest: the box around that area"},
+      {cyborg::data::Combine::kAgreement, "agreement",
+       "the mean, weighted by how well an annotator agrees with the others"}};
+};
+
+/// What people marked, and how maps are drawn from it.
+struct AnnotationSettings {
+  std::string file;  ///< or a folder with a folder for each annotator
+  std::string name;  ///< COCO: a category; VISER: a configuration; empty: all
+  double width = 0;  ///< of points and fixations; 0: not given
+  WidthUnit unit = WidthUnit::kFullWidth;
+  std::vector<double> screen;  ///< distance in cm, pixels in one cm
+  cyborg::data::Combine combine = cyborg::data::Combine::kMean;
+  double threshold = 0.5;  ///< for union and box
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(
+    AnnotationSettings, file, name, width, unit, screen, combine, threshold)
+
 /// The default values are the published recipe for CYBORG (docs/train.md).
 struct Settings {
   // Pictures
-  std::string data;                  ///< a CSV, or a folder split/class/*.png
-  std::string saliency;              ///< a folder of human maps
+  std::string data;      ///< a CSV, or a folder split/class/*.png
+  std::string saliency;  ///< a folder of human maps
+  AnnotationSettings annotations;
   std::string positive;              ///< of two classes, the one of label 1
   std::vector<std::string> classes;  ///< read from the training split
   std::vector<int64_t> size = {224, 224};  ///< H, W; empty: not resized
@@ -206,14 +245,14 @@ struct Settings {
 };
 // A setting that an older checkpoint lacks has its default.
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(
-    Settings, data, saliency, positive, classes, size, channels, mean, stddev,
-    map_blur, skip_unreadable, path_column, class_column, split_column,
-    map_values, exif_orientation, max_pixels, any_extension, folds, fold,
-    allow_shared_subjects, flip, vertical_flip, min_area, rotation, scale,
-    brightness, contrast, saturation, network, model, weights, layer, loss,
-    alpha, cam_class, map_normalizer, human_normalizer, reduction, optimizer,
-    learning_rate, momentum, weight_decay, schedule, step_epochs, step_factor,
-    warm_up, epochs, batch, accumulate, clip, ema, sampler, select, patience,
-    sync_batch_norm, seed, deterministic, bfloat16)
+    Settings, data, saliency, annotations, positive, classes, size, channels,
+    mean, stddev, map_blur, skip_unreadable, path_column, class_column,
+    split_column, map_values, exif_orientation, max_pixels, any_extension,
+    folds, fold, allow_shared_subjects, flip, vertical_flip, min_area, rotation,
+    scale, brightness, contrast, saturation, network, model, weights, layer,
+    loss, alpha, cam_class, map_normalizer, human_normalizer, reduction,
+    optimizer, learning_rate, momentum, weight_decay, schedule, step_epochs,
+    step_factor, warm_up, epochs, batch, accumulate, clip, ema, sampler, select,
+    patience, sync_batch_norm, seed, deterministic, bfloat16)
 
 }  // namespace programs

@@ -12,10 +12,14 @@
 #include <cyborg/cam/hook.hpp>
 #include <cyborg/cam/methods.hpp>
 #include <cyborg/cam/observation.hpp>
+#include <cyborg/data/annotation.hpp>
+#include <cyborg/data/attach_annotations.hpp>
 #include <cyborg/data/augment.hpp>
 #include <cyborg/data/dataset.hpp>
+#include <cyborg/data/draw_annotation.hpp>
 #include <cyborg/data/example.hpp>
 #include <cyborg/data/file_check.hpp>
+#include <cyborg/data/fixations.hpp>
 #include <cyborg/data/image.hpp>
 #include <cyborg/data/picture_check.hpp>
 #include <cyborg/data/picture_options.hpp>
@@ -42,7 +46,11 @@
 #include <cyborg/human/annotations.hpp>
 #include <cyborg/human/changed_pictures.hpp>
 #include <cyborg/human/controls.hpp>
+#include <cyborg/human/draw.hpp>
+#include <cyborg/human/gaussian_width.hpp>
+#include <cyborg/human/granularity.hpp>
 #include <cyborg/human/maps.hpp>
+#include <cyborg/human/published.hpp>
 #include <cyborg/io/checksum.hpp>
 #include <cyborg/io/csv.hpp>
 #include <cyborg/io/file.hpp>

@@ -2,12 +2,16 @@
 #pragma once
 
 #include <cyborg/data/detail/standardize.hpp>
+#include <cyborg/data/draw_annotation.hpp>
 #include <cyborg/data/example.hpp>
+#include <cyborg/data/file_check.hpp>
 #include <cyborg/data/image.hpp>
 #include <cyborg/data/picture_options.hpp>
 #include <cyborg/data/read_map.hpp>
 #include <cyborg/data/table.hpp>
 #include <cyborg/human/annotations.hpp>
+#include <cyborg/human/gaussian_width.hpp>
+#include <cyborg/human/granularity.hpp>
 #include <cyborg/human/maps.hpp>
 #include <cyborg/maps/resize.hpp>
 
@@ -15,10 +19,12 @@
 #include <torch/data/datasets/base.h>
 #include <torch/types.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,12 +35,6 @@ namespace cyborg::data {
 enum class OnError {
   kStop,  ///< throws an `io::FileError`
   kSkip,  ///< leaves the sample out of its batch and lists it in `skipped()`
-};
-
-/// How the maps of several annotators become one.
-enum class Combine {
-  kMean,   ///< `human::mean_of`
-  kUnion,  ///< `human::union_of`
 };
 
 /// Options of `PictureDataset`.
@@ -55,10 +55,18 @@ struct PictureDatasetOptions {
   /// How maps are resized. Default `maps::Resize::kAntialias`, as published.
   TORCH_ARG(maps::Resize, map_resize) = maps::Resize::kAntialias;
   /// Standard deviation, in pixels of the map's file, of a Gaussian blur of
-  /// maps before they are resized. Default 0: no blur.
+  /// maps before they are resized; not of maps that are drawn from annotations.
+  /// Default 0: no blur.
   TORCH_ARG(double, map_blur) = 0;
   /// How the maps of several annotators become one. Default `Combine::kMean`.
   TORCH_ARG(Combine, combine) = Combine::kMean;
+  /// For `Combine::kUnion` and `kBox`: an annotator marked what is above it.
+  /// Maps that are drawn from points need one, since Gaussians are above 0
+  /// everywhere. Default 0.
+  TORCH_ARG(double, threshold) = 0;
+  /// The width of points and fixations (`Row::annotations`), in pixels of the
+  /// picture's file. Default: none, and rows with points are an error.
+  TORCH_ARG(std::optional<human::GaussianWidth>, point_width);
   /// How the values of maps are read. Default `MapValues::kGrey`: a map of
   /// colours is an error.
   TORCH_ARG(MapValues, map_values) = MapValues::kGrey;
@@ -204,7 +212,8 @@ class PictureDataset
   }
 
   /// The human map of a row: the maps of its annotators, first combined, then
-  /// blurred, then resized. NaN if the row names none.
+  /// blurred, then resized; or what they marked, drawn and combined. NaN if the
+  /// row has neither.
   torch::Tensor map_of(const Row& row, const torch::Tensor& image) const {
     const std::vector<int64_t> size = !options_.map_size().empty()
                                           ? options_.map_size()
@@ -215,6 +224,17 @@ class PictureDataset
             .max_pixels(options_.max_pixels())
             .check_extension(options_.check_extension())
             .apply_orientation(options_.orientation() == Orientation::kBoth);
+    if (!row.annotations.empty()) {
+      const auto drawn = combined(drawn_maps(row, size));
+      if (std::any_of(
+              row.saliency.begin(), row.saliency.end(),
+              [](const auto& path) { return !path.empty(); })) {
+        throw io::FileError(
+            "cyborg::data::PictureDataset", row.path,
+            "has human maps and annotations: keep one of them");
+      }
+      return drawn;
+    }
     std::vector<torch::Tensor> maps;
     for (const auto& path : row.saliency) {
       if (!path.empty()) {
@@ -228,13 +248,41 @@ class PictureDataset
     if (maps.empty()) {
       return human::missing(size);
     }
-    auto map = options_.combine() == Combine::kUnion ? human::union_of(maps)
-               : maps.size() == 1                    ? maps[0]
-                                                     : human::mean_of(maps);
+    auto map = combined(maps);
     if (options_.map_blur() > 0) {
       map = human::blur(map, options_.map_blur());
     }
     return maps::resize(map, size, options_.map_resize());
+  }
+
+  /// The maps of what the annotators of a row marked.
+  std::vector<torch::Tensor> drawn_maps(
+      const Row& row, const std::vector<int64_t>& size) const {
+    const auto picture =
+        picture_size(row.path, options_.orientation() != Orientation::kIgnore);
+    const auto drawing = DrawAnnotationOptions()
+                             .point_width(options_.point_width())
+                             .max_pixels(options_.max_pixels());
+    std::vector<torch::Tensor> maps;
+    for (const auto& annotation : row.annotations) {
+      maps.push_back(draw_annotation(*annotation, picture, size, drawing));
+    }
+    return maps;
+  }
+
+  /// One map of the maps of several annotators.
+  torch::Tensor combined(const std::vector<torch::Tensor>& maps) const {
+    switch (options_.combine()) {
+      case Combine::kUnion:
+        return human::union_of(maps, options_.threshold());
+      case Combine::kBox:
+        return human::box_of_interest(maps, options_.threshold());
+      case Combine::kAgreement:
+        return human::agreement_weighted_of(maps);
+      case Combine::kMean:
+        break;
+    }
+    return maps.size() == 1 ? maps[0] : human::mean_of(maps);
   }
 
   std::shared_ptr<const std::vector<Row>> rows_;

@@ -113,6 +113,68 @@ inline std::string sizes_text(
   return "is " + text(map) + ", the picture is " + text(picture);
 }
 
+/// What of an annotation lies outside of its picture, of size {H, W}: points,
+/// and shapes with no part inside. "" if nothing does. Masks have no outside.
+inline std::string outside_text(
+    const Annotation& annotation, const std::vector<int64_t>& picture) {
+  const auto& size = annotation.size.empty() ? picture : annotation.size;
+  int64_t all = 0;
+  int64_t outside = 0;
+  // Whether a shape [N, 2] has no part on the picture.
+  const auto add = [&](const torch::Tensor& corners, double margin) {
+    const auto low = corners.amin(/*dim=*/0);
+    const auto high = corners.amax(/*dim=*/0);
+    ++all;
+    outside +=
+        high[0].item<double>() < -margin || high[1].item<double>() < -margin ||
+                low[0].item<double>() > static_cast<double>(size[1]) + margin ||
+                low[1].item<double>() > static_cast<double>(size[0]) + margin
+            ? 1
+            : 0;
+  };
+  if (annotation.points.defined()) {
+    for (int64_t i = 0; i < annotation.points.size(0); ++i) {
+      add(annotation.points.narrow(0, i, 1).narrow(1, 0, 2), 0);
+    }
+  }
+  if (annotation.boxes.defined()) {
+    for (int64_t i = 0; i < annotation.boxes.size(0); ++i) {
+      add(annotation.boxes[i].view({2, 2}), 0);
+    }
+  }
+  for (const auto& polygon : annotation.polygons) {
+    add(polygon, 0);
+  }
+  for (const auto& stroke : annotation.strokes) {
+    add(stroke.points, stroke.width / 2);
+  }
+  return outside == 0
+             ? ""
+             : std::to_string(outside) + " of " + std::to_string(all) +
+                   " marks are outside of the picture, which is " +
+                   std::to_string(size[1]) + " x " + std::to_string(size[0]);
+}
+
+/// The size {H, W} that an annotation says it was made on; empty if it says
+/// none.
+inline std::vector<int64_t> annotated_size(const Annotation& annotation) {
+  if (!annotation.size.empty()) {
+    return annotation.size;
+  }
+  if (!annotation.runs.empty()) {
+    return annotation.runs.front().size;
+  }
+  if (annotation.alpha_png.empty() && annotation.mask.empty()) {
+    return {};
+  }
+  const auto header = annotation.alpha_png.empty()
+                          ? read_header(annotation.mask)
+                          : picture_header(annotation.alpha_png);
+  return header.height > 0 && header.width > 0
+             ? std::vector<int64_t>{header.height, header.width}
+             : std::vector<int64_t>{};
+}
+
 }  // namespace detail
 
 /// The size {H, W} of a PNG, JPEG or BMP, from its header alone: the file is
@@ -154,6 +216,11 @@ inline std::vector<FileNote> check_files(const Table& table) {
         for (const auto& map : row.saliency) {
           if (!map.empty()) {
             check(map);
+          }
+        }
+        for (const auto& annotation : row.annotations) {
+          if (!annotation->mask.empty()) {
+            check(annotation->mask);
           }
         }
       });
@@ -206,6 +273,45 @@ inline std::vector<FileNote> check_proportions(
           if (!map.empty() && !picture.empty() &&
               !detail::same_aspect(map, picture)) {
             notes.push_back({i, path, detail::sizes_text(map, picture)});
+          }
+        }
+        for (const auto& annotation : row.annotations) {
+          const auto map = detail::annotated_size(*annotation);
+          if (map.empty()) {
+            continue;
+          }
+          if (picture.empty()) {
+            picture = picture_size(row.path, turned_pictures);
+          }
+          if (!picture.empty() && !detail::same_aspect(map, picture)) {
+            notes.push_back(
+                {i, annotation->source, detail::sizes_text(map, picture)});
+          }
+        }
+      });
+}
+
+/// The annotations of which something lies outside of the picture: points, and
+/// shapes with no part inside. They are not drawn, and may belong to another
+/// picture, or to another size of it. In the order of the rows. Only headers
+/// are read.
+///
+/// `turned`: whether EXIF's orientation is applied to the pictures.
+inline std::vector<FileNote> check_outside(
+    const Table& table, bool turned = false) {
+  return detail::notes_of_rows(
+      table, [&](size_t i, std::vector<FileNote>& notes) {
+        const auto& row = table.rows[i];
+        std::vector<int64_t> picture;
+        for (const auto& annotation : row.annotations) {
+          if (picture.empty()) {
+            picture = picture_size(row.path, turned);
+          }
+          auto text = picture.empty()
+                          ? std::string()
+                          : detail::outside_text(*annotation, picture);
+          if (!text.empty()) {
+            notes.push_back({i, annotation->source, std::move(text)});
           }
         }
       });

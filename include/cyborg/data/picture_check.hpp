@@ -3,6 +3,7 @@
 
 #include <cyborg/data/dataset.hpp>
 #include <cyborg/data/detail/decode.hpp>
+#include <cyborg/data/draw_annotation.hpp>
 #include <cyborg/data/file_check.hpp>
 #include <cyborg/data/image.hpp>
 #include <cyborg/data/picture_options.hpp>
@@ -66,6 +67,8 @@ struct PictureCheck {
   /// Maps with the proportions of the picture but of another size. They are
   /// resized when they are used.
   std::vector<Note> other_size;
+  /// Annotations of which something lies outside of the picture.
+  std::vector<Note> outside;
   /// Files with an EXIF orientation that is not applied to them.
   std::vector<Note> turned;
   /// Pictures that are the same everywhere, for example black.
@@ -126,10 +129,51 @@ class RowCheck {
             });
       }
     }
+    for (const auto& annotation : row_.annotations) {
+      if (!picture_size_.empty()) {
+        check_annotation(*annotation);
+      }
+    }
     return std::move(checked_);
   }
 
  private:
+  void check_annotation(const Annotation& annotation) {
+    auto& found = checked_.found;
+    constexpr int64_t kLargest = 224;  // fast, and loses no mark
+    try {
+      const auto map = draw_annotation(
+          annotation, picture_size_,
+          {std::min(kLargest, picture_size_[0]),
+           std::min(kLargest, picture_size_[1])},
+          DrawAnnotationOptions()
+              .point_width(options_.point_width())
+              .max_pixels(options_.max_pixels()));
+      if (is_constant(map)) {
+        note(
+            found.constant, annotation.source,
+            map.max().item<double>() == 0 ? "marks nothing of the picture"
+                                          : "marks all of the picture");
+      } else {
+        checked_.annotated = true;
+      }
+    } catch (const io::FileError& error) {
+      note(found.unreadable, error.path(), error.reason());
+      return;
+    }
+    auto outside = outside_text(annotation, picture_size_);
+    if (!outside.empty()) {
+      note(found.outside, annotation.source, std::move(outside));
+    }
+    const auto size = annotated_size(annotation);
+    if (!size.empty() && size != picture_size_) {
+      note(
+          same_aspect(size, picture_size_) ? found.other_size
+                                           : found.other_aspect,
+          annotation.source, sizes_text(size, picture_size_));
+    }
+  }
+
   void note(
       std::vector<PictureCheck::Note>& list, const std::string& path,
       std::string text) const {
@@ -224,11 +268,7 @@ inline std::vector<PictureCheck::Count> count_classes(
         if (row.split == split && row.cls == cls) {
           ++count.pictures;
           count.annotated += rows[i].annotated ? 1 : 0;
-          count.without += std::all_of(
-                               row.saliency.begin(), row.saliency.end(),
-                               [](const auto& path) { return path.empty(); })
-                               ? 1
-                               : 0;
+          count.without += row.has_map() ? 0 : 1;
         }
       }
       if (count.pictures > 0) {
@@ -282,7 +322,7 @@ inline void find_duplicates(
 /// reports what a person should know before training.
 ///
 /// Of `options`, those are used that say how files are read: `max_pixels`,
-/// `check_extension`, `map_values` and `orientation`. Each thread holds one file
+/// `check_extension`, `map_values`, `point_width` and `orientation`. Each thread holds one file
 /// at a time.
 /// Throws: nothing for files that cannot be used: the result lists them.
 /// Example:
@@ -304,8 +344,8 @@ inline PictureCheck check_pictures(
     for (const auto list :
          {&PictureCheck::unreadable, &PictureCheck::constant,
           &PictureCheck::unclear, &PictureCheck::other_aspect,
-          &PictureCheck::other_size, &PictureCheck::turned,
-          &PictureCheck::blank, &PictureCheck::dark,
+          &PictureCheck::other_size, &PictureCheck::outside,
+          &PictureCheck::turned, &PictureCheck::blank, &PictureCheck::dark,
           &PictureCheck::transparent}) {
       const auto& notes = row.found.*list;
       (all.*list).insert((all.*list).end(), notes.begin(), notes.end());

@@ -23,4 +23,12 @@ enum class Orientation {
   kBoth,     ///< pictures and maps, each by its own tag
 };
 
+/// How the maps of several annotators become one.
+enum class Combine {
+  kMean,       ///< `human::mean_of`
+  kUnion,      ///< `human::union_of`
+  kAgreement,  ///< `human::agreement_weighted_of`
+  kBox,        ///< `human::box_of_interest`
+};
+
 }  // namespace cyborg::data

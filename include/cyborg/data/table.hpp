@@ -69,7 +69,11 @@ inline std::vector<std::filesystem::path> pictures_in(
 /// `split,class,path[,saliency]`. A header names the columns, in any order and
 /// in upper or lower case: `split`, `class` and `path` (or as `TableOptions`
 /// says), any number of columns that begin with `saliency` (one for each
-/// annotator), `attack`, `group` and `subject`. `split` is `train`, `val` (or
+/// annotator), `attack`, `group` and `subject`. What people marked on a picture
+/// is in the columns `boxes` ("x0 y0 x1 y1; ..."), `points` ("x y; ..."),
+/// `fixations` ("x y duration; ...") and `mask` (a file, marked where it is not
+/// black); of several annotators in `boxes_anna`, `boxes_ben` and so on. An
+/// empty cell says that this annotator did not see the picture. `split` is `train`, `val` (or
 /// `valid`, `validation`, `dev`) or `test`, in upper or lower case. Relative
 /// paths start at the folder of the CSV.
 ///
@@ -133,9 +137,17 @@ inline Table read_table(
     }
     Row row;
     row.line = line;
+    detail::Marks marks;
     for (size_t c = 0; c < fields.size(); ++c) {
       const auto& column = columns.roles[c];
-      if (column == "saliency") {
+      if (header && !detail::mark_column(columns.names[c]).empty() &&
+          column == detail::mark_column(columns.names[c])) {
+        marks.add(
+            columns.names[c], column == "mask" ? place(fields[c]) : fields[c],
+            [&](const std::string& reason) {
+              fail(line, "column \"" + columns.names[c] + "\": " + reason);
+            });
+      } else if (column == "saliency") {
         row.saliency.push_back(place(fields[c]));
       } else if (column == "path") {
         row.path = place(fields[c]);
@@ -161,6 +173,13 @@ inline Table read_table(
     if (row.cls.empty() || row.path.empty()) {
       fail(line, row.cls.empty() ? "the class is empty" : "the path is empty");
     }
+    if (!marks.all().empty() && row.has_map()) {
+      fail(
+          line,
+          "the picture has a human map and marks (boxes, points, fixations or "
+          "mask): keep one of them");
+    }
+    row.annotations = marks.finish(table.name + ":" + std::to_string(line));
     table.rows.push_back(std::move(row));
   }
   detail::finish_table(table, options, kFunction, fail);

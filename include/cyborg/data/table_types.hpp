@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <cyborg/data/annotation.hpp>
+
 #include <torch/arg.h>
 
 #include <algorithm>
@@ -23,10 +25,21 @@ struct Row {
   std::string path;   ///< the picture; relative to the working directory
   /// Its human maps, one for each annotator; "" if that annotator drew none.
   std::vector<std::string> saliency;
+  /// What annotators marked on it, from which its map is drawn, one entry for
+  /// each; a row has human maps or these, not both.
+  std::vector<AnnotationPtr> annotations;
   std::string attack;   ///< the kind of attack or generator; "" if not known
   std::string group;    ///< any group, for example a sensor; "" if not known
   std::string subject;  ///< the person; "" if not known
   size_t line = 0;      ///< its line in the CSV, from 1; 0 for folders
+
+  /// Whether it names a human map, or has annotations.
+  bool has_map() const {
+    return !annotations.empty() ||
+           std::any_of(
+               saliency.begin(), saliency.end(),
+               [](const std::string& map) { return !map.empty(); });
+  }
 };
 
 /// A list of pictures with their splits and classes.

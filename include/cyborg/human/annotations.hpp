@@ -7,6 +7,8 @@
 
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/where.h>
+#include <cstddef>
 #include <limits>
 #include <vector>
 
@@ -92,6 +94,83 @@ inline torch::Tensor union_of(
   const auto nobody = all.valid.any(/*dim=*/0).logical_not().unsqueeze(-1);
   return marked.masked_fill(nobody, std::numeric_limits<double>::quiet_NaN())
       .reshape(all.shape);
+}
+
+/// The mean over the annotators, where those who agree with the others count
+/// more.
+///
+///     w_a = max(0, correlation(m_a, mean of the others))
+///     map = sum_a w_a m_a / sum_a w_a
+///
+/// An annotator whose map is constant, or the opposite of the others', has
+/// weight 0. Where all weights are 0, and for a single annotator, it is
+/// `mean_of`. The maps of all annotators should have the same scale.
+/// Shapes, Throws: as `mean_of`. Missing (NaN) where nobody annotated.
+/// Gradient: maps, for which the weights are constants.
+inline torch::Tensor agreement_weighted_of(
+    const std::vector<torch::Tensor>& maps) {
+  const auto all =
+      detail::gather_annotators(maps, "cyborg::human::agreement_weighted_of");
+  const auto valid = all.valid.unsqueeze(-1);
+  const auto values = all.maps.masked_fill(valid.logical_not(), 0);
+  torch::Tensor weights;  // [A, B, 1]
+  {
+    const at::NoGradGuard no_grad;
+    const auto exact = values.detach().to(at::kDouble);
+    const auto others =
+        exact.sum(/*dim=*/0, /*keepdim=*/true) - exact;  // a multiple of theirs
+    const auto centred = [](const torch::Tensor& x) {
+      return x - x.mean(/*dim=*/-1, /*keepdim=*/true);
+    };
+    const auto a = centred(exact);
+    const auto b = centred(others);
+    const auto product = (a * b).mean(/*dim=*/-1, /*keepdim=*/true);
+    const auto scale = a.square().mean(/*dim=*/-1, /*keepdim=*/true).sqrt() *
+                       b.square().mean(/*dim=*/-1, /*keepdim=*/true).sqrt();
+    // Below it a deviation is the rounding of a constant map.
+    const auto floor = 1e-12 * exact.square().mean().clamp_min(1e-300);
+    const auto agreement = (product / scale)
+                               .masked_fill(scale <= floor, 0)
+                               .clamp_min(0)
+                               .masked_fill(valid.logical_not(), 0);
+    const auto nobody = agreement.sum(/*dim=*/0, /*keepdim=*/true).eq(0);
+    weights = at::where(nobody, valid.to(at::kDouble), agreement)
+                  .to(values.scalar_type());
+  }
+  return (values * weights)
+      .sum(/*dim=*/0)
+      .div(weights.sum(/*dim=*/0))
+      .reshape(all.shape);
+}
+
+/// For each annotator, the mean over all others: with what one person's map is
+/// compared to learn how well people agree.
+///
+/// Shapes: as `mean_of`; returns one map for each of `maps`, in their order.
+/// Missing (NaN) where nobody else annotated.
+/// Throws: as `mean_of`, and for fewer than two defined maps.
+/// Example:
+///     auto others = cyborg::human::leave_one_out_of({anna, ben, cho});
+///     // others[0] is the mean of ben and cho
+inline std::vector<torch::Tensor> leave_one_out_of(
+    const std::vector<torch::Tensor>& maps) {
+  detail::gather_annotators(maps, "cyborg::human::leave_one_out_of");
+  size_t defined = 0;
+  for (const auto& map : maps) {
+    defined += map.defined() ? 1 : 0;
+  }
+  TORCH_CHECK_VALUE(
+      defined >= 2,
+      "cyborg::human::leave_one_out_of: expected the maps of at least two "
+      "annotators, got ",
+      defined);
+  std::vector<torch::Tensor> others;
+  for (size_t a = 0; a < maps.size(); ++a) {
+    auto rest = maps;
+    rest[a] = torch::Tensor();
+    others.push_back(mean_of(rest));
+  }
+  return others;
 }
 
 }  // namespace cyborg::human

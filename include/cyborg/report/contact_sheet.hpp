@@ -20,13 +20,11 @@ namespace cyborg::report {
 
 namespace detail {
 
-/// The rows that name a human map, or all rows if none does.
+/// The rows that have a human map, or all rows if none does.
 inline std::vector<data::Row> rows_to_show(const data::Table& table) {
   std::vector<data::Row> chosen;
   for (const auto& row : table.rows) {
-    if (std::any_of(
-            row.saliency.begin(), row.saliency.end(),
-            [](const std::string& path) { return !path.empty(); })) {
+    if (row.has_map()) {
       chosen.push_back(row);
     }
   }
@@ -38,14 +36,15 @@ inline std::vector<data::Row> rows_to_show(const data::Table& table) {
 /// Pictures of a table, each with its human map over it, in one image. One look
 /// shows whether maps and pictures belong together.
 ///
-/// The pictures are taken at equal distances from the rows that name a map
-/// (from all rows if none does), in their order. `data::PictureDataset` reads
+/// The pictures are taken at equal distances from the rows that have a map
+/// or annotations (from all rows if none does), in their order. `data::PictureDataset` reads
 /// them: each is resized to a square, and the maps of several annotators are
 /// averaged. A picture that is not annotated (its map is missing or constant)
 /// has its own colours. The tile of a file that cannot be used is grey.
 ///
 /// Of `options`, those are used that say how files are read: `max_pixels`,
-/// `check_extension`, `map_values`, `map_blur`, `combine` and `orientation`.
+/// `check_extension`, `map_values`, `map_blur`, `combine`, `threshold`,
+/// `point_width` and `orientation`.
 /// Shapes: `rows` x `columns` tiles of `tile` pixels with 2 white pixels
 ///         between them: [3, rows (tile + 2) - 2, columns (tile + 2) - 2]. If
 ///         there are fewer pictures than tiles, only the rows that are needed.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <cyborg/data/detail/marks_text.hpp>
 #include <cyborg/data/splits.hpp>
 #include <cyborg/data/table_types.hpp>
 #include <cyborg/io/csv.hpp>
@@ -19,9 +20,10 @@ namespace cyborg::data::detail {
 /// What each column of a table is, from the fields of its first line.
 struct Columns {
   bool header = false;  ///< the line names the columns; else it is a row
-  /// "split", "class", "path", "saliency", "attack", "group" or "subject", or
-  /// "" for a column that is not used.
+  /// "split", "class", "path", "saliency", "attack", "group", "subject" or one
+  /// of `kMarkColumns`, or "" for a column that is not used.
   std::vector<std::string> roles;
+  std::vector<std::string> names;   ///< in lower case; of a header only
   std::vector<std::string> unused;  ///< the names of such columns
   std::string problem;              ///< why this is no table; "" if it is one
 
@@ -45,7 +47,6 @@ struct Columns {
     for (const auto& each : needed) {
       named_by_user = named_by_user || each.name != each.role;
     }
-    std::vector<std::string> names;
     for (const auto& field : first) {
       names.push_back(io::lower_case(field));
       roles.push_back(role_of(names.back(), needed));
@@ -83,7 +84,10 @@ struct Columns {
     for (size_t i = 0; i < roles.size(); ++i) {
       if (roles[i].empty()) {
         unused.push_back(names[i]);
-      } else if (roles[i] != "saliency" && count(roles[i].c_str()) > 1) {
+      } else if (
+          !mark_column(names[i]).empty()
+              ? std::count(names.begin(), names.end(), names[i]) > 1
+              : roles[i] != "saliency" && count(roles[i].c_str()) > 1) {
         problem = "two columns are named \"" + names[i] + "\"";
         return;
       }
@@ -101,7 +105,9 @@ struct Columns {
     if (name.compare(0, 8, "saliency") == 0) {
       return "saliency";
     }
-    return name == "attack" || name == "group" || name == "subject" ? name : "";
+    return name == "attack" || name == "group" || name == "subject"
+               ? name
+               : mark_column(name);
   }
 
   static std::string list_of(const std::vector<std::string>& fields) {

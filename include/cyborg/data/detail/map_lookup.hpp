@@ -157,8 +157,7 @@ inline void find_maps(
   std::unordered_map<std::string, std::string> picture_of;
   size_t annotated = 0;
   for (auto& row : table.rows) {
-    const auto has_one = [](const std::string& map) { return !map.empty(); };
-    if (std::any_of(row.saliency.begin(), row.saliency.end(), has_one)) {
+    if (row.has_map()) {
       ++annotated;
       continue;
     }
