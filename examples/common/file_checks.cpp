@@ -127,10 +127,9 @@ FileError with_way_out(
     const FileError& error, const std::vector<cyborg::data::Row>& rows) {
   const bool listed =
       std::any_of(rows.begin(), rows.end(), [&](const auto& row) {
+        const auto maps = row.map_files();
         return row.path == error.path() ||
-               std::find(
-                   row.saliency.begin(), row.saliency.end(), error.path()) !=
-                   row.saliency.end();
+               std::find(maps.begin(), maps.end(), error.path()) != maps.end();
       });
   return listed
              ? FileError(

@@ -9,6 +9,7 @@
 #include "../models/layers.hpp"
 #include "../models/resnet.hpp"
 
+#include <cyborg/guide/evaluation_norms.hpp>
 #include <cyborg/io/file.hpp>
 
 #include <ATen/Context.h>
@@ -353,6 +354,11 @@ void Network::train(bool on) {
   } else {
     native_.ptr()->train(on);
   }
+}
+
+std::shared_ptr<void> Network::evaluation_norms() {
+  return script_ ? std::make_shared<cyborg::EvaluationNorms>(*script_)
+                 : std::make_shared<cyborg::EvaluationNorms>(*native_.ptr());
 }
 
 void Network::to(torch::Device device) {

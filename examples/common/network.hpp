@@ -72,6 +72,9 @@ class Network {
   void each_batch_norm(
       const std::function<void(models::BatchNormImpl&)>& visit);
   void train(bool on);
+  /// While the returned object lives, batch norms use their running statistics
+  /// and leave them as they are.
+  std::shared_ptr<void> evaluation_norms();
   void to(torch::Device device);
 
  private:

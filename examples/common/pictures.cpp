@@ -21,6 +21,7 @@ data::Table read_pictures(const Settings& settings) {
                      .positive(settings.positive)
                      .classes(settings.classes)
                      .saliency(settings.saliency)
+                     .wrong(settings.objective.wrong)
                      .path_column(settings.path_column)
                      .class_column(settings.class_column)
                      .split_column(settings.split_column);
@@ -60,6 +61,35 @@ data::Table read_pictures(const Settings& settings) {
     }
   }
   return table;
+}
+
+bool reads_maps(const Settings& settings) {
+  return settings.alpha < 1 ||
+         std::any_of(
+             settings.objective.terms.begin(), settings.objective.terms.end(),
+             [](const TermSetting& term) {
+               const auto reads = term_kind(term.kind).reads;
+               return reads == TermReads::kMaps || reads == TermReads::kEither;
+             });
+}
+
+bool reads_wrong(const Settings& settings) {
+  return std::any_of(
+      settings.objective.terms.begin(), settings.objective.terms.end(),
+      [](const TermSetting& term) {
+        const auto reads = term_kind(term.kind).reads;
+        return reads == TermReads::kWrong || reads == TermReads::kEither;
+      });
+}
+
+std::vector<data::Row> as_read(
+    std::vector<data::Row> rows, const Settings& settings) {
+  if (!reads_wrong(settings)) {
+    for (auto& row : rows) {
+      row.wrong.clear();
+    }
+  }
+  return reads_maps(settings) ? rows : without_maps(std::move(rows));
 }
 
 bool has_map(const data::Row& row) {

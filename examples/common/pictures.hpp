@@ -20,6 +20,15 @@ namespace programs {
 /// Throws: `cyborg::io::FileError` for a row of another class, in any split.
 cyborg::data::Table read_pictures(const Settings& settings);
 
+/// Whether the loss reads human maps, and whether it reads masks of what must
+/// not be used.
+bool reads_maps(const Settings& settings);
+bool reads_wrong(const Settings& settings);
+
+/// The rows without the maps and masks that the loss does not read.
+std::vector<cyborg::data::Row> as_read(
+    std::vector<cyborg::data::Row> rows, const Settings& settings);
+
 /// Whether a row names a human map.
 bool has_map(const cyborg::data::Row& row);
 

@@ -5,6 +5,7 @@
 // same way.
 
 #include "choices.hpp"
+#include "terms.hpp"
 
 #include <cyborg/cam/methods.hpp>
 #include <cyborg/data/picture_options.hpp>
@@ -83,7 +84,9 @@ struct Choices<cyborg::CamClass> {
       {cyborg::CamClass::kLabel, "label", "the true class"},
       {cyborg::CamClass::kPredicted, "predicted",
        "the class that the network predicts, as in the first published "
-       "code"}};
+       "code"},
+      {cyborg::CamClass::kDifference, "difference",
+       "the true class, minus the strongest other one"}};
 };
 
 template <>
@@ -171,6 +174,18 @@ struct AnnotationSettings {
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(
     AnnotationSettings, file, name, width, unit, screen, combine, threshold)
 
+/// What a training minimises, beside the distance that `Loss` names.
+struct ObjectiveSettings {
+  std::vector<TermSetting> terms;
+  std::string wrong;  ///< a folder of masks of what must not be used
+  /// "balanced", or NAME=FACTOR for some classes; the others have 1.
+  std::vector<std::string> class_weights;
+  double focal = 0;            ///< exponent of the focal loss; 0: none
+  double label_smoothing = 0;  ///< share of the label that all classes get
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(
+    ObjectiveSettings, terms, wrong, class_weights, focal, label_smoothing)
+
 /// The default values are the published recipe for CYBORG (docs/train.md).
 struct Settings {
   // Pictures
@@ -218,6 +233,7 @@ struct Settings {
   std::optional<cyborg::Normalizer> map_normalizer;    ///< none: the distance's
   std::optional<cyborg::Normalizer> human_normalizer;  ///< none: the distance's
   cyborg::Reduction reduction = cyborg::Reduction::kMean;
+  ObjectiveSettings objective;
 
   // Optimisation
   OptimizerKind optimizer = OptimizerKind::kSgd;
@@ -251,8 +267,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(
     folds, fold, allow_shared_subjects, flip, vertical_flip, min_area, rotation,
     scale, brightness, contrast, saturation, network, model, weights, layer,
     loss, alpha, cam_class, map_normalizer, human_normalizer, reduction,
-    optimizer, learning_rate, momentum, weight_decay, schedule, step_epochs,
-    step_factor, warm_up, epochs, batch, accumulate, clip, ema, sampler, select,
-    patience, sync_batch_norm, seed, deterministic, bfloat16)
+    objective, optimizer, learning_rate, momentum, weight_decay, schedule,
+    step_epochs, step_factor, warm_up, epochs, batch, accumulate, clip, ema,
+    sampler, select, patience, sync_batch_norm, seed, deterministic, bfloat16)
 
 }  // namespace programs

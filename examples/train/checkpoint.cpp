@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "checkpoint.hpp"
 
+#include "objective.hpp"
+
 #include <cyborg/io/file.hpp>
 
 #include <exception>
@@ -9,9 +11,20 @@ namespace programs {
 
 using nlohmann::json;
 
+void TrainingState::add(const std::string& name, double sum, double count) {
+  if (name == kSaliencyPart) {
+    saliency += sum;
+    annotated += static_cast<int64_t>(count);
+  } else {
+    auto& term = terms[name];
+    term.first += sum;
+    term.second += count;
+  }
+}
+
 json TrainingState::record() const {
   const auto count = static_cast<double>(pictures);
-  return {
+  json record{
       {"epoch", epoch},
       {"step", step},
       {"loss", total / count},
@@ -21,6 +34,10 @@ json TrainingState::record() const {
                        : json(saliency / static_cast<double>(annotated))},
       {"annotated", annotated},
       {"pictures", pictures}};
+  for (const auto& [name, sums] : terms) {
+    record[name] = sums.second == 0 ? json() : json(sums.first / sums.second);
+  }
+  return record;
 }
 
 void TrainingState::next_epoch() {
@@ -28,6 +45,9 @@ void TrainingState::next_epoch() {
   batch = 0;
   total = classification = saliency = 0;
   annotated = pictures = 0;
+  for (auto& term : terms) {
+    term.second = {0, 0};
+  }
 }
 
 void write_training(

@@ -12,7 +12,9 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
+#include <utility>
 
 namespace programs {
 
@@ -28,11 +30,17 @@ struct TrainingState {
   // `annotated` ones, the pictures that were guided.
   double total = 0, classification = 0, saliency = 0;
   int64_t annotated = 0, pictures = 0;
+  /// Of each term of the loss: the sum of its values, and how many pictures
+  /// counted.
+  std::map<std::string, std::pair<double, double>> terms;
   int64_t ranks = 1;  ///< processes that share a batch
 
+  /// Adds a batch of a term, or of the saliency.
+  void add(const std::string& name, double sum, double count);
+
   /// The log's record of the epoch so far: epoch, step, the means loss,
-  /// classification and saliency (null where no picture was guided), annotated,
-  /// pictures.
+  /// classification, saliency and each term (null where no picture counted),
+  /// annotated, pictures.
   nlohmann::json record() const;
 
   /// Moves on to the first batch of the next epoch.
@@ -40,7 +48,7 @@ struct TrainingState {
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(
     TrainingState, epoch, batch, step, best_epoch, best, total, classification,
-    saliency, annotated, pictures, ranks)
+    saliency, annotated, pictures, terms, ranks)
 
 /// The content of a checkpoint.
 struct SavedTraining {

@@ -25,6 +25,12 @@ void add_pictures(CLI::App& app, Settings& s) {
           "folder of human maps with the names of the pictures, for rows that "
           "name no map")
       ->type_name("DIR");
+  group
+      ->add_option(
+          "--wrong", s.objective.wrong,
+          "folder of masks of what must not be used (white: wrong), with the "
+          "names of the pictures, for rows that name none")
+      ->type_name("DIR");
   const auto add_column = [&](const char* flag, std::string& name,
                               const char* text) {
     group->add_option(flag, name, text)

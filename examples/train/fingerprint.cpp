@@ -35,7 +35,7 @@ std::string checksum(
     add(row.split);
     add(row.cls);
     add(below(pictures, row.path));
-    for (const auto& map : row.saliency) {
+    for (const auto& map : row.map_files()) {
       const auto inside = below(maps, map);
       add(inside != map ? inside : below(pictures, map));
     }

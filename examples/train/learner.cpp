@@ -2,6 +2,7 @@
 #include "learner.hpp"
 
 #include "autocast.hpp"
+#include "recipe.hpp"
 
 #include <torch/nn/utils/clip_grad.h>
 
@@ -29,13 +30,16 @@ void explain_single_picture(const std::exception& error) {
 }  // namespace
 
 Learner::Learner(
-    const Settings& settings, Network& network, TrainingProcesses& processes)
-    : settings_(settings), network_(network), processes_(processes) {
+    const Settings& settings, const std::vector<cyborg::data::Row>& rows,
+    Network& network, TrainingProcesses& processes)
+    : settings_(settings),
+      network_(network),
+      processes_(processes),
+      objective_(settings, rows, network, processes.device()) {
   network_.to(processes_.device());
   processes_.distribute(network_, settings_.sync_batch_norm);
   hook_ = network_.hook(settings_.layer);
   optimizer_ = make_optimizer(settings_, network_.parameters());
-  criterion_ = make_criterion(settings_);
   // A buffer may hold infinity, as the mask of an attention layer does.
   auto state = network_.state();
   const auto buffers =
@@ -51,37 +55,41 @@ Learner::Learner(
   }
 }
 
-void Learner::begin_step(int64_t epoch, int64_t batch, int64_t batches) {
+void Learner::begin_step(
+    int64_t epoch, int64_t batch, int64_t batches, int64_t step) {
   optimizer_->zero_grad();
   cyborg::train::set_learning_rate(
       *optimizer_, cyborg::train::learning_rate(
                        epoch, batch, batches, schedule_options(settings_)));
+  objective_.at(
+      static_cast<double>(epoch) +
+          static_cast<double>(batch) / static_cast<double>(batches),
+      step, processes_.rank());
 }
 
-cyborg::LossTerms Learner::loss_of(const cyborg::data::GuidedExample& batch) {
+cyborg::GuidanceTerms Learner::loss_of(
+    const cyborg::data::GuidedExample& batch) {
   const auto device = processes_.device();
-  const auto images = batch.data.to(device);
-  const auto labels = batch.target.to(device);
-  // Without guidance no map is made, so that a network that has none can be
-  // trained too.
-  const bool guided = settings_.alpha < 1;
-  torch::Tensor logits;
+  const auto to_device = [&](const torch::Tensor& tensor) {
+    return tensor.defined() ? tensor.to(device) : tensor;
+  };
+  const auto images = to_device(batch.data);
   try {
-    const AutocastGuard autocast(settings_.bfloat16, device);
-    logits = guided ? hook_->forward([&] { return network_.forward(images); })
-                    : network_.forward(images);
+    return objective_(
+        *hook_,
+        [&](const torch::Tensor& x) {
+          const AutocastGuard autocast(settings_.bfloat16, device);
+          return network_.forward(x);
+        },
+        cyborg::Batch{
+            images, to_device(batch.target), to_device(batch.saliency),
+            to_device(batch.wrong)});
   } catch (const std::exception& error) {
     if (images.size(0) == 1) {
       explain_single_picture(error);
     }
     throw;
   }
-  if (guided) {
-    hook_->require();  // also where no sample of this batch has a map
-  }
-  return criterion_(
-      logits.to(torch::kFloat), labels, *hook_,
-      guided ? batch.saliency.to(device) : torch::Tensor());
 }
 
 void Learner::backward(const torch::Tensor& loss, int64_t count, bool last) {

@@ -2,14 +2,15 @@
 #pragma once
 // One optimizer step: the loss of its batches, and the update of the weights.
 
+#include "objective.hpp"
 #include "processes.hpp"
-#include "recipe.hpp"
 
 #include "../common/network.hpp"
 #include "../common/settings.hpp"
 
 #include <cyborg/cam/hook.hpp>
 #include <cyborg/data/example.hpp>
+#include <cyborg/data/table_types.hpp>
 #include <cyborg/train/checkpoint.hpp>
 
 #include <torch/optim/optimizer.h>
@@ -26,15 +27,18 @@ namespace programs {
 /// A network and what trains it. What it is given lives longer than it does.
 class Learner {
  public:
+  /// `rows` are the training pictures.
   Learner(
-      const Settings& settings, Network& network, TrainingProcesses& processes);
+      const Settings& settings, const std::vector<cyborg::data::Row>& rows,
+      Network& network, TrainingProcesses& processes);
 
-  /// Begins an optimizer step: no gradients, and the learning rate of a batch,
-  /// which is one of `batches` of an epoch.
-  void begin_step(int64_t epoch, int64_t batch, int64_t batches);
+  /// Begins an optimizer step, number `step` of all: no gradients, and the
+  /// learning rate and strengths of a batch, which is one of `batches` of an
+  /// epoch.
+  void begin_step(int64_t epoch, int64_t batch, int64_t batches, int64_t step);
 
   /// The loss of a batch of this process.
-  cyborg::LossTerms loss_of(const cyborg::data::GuidedExample& batch);
+  cyborg::GuidanceTerms loss_of(const cyborg::data::GuidedExample& batch);
 
   /// Adds the gradients of one of `count` batches whose mean is taken; after
   /// the last one, `end_step` follows.
@@ -62,7 +66,7 @@ class Learner {
   TrainingProcesses& processes_;
   std::unique_ptr<cyborg::CamHook> hook_;
   std::unique_ptr<torch::optim::Optimizer> optimizer_;
-  Criterion criterion_;
+  Objective objective_;
   std::set<std::string> infinite_;  // buffers that never were finite
 };
 

@@ -18,14 +18,21 @@ namespace programs {
 
 namespace {
 
-/// The member of `Settings` that an option sets; "" where it sets none.
+/// The member of `Settings` that an option sets, such as "lr" or
+/// "objective/focal"; "" where it sets none.
 std::string setting_of(const std::string& flag, const nlohmann::json& all) {
   static const std::map<std::string, std::string> kOthers{
-      {"lr", "learning_rate"}, {"std", "stddev"}, {"bf16", "bfloat16"}};
+      {"lr", "learning_rate"},
+      {"std", "stddev"},
+      {"bf16", "bfloat16"},
+      {"term", "objective/terms"}};
   const auto other = kOthers.find(flag);
   auto name = other != kOthers.end() ? other->second : flag;
   std::replace(name.begin(), name.end(), '-', '_');
-  return all.contains(name) ? name : "";
+  if (all.at("objective").contains(name)) {
+    name = "objective/" + name;
+  }
+  return all.contains(nlohmann::json::json_pointer("/" + name)) ? name : "";
 }
 
 /// Notes which options the command line has.

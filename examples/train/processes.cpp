@@ -64,14 +64,9 @@ void TrainingProcesses::share_statistics() const {
 }
 
 torch::Tensor TrainingProcesses::whole_batch_total(
-    const cyborg::LossTerms& terms, int64_t samples, double alpha) const {
-  if (size() == 1) {
-    return terms.total;
-  }
-  // The weight alpha is all that the function reads of the loss.
-  const cyborg::CyborgL2Loss loss(
-      cyborg::SaliencyGuidedLossOptions().alpha(alpha));
-  return cyborg::train::whole_batch_total(loss, terms, samples, group_);
+    const cyborg::GuidanceTerms& terms, int64_t samples) const {
+  return size() == 1 ? terms.total
+                     : cyborg::train::whole_batch_total(terms, samples, group_);
 }
 
 std::vector<double> TrainingProcesses::sum(

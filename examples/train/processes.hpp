@@ -6,7 +6,7 @@
 #include "../common/network.hpp"
 
 #include <cyborg/data/table_types.hpp>
-#include <cyborg/guide/saliency_guided.hpp>
+#include <cyborg/guide/guidance.hpp>
 #include <cyborg/train/distributed.hpp>
 
 #include <torch/types.h>
@@ -52,7 +52,7 @@ class TrainingProcesses {
   /// one batch of all processes' pictures; the mean of these losses is the loss
   /// of that batch.
   torch::Tensor whole_batch_total(
-      const cyborg::LossTerms& terms, int64_t samples, double alpha) const;
+      const cyborg::GuidanceTerms& terms, int64_t samples) const;
 
   /// The sums over all processes, number by number.
   std::vector<double> sum(const std::vector<double>& numbers) const;

@@ -15,15 +15,6 @@ namespace programs {
 
 namespace {
 
-template <class Distance>
-Criterion guided(const cyborg::SaliencyGuidedLossOptions& options) {
-  return [loss = cyborg::SaliencyGuidedLoss<Distance>(options)](
-             const torch::Tensor& logits, const torch::Tensor& labels,
-             const cyborg::CamHook& hook, const torch::Tensor& maps) {
-    return loss(logits, labels, hook, maps);
-  };
-}
-
 /// After a switch over all values of an enum: for a number that is no value.
 [[noreturn]] void unknown(const char* function) {
   throw std::logic_error(
@@ -31,26 +22,6 @@ Criterion guided(const cyborg::SaliencyGuidedLossOptions& options) {
 }
 
 }  // namespace
-
-Criterion make_criterion(const Settings& settings) {
-  auto options = cyborg::SaliencyGuidedLossOptions()
-                     .alpha(settings.alpha)
-                     .cam_class(settings.cam_class)
-                     .map_normalizer(settings.map_normalizer)
-                     .human_normalizer(settings.human_normalizer)
-                     .reduction(settings.reduction);
-  switch (settings.loss) {
-    case Loss::kCrossEntropy:  // no distance is computed; any one would do
-      return guided<cyborg::L2>(options.alpha(1));
-    case Loss::kCyborgL1:
-      return guided<cyborg::L1>(options);
-    case Loss::kCyborgL2:
-      return guided<cyborg::L2>(options);
-    case Loss::kCyborgKL:
-      return guided<cyborg::KL>(options);
-  }
-  unknown("make_criterion");
-}
 
 std::unique_ptr<torch::optim::Optimizer> make_optimizer(
     const Settings& settings, std::vector<torch::Tensor> parameters) {

@@ -1,34 +1,20 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// From settings to the parts of a training: loss, optimizer, learning rate.
+// From settings to the parts of a training: optimizer, learning rate.
 
 #include "../common/settings.hpp"
 
-#include <cyborg/cam/hook.hpp>
 #include <cyborg/data/table_types.hpp>
-#include <cyborg/guide/saliency_guided.hpp>
 #include <cyborg/train/schedule.hpp>
 
 #include <torch/optim/optimizer.h>
 #include <torch/types.h>
 
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <vector>
 
 namespace programs {
-
-/// The loss of a batch: logits [B, K], labels [B], the hook that has seen the
-/// forward pass, human maps [B, H, W]. With `alpha` 1 neither the hook's
-/// observation nor the maps are read.
-using Criterion = std::function<cyborg::LossTerms(
-    const torch::Tensor&, const torch::Tensor&, const cyborg::CamHook&,
-    const torch::Tensor&)>;
-
-/// The loss that `settings.loss` names. Cross entropy is a guided loss with
-/// `alpha` 1.
-Criterion make_criterion(const Settings& settings);
 
 std::unique_ptr<torch::optim::Optimizer> make_optimizer(
     const Settings& settings, std::vector<torch::Tensor> parameters);

@@ -52,7 +52,20 @@ void check_out(const fs::path& out) {
 void report_maps(
     const Settings& settings, const std::vector<Row>& rows,
     const TrainingLog& log) {
-  if (settings.alpha == 1) {
+  if (reads_wrong(settings)) {
+    const auto masks = std::count_if(
+        rows.begin(), rows.end(),
+        [](const Row& row) { return !row.wrong.empty(); });
+    log.print(fmt::format(
+        "{} of {} training pictures have masks of what is wrong", masks,
+        rows.size()));
+    if (masks == 0) {
+      log.warn(
+          "no picture of split train has a mask of what is wrong (--wrong, or "
+          "a column wrong): a term that reads them does nothing");
+    }
+  }
+  if (!reads_maps(settings)) {
     return;
   }
   const auto count = std::count_if(rows.begin(), rows.end(), has_map);
@@ -149,9 +162,7 @@ void load_initial_weights(
 void check_all_files(
     const Settings& settings, cyborg::data::Table table,
     const TrainingProcesses& processes, const TrainingLog& log) {
-  if (settings.alpha == 1) {
-    table.rows = without_maps(std::move(table.rows));
-  }
+  table.rows = as_read(std::move(table.rows), settings);
   if (settings.skip_unreadable) {
     const auto missing = missing_files(table.rows);
     if (!missing.empty()) {
@@ -171,8 +182,8 @@ void check_all_files(
 
 void complete(Settings& settings) {
   for (auto* path :
-       {&settings.data, &settings.saliency, &settings.model,
-        &settings.weights}) {
+       {&settings.data, &settings.saliency, &settings.objective.wrong,
+        &settings.model, &settings.weights}) {
     if (!path->empty()) {
       *path = fs::absolute(*path).lexically_normal().string();
     }

@@ -4,6 +4,7 @@
 #include "export.hpp"
 #include "fingerprint.hpp"
 #include "output_lock.hpp"
+#include "recipe.hpp"
 #include "resume.hpp"
 #include "validation.hpp"
 #include "watch.hpp"
@@ -53,7 +54,9 @@ Trainer::Trainer(const TrainOptions& options)
       training_(start(options, processes_, log_, resumed_)),
       settings_(training_.settings),
       state_(training_.state),
-      learner_(settings_, *training_.network, processes_),
+      learner_(
+          settings_, training_.table.rows_of("train"), *training_.network,
+          processes_),
       rows_(training_.table.rows_of("train")),
       table_(fingerprint(training_.table, settings_)),
       scoring_{
@@ -96,8 +99,7 @@ TrainResult Trainer::run() {
     log_.print(fmt::format(
         "resumed at epoch {}, batch {}", state_.epoch + 1, state_.batch));
   }
-  auto pictures = training_set(
-      settings_.alpha == 1 ? without_maps(rows_) : rows_, settings_);
+  auto pictures = training_set(as_read(rows_, settings_), settings_);
   Loader loader(
       pictures, cyborg::data::PrefetchOptions()
                     .weights(sampler_weights(rows_, settings_))

@@ -35,7 +35,8 @@ bool Trainer::train_epoch(TrainingSet& pictures, Loader& loader) {
       // The last step of an epoch may have fewer batches.
       group = std::min(settings_.accumulate, batches - state_.batch);
       learner_.begin_step(
-          state_.epoch, std::min(state_.batch, batches - 1), batches);
+          state_.epoch, std::min(state_.batch, batches - 1), batches,
+          state_.step);
     }
     learner_.backward(batch_total(batch, loader), group, done + 1 == group);
     const auto position = static_cast<int64_t>(loader.position());
@@ -83,16 +84,18 @@ torch::Tensor Trainer::batch_total(
       static_cast<int64_t>(loader.position()) - 1);
   const auto terms = learner_.loss_of(batch);
   const auto count = batch.target.size(0);
-  const auto total =
-      processes_.whole_batch_total(terms, count, settings_.alpha);
+  const auto total = processes_.whole_batch_total(terms, count);
   const auto own = total.item<double>();
   const auto weight = static_cast<double>(count);
-  const auto annotated =
-      static_cast<double>(terms.annotated_count.item<int64_t>());
-  const auto sums = processes_.sum(
-      {own / static_cast<double>(processes_.size()),
-       weight * terms.classification.item<double>(),
-       annotated * terms.saliency.item<double>(), annotated, weight});
+  std::vector<double> numbers{
+      own / static_cast<double>(processes_.size()),
+      weight * terms.task.item<double>(), weight};
+  for (const auto& part : terms.parts) {
+    const auto counted = part.count.item<double>();
+    numbers.push_back(counted * part.value.item<double>());
+    numbers.push_back(counted);
+  }
+  const auto sums = processes_.sum(numbers);
   if (!std::isfinite(own)) {
     throw_not_finite(
         state_.epoch + 1, static_cast<int64_t>(loader.position()),
@@ -102,11 +105,12 @@ torch::Tensor Trainer::batch_total(
     throw std::runtime_error(
         "the loss is not finite in another process, which names the pictures");
   }
-  state_.total += sums[4] * sums[0];
+  state_.total += sums[2] * sums[0];
   state_.classification += sums[1];
-  state_.saliency += sums[2];
-  state_.annotated += static_cast<int64_t>(sums[3]);
-  state_.pictures += static_cast<int64_t>(sums[4]);
+  state_.pictures += static_cast<int64_t>(sums[2]);
+  for (size_t i = 0; i < terms.parts.size(); ++i) {
+    state_.add(terms.parts[i].name, sums[3 + 2 * i], sums[4 + 2 * i]);
+  }
   return total;
 }
 
@@ -147,7 +151,7 @@ bool Trainer::end_epoch() {
 
 /// Maps that are the same everywhere guide nothing, and look like maps.
 void Trainer::warn_of_maps_without_guidance() const {
-  if (settings_.alpha == 1) {
+  if (settings_.alpha == 1) {  // the terms count for themselves
     return;
   }
   const auto maps = std::count_if(rows_.begin(), rows_.end(), has_map);

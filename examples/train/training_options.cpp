@@ -5,7 +5,11 @@
 
 #include "../common/command_line.hpp"
 
+#include <exception>
+#include <set>
+#include <stdexcept>
 #include <string>
+#include <vector>
 
 namespace programs {
 
@@ -51,6 +55,58 @@ void add_loss(CLI::App& app, Settings& s) {
           "--alpha", s.alpha,
           "weight of the classification loss, in [0, 1]; the saliency loss has "
           "the rest")
+      ->check(kShare)
+      ->capture_default_str();
+  group
+      ->add_option_function<std::vector<std::string>>(
+          "--term",
+          [&s](const std::vector<std::string>& texts) {
+            s.objective.terms.clear();
+            std::set<std::string> kinds;
+            for (const auto& text : texts) {
+              s.objective.terms.push_back(parse_term(text));
+              if (!kinds.insert(s.objective.terms.back().kind).second) {
+                throw std::invalid_argument(
+                    "expected each term once, got " + text + " again");
+              }
+            }
+          },
+          "a term that is added to the loss, NAME or NAME:option=value,...; "
+          "may "
+          "be given several times. Options of all: strength, from (the first "
+          "epoch, from 0), ramp (epochs in which the strength rises). The "
+          "terms: " +
+              terms_help())
+      ->expected(1)
+      ->take_all()
+      ->check(CLI::Validator(
+          [](const std::string& text) {
+            try {
+              parse_term(text);
+              return std::string();
+            } catch (const std::exception& error) {
+              return std::string(error.what());
+            }
+          },
+          ""))
+      ->type_name("TERM");
+  group
+      ->add_option(
+          "--class-weights", s.objective.class_weights,
+          "balanced (in inverse proportion to the pictures of each class), or "
+          "NAME=FACTOR for some classes")
+      ->expected(1, 1000)
+      ->type_name("WEIGHTS");
+  group
+      ->add_option(
+          "--focal", s.objective.focal,
+          "exponent of the focal loss, for example 2; 0: cross entropy")
+      ->check(kNotNegative)
+      ->capture_default_str();
+  group
+      ->add_option(
+          "--label-smoothing", s.objective.label_smoothing,
+          "share of the label that is spread over all classes")
       ->check(kShare)
       ->capture_default_str();
   add_choice(

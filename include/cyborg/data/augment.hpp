@@ -98,14 +98,14 @@ inline torch::Tensor warp(
 
 }  // namespace detail
 
-/// Moves a picture and its human map together, and changes the colours of the
-/// picture.
+/// Moves a picture, its human map and its mask of what is wrong together, and
+/// changes the colours of the picture.
 ///
 /// The steps, in this order:
 /// 1. flips, which are exact;
 /// 2. crop, rotation and scale, as one affine transform that is sampled once
 ///    (bilinear). Positions outside of the picture get its mean colour, and 0
-///    in the map;
+///    in map and mask;
 /// 3. brightness, contrast and saturation;
 /// 4. (x - mean) / stddev. This comes last, because colours change in [0, 1].
 ///    So the data set itself must have no mean and no stddev.
@@ -117,7 +117,8 @@ inline torch::Tensor warp(
 /// else, such as threads. Each choice has its own random number: turning one
 /// option on does not change the choices of the others.
 ///
-/// Shapes: data [C, H, W], floating point; saliency [..., h, w] or undefined.
+/// Shapes: data [C, H, W], floating point; saliency, wrong [..., h, w] or
+///         undefined.
 ///         The result has the same shapes.
 /// Range: data in [0, 1], where it stays until step 4. A map of NaN (not
 ///        annotated) stays NaN.
@@ -155,8 +156,13 @@ class Augment {
         !map.defined() || (map.dim() >= 2 && map.numel() > 0),
         "cyborg::data::Augment: expected a human map [h, w], got ",
         map.defined() ? map.sizes() : at::IntArrayRef());
+    auto& wrong = example.wrong;
+    TORCH_CHECK_VALUE(
+        !wrong.defined() || (wrong.dim() >= 2 && wrong.numel() > 0),
+        "cyborg::data::Augment: expected a mask [h, w], got ",
+        wrong.defined() ? wrong.sizes() : at::IntArrayRef());
     const auto state = detail::mix(options_.seed(), draw);
-    move(image, map, state);
+    move(image, {&map, &wrong}, state);
     colour(image, state);
     image = detail::standardized(
         image, detail::standard(
@@ -197,8 +203,10 @@ class Augment {
     return low + (high - low) * static_cast<double>(bits) * 0x1p-53;
   }
 
-  /// Steps 1 and 2.
-  void move(torch::Tensor& image, torch::Tensor& map, uint64_t state) const {
+  /// Steps 1 and 2, for a picture and what belongs to its positions.
+  void move(
+      torch::Tensor& image, const std::array<torch::Tensor*, 2>& maps,
+      uint64_t state) const {
     std::vector<int64_t> flipped;
     if (uniform(state, kFlipX, 0, 1) < options_.horizontal_flip()) {
       flipped.push_back(-1);
@@ -208,7 +216,9 @@ class Augment {
     }
     if (!flipped.empty()) {
       image = at::flip(image, flipped);
-      map = map.defined() ? at::flip(map, flipped) : map;
+      for (auto* map : maps) {
+        *map = map->defined() ? at::flip(*map, flipped) : *map;
+      }
     }
     if (options_.min_area() == 1 && options_.rotation() == 0 &&
         options_.scale() == 1) {
@@ -223,11 +233,13 @@ class Augment {
         image, theta,
         image.mean(/*dim=*/-1, /*keepdim=*/true)
             .mean(/*dim=*/-2, /*keepdim=*/true));
-    if (map.defined()) {
-      const auto input = maps::detail::as_float_map(map);
-      map = maps::detail::keep_missing(
-          detail::warp(input, theta, at::zeros({}, input.options())), input,
-          /*lead=*/0);
+    for (auto* map : maps) {
+      if (map->defined()) {
+        const auto input = maps::detail::as_float_map(*map);
+        *map = maps::detail::keep_missing(
+            detail::warp(input, theta, at::zeros({}, input.options())), input,
+            /*lead=*/0);
+      }
     }
   }
 

@@ -98,8 +98,8 @@ struct Skipped {
 /// worker thread). Several threads may call all members at the same time.
 ///
 /// A sample is { data [C, H, W] float32, target 0-dim int64, saliency [h, w]
-/// float32 in [0, 1] }. If the row names no map, `saliency` is NaN: not
-/// annotated.
+/// float32 in [0, 1], wrong [h, w] float32 in [0, 1] }. If the row names no map,
+/// `saliency` is NaN: not annotated. If it names no mask, `wrong` is undefined.
 /// Example:
 ///     auto table = cyborg::data::read_table("faces.csv");
 ///     cyborg::data::PictureDataset train(
@@ -147,9 +147,11 @@ class PictureDataset
             .check_extension(options_.check_extension())
             .apply_orientation(options_.orientation() != Orientation::kIgnore));
     auto map = map_of(row, image);
+    auto wrong = wrong_of(row, image);
     return {
         detail::standardized(std::move(image), standard_),
-        at::scalar_tensor(row.label, at::kLong), std::move(map)};
+        at::scalar_tensor(row.label, at::kLong), std::move(map),
+        std::move(wrong)};
   }
 
   /// The samples of `indices`, in that order. With `OnError::kSkip` those that
@@ -215,15 +217,7 @@ class PictureDataset
   /// blurred, then resized; or what they marked, drawn and combined. NaN if the
   /// row has neither.
   torch::Tensor map_of(const Row& row, const torch::Tensor& image) const {
-    const std::vector<int64_t> size = !options_.map_size().empty()
-                                          ? options_.map_size()
-                                          : image.sizes().slice(1).vec();
-    const auto map_options =
-        MapOptions()
-            .values(options_.map_values())
-            .max_pixels(options_.max_pixels())
-            .check_extension(options_.check_extension())
-            .apply_orientation(options_.orientation() == Orientation::kBoth);
+    const auto size = map_size_of(image);
     if (!row.annotations.empty()) {
       const auto drawn = combined(drawn_maps(row, size));
       if (std::any_of(
@@ -238,7 +232,7 @@ class PictureDataset
     std::vector<torch::Tensor> maps;
     for (const auto& path : row.saliency) {
       if (!path.empty()) {
-        auto map = read_map(path, map_options);
+        auto map = read_map(path, map_options());
         if (!maps.empty() && map.sizes() != maps[0].sizes()) {
           map = maps::resize(map, maps[0].sizes(), options_.map_resize());
         }
@@ -253,6 +247,29 @@ class PictureDataset
       map = human::blur(map, options_.map_blur());
     }
     return maps::resize(map, size, options_.map_resize());
+  }
+
+  /// The mask of a row, resized; undefined if the row names none.
+  torch::Tensor wrong_of(const Row& row, const torch::Tensor& image) const {
+    return row.wrong.empty() ? torch::Tensor()
+                             : maps::resize(
+                                   read_map(row.wrong, map_options()),
+                                   map_size_of(image), options_.map_resize());
+  }
+
+  /// {h, w} of the maps.
+  std::vector<int64_t> map_size_of(const torch::Tensor& image) const {
+    return !options_.map_size().empty() ? options_.map_size()
+                                        : image.sizes().slice(1).vec();
+  }
+
+  /// How the files of maps and masks are read.
+  MapOptions map_options() const {
+    return MapOptions()
+        .values(options_.map_values())
+        .max_pixels(options_.max_pixels())
+        .check_extension(options_.check_extension())
+        .apply_orientation(options_.orientation() == Orientation::kBoth);
   }
 
   /// The maps of what the annotators of a row marked.

@@ -17,12 +17,14 @@ namespace cyborg::data {
 /// One sample with its human map or, after collation, a batch of samples.
 ///
 /// Shapes: in a sample data [C, *S], target of any shape (mostly 0-dim int64),
-///         saliency [*S']; in a batch the same with B in front. The map of a
-///         sample that is not annotated is NaN or undefined.
+///         saliency, wrong [*S']; in a batch the same with B in front. The map
+///         of a sample that is not annotated is NaN or undefined, and so is its
+///         mask of what must not be used (1: wrong).
 struct GuidedExample {
   torch::Tensor data;
   torch::Tensor target;
   torch::Tensor saliency;
+  torch::Tensor wrong = {};
 };
 
 namespace detail {
@@ -35,9 +37,11 @@ using SizeHint =
                  .size());
 
 /// Stacks the maps of a batch. Undefined maps become maps of NaN, which have
-/// the size of the defined maps or, if there are none, of the pictures.
+/// the size of the defined maps or, if there are none, of the pictures. `what`
+/// is what they are called in errors.
 inline torch::Tensor stack_maps(
-    std::vector<torch::Tensor> maps, at::IntArrayRef picture) {
+    std::vector<torch::Tensor> maps, at::IntArrayRef picture,
+    const char* what = "human maps") {
   std::vector<int64_t> size;
   at::TensorOptions options = at::kFloat;
   for (const auto& map : maps) {
@@ -56,9 +60,9 @@ inline torch::Tensor stack_maps(
     }
     TORCH_CHECK_VALUE(
         map.sizes() == at::IntArrayRef(size),
-        "cyborg::data::Collate: expected human maps of one size in a batch, "
-        "got ",
-        at::IntArrayRef(size), " and ", map.sizes());
+        "cyborg::data::Collate: expected ", what,
+        " of one size in a batch, got ", at::IntArrayRef(size), " and ",
+        map.sizes());
   }
   return at::stack(maps);
 }
@@ -67,9 +71,11 @@ inline torch::Tensor stack_maps(
 }  // namespace cyborg::data
 
 /// Stacks samples with human maps into a batch, as `Stack<>` does for samples
-/// without maps: data [B, C, *S], target [B], saliency [B, *S'].
+/// without maps: data [B, C, *S], target [B], saliency [B, *S'], wrong [B, *S'].
 ///
-/// An undefined map becomes a map of NaN: not annotated. From no samples (a
+/// An undefined map becomes a map of NaN: not annotated. So does an undefined
+/// mask, unless none of the batch has one: then `wrong` is undefined. From no
+/// samples (a
 /// data set that skips broken files may return none) come three undefined
 /// tensors.
 /// Throws: `c10::ValueError` for pictures or maps of different sizes.
@@ -90,6 +96,8 @@ struct torch::data::transforms::Stack<cyborg::data::GuidedExample>
     std::vector<torch::Tensor> data;
     std::vector<torch::Tensor> target;
     std::vector<torch::Tensor> saliency;
+    std::vector<torch::Tensor> wrong;
+    bool any_wrong = false;
     for (auto& example : examples) {
       TORCH_CHECK_VALUE(
           data.empty() || data[0].sizes() == example.data.sizes(),
@@ -100,10 +108,17 @@ struct torch::data::transforms::Stack<cyborg::data::GuidedExample>
       data.push_back(std::move(example.data));
       target.push_back(std::move(example.target));
       saliency.push_back(std::move(example.saliency));
+      any_wrong = any_wrong || example.wrong.defined();
+      wrong.push_back(std::move(example.wrong));
     }
     auto maps =
         cyborg::data::detail::stack_maps(std::move(saliency), data[0].sizes());
-    return {at::stack(data), at::stack(target), std::move(maps)};
+    auto masks = any_wrong ? cyborg::data::detail::stack_maps(
+                                 std::move(wrong), data[0].sizes(),
+                                 "masks of what is wrong")
+                           : torch::Tensor();
+    return {
+        at::stack(data), at::stack(target), std::move(maps), std::move(masks)};
   }
 };
 

@@ -213,10 +213,8 @@ inline std::vector<FileNote> check_files(const Table& table) {
           }
         };
         check(row.path);
-        for (const auto& map : row.saliency) {
-          if (!map.empty()) {
-            check(map);
-          }
+        for (const auto& map : row.map_files()) {
+          check(map);
         }
         for (const auto& annotation : row.annotations) {
           if (!annotation->mask.empty()) {
@@ -241,10 +239,8 @@ inline std::vector<FileNote> check_orientation(const Table& table) {
           }
         };
         check(row.path);
-        for (const auto& map : row.saliency) {
-          if (!map.empty()) {
-            check(map);
-          }
+        for (const auto& map : row.map_files()) {
+          check(map);
         }
       });
 }
@@ -262,10 +258,7 @@ inline std::vector<FileNote> check_proportions(
       table, [&](size_t i, std::vector<FileNote>& notes) {
         const auto& row = table.rows[i];
         std::vector<int64_t> picture;
-        for (const auto& path : row.saliency) {
-          if (path.empty()) {
-            continue;
-          }
+        for (const auto& path : row.map_files()) {
           if (picture.empty()) {
             picture = picture_size(row.path, turned_pictures);
           }

@@ -120,14 +120,12 @@ class RowCheck {
                                                     : "is the same everywhere");
           }
         });
-    for (const auto& path : row_.saliency) {
-      if (!path.empty()) {
-        read(
-            path, options_.orientation() == Orientation::kBoth,
-            [&](const Pixels& pixels, std::string_view /*bytes*/) {
-              check_map(path, pixels);
-            });
-      }
+    for (const auto& path : row_.map_files()) {
+      read(
+          path, options_.orientation() == Orientation::kBoth,
+          [&](const Pixels& pixels, std::string_view /*bytes*/) {
+            check_map(path, pixels);
+          });
     }
     for (const auto& annotation : row_.annotations) {
       if (!picture_size_.empty()) {
@@ -228,10 +226,13 @@ class RowCheck {
       note(found.unclear, path, std::move(problem));
       return;
     }
-    if (is_constant(map_values(pixels, options_.map_values()))) {
-      note(found.constant, path, "is the same everywhere");
-    } else {
-      checked_.annotated = true;
+    // A mask that is the same everywhere says that nothing is wrong, or all.
+    if (path != row_.wrong) {
+      if (is_constant(map_values(pixels, options_.map_values()))) {
+        note(found.constant, path, "is the same everywhere");
+      } else {
+        checked_.annotated = true;
+      }
     }
     if (options_.map_values() != MapValues::kAlpha && varies_in_alpha(pixels)) {
       note(

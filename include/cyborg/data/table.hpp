@@ -69,7 +69,8 @@ inline std::vector<std::filesystem::path> pictures_in(
 /// `split,class,path[,saliency]`. A header names the columns, in any order and
 /// in upper or lower case: `split`, `class` and `path` (or as `TableOptions`
 /// says), any number of columns that begin with `saliency` (one for each
-/// annotator), `attack`, `group` and `subject`. What people marked on a picture
+/// annotator), `wrong` (a mask of what must not be used), `attack`, `group` and
+/// `subject`. What people marked on a picture
 /// is in the columns `boxes` ("x0 y0 x1 y1; ..."), `points` ("x y; ..."),
 /// `fixations` ("x y duration; ...") and `mask` (a file, marked where it is not
 /// black); of several annotators in `boxes_anna`, `boxes_ben` and so on. An
@@ -149,8 +150,8 @@ inline Table read_table(
             });
       } else if (column == "saliency") {
         row.saliency.push_back(place(fields[c]));
-      } else if (column == "path") {
-        row.path = place(fields[c]);
+      } else if (column == "path" || column == "wrong") {
+        (column == "path" ? row.path : row.wrong) = place(fields[c]);
       } else {
         auto* target = column == "split"     ? &row.split
                        : column == "class"   ? &row.cls

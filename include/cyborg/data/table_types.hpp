@@ -28,10 +28,23 @@ struct Row {
   /// What annotators marked on it, from which its map is drawn, one entry for
   /// each; a row has human maps or these, not both.
   std::vector<AnnotationPtr> annotations;
+  std::string wrong;    ///< the mask of what must not be used; "" if none
   std::string attack;   ///< the kind of attack or generator; "" if not known
   std::string group;    ///< any group, for example a sensor; "" if not known
   std::string subject;  ///< the person; "" if not known
   size_t line = 0;      ///< its line in the CSV, from 1; 0 for folders
+
+  /// The files of its human maps and of its mask, those that it names.
+  std::vector<std::string> map_files() const {
+    std::vector<std::string> files;
+    std::copy_if(
+        saliency.begin(), saliency.end(), std::back_inserter(files),
+        [](const std::string& map) { return !map.empty(); });
+    if (!wrong.empty()) {
+      files.push_back(wrong);
+    }
+    return files;
+  }
 
   /// Whether it names a human map, or has annotations.
   bool has_map() const {
@@ -124,6 +137,9 @@ struct TableOptions {
   /// in one folder are an error. Pictures without such a file are not
   /// annotated. Default: none.
   TORCH_ARG(std::string, saliency);
+  /// A folder of masks of what must not be used, for the rows that name none.
+  /// They are found as the maps in `saliency` are. Default: none.
+  TORCH_ARG(std::string, wrong);
   /// The names of columns in the header of a CSV, in upper or lower case.
   TORCH_ARG(std::string, path_column) = "path";
   TORCH_ARG(std::string, class_column) = "class";

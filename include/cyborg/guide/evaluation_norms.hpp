@@ -13,19 +13,51 @@ namespace cyborg {
 
 namespace detail {
 
+/// Whether M is a TorchScript module: whether it has a type of its own.
+template <class M, class = void>
+struct is_script : std::false_type {};
+template <class M>
+struct is_script<M, std::void_t<decltype(std::declval<const M&>().type())>>
+    : std::true_type {};
+
+/// The name of a module's class.
+template <class Module>
+std::string class_name(const Module& module) {
+  if constexpr (is_script<Module>::value) {
+    const auto name = module.type()->name();
+    return name ? name->qualifiedName() : std::string();
+  } else {
+    return module.name();
+  }
+}
+
 /// Appends to `undo` what sets the batch norms below `module` to their mode
 /// again, and sets them to evaluation.
 template <class Module>
 void evaluate_norms_below(
     Module& module, std::vector<std::function<void()>>& undo) {
-  for (const auto& child : module.named_children()) {
-    const auto norm = child.value();
-    if (norm->name().find("BatchNorm") != std::string::npos &&
-        norm->is_training()) {
-      norm->train(false);
-      undo.push_back([norm] { norm->train(true); });
+  const auto visit = [&](auto norm, auto& reference) {
+    if (class_name(reference).find("BatchNorm") != std::string::npos &&
+        reference.is_training()) {
+      reference.train(false);
+      // `norm` keeps the module alive.
+      undo.push_back([norm]() mutable {
+        if constexpr (is_script<Module>::value) {
+          norm.train(true);
+        } else {
+          norm->train(true);
+        }
+      });
     }
-    evaluate_norms_below(*norm, undo);
+    evaluate_norms_below(reference, undo);
+  };
+  for (const auto& child : module.named_children()) {
+    if constexpr (is_script<Module>::value) {
+      auto script = child.value;
+      visit(script, script);
+    } else {
+      visit(child.value(), *child.value());
+    }
   }
 }
 
@@ -48,7 +80,8 @@ void evaluate_norms_below(
 ///     }
 class EvaluationNorms {
  public:
-  /// Takes a `torch::nn::Module`, which must outlive this object.
+  /// Takes a `torch::nn::Module`, or a `torch::jit::Module`, whose header must
+  /// be included. It must outlive this object.
   template <
       class Module, class = std::enable_if_t<
                         !std::is_same_v<std::decay_t<Module>, EvaluationNorms>>>

@@ -20,8 +20,8 @@ namespace cyborg::data::detail {
 /// What each column of a table is, from the fields of its first line.
 struct Columns {
   bool header = false;  ///< the line names the columns; else it is a row
-  /// "split", "class", "path", "saliency", "attack", "group", "subject" or one
-  /// of `kMarkColumns`, or "" for a column that is not used.
+  /// "split", "class", "path", "saliency", "wrong", "attack", "group",
+  /// "subject" or one of `kMarkColumns`, or "" for a column that is not used.
   std::vector<std::string> roles;
   std::vector<std::string> names;   ///< in lower case; of a header only
   std::vector<std::string> unused;  ///< the names of such columns
@@ -105,7 +105,8 @@ struct Columns {
     if (name.compare(0, 8, "saliency") == 0) {
       return "saliency";
     }
-    return name == "attack" || name == "group" || name == "subject"
+    return name == "attack" || name == "group" || name == "subject" ||
+                   name == "wrong"
                ? name
                : mark_column(name);
   }

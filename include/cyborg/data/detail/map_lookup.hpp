@@ -142,22 +142,25 @@ class MapLookup {
   std::unordered_set<std::string> stems_;         ///< without extensions
 };
 
-/// Gives each row that names no map the map of its name in the folder of
-/// `options`, if there is one. Two pictures must not get the same map, except if
-/// both rows name the same picture.
-inline void find_maps(
-    Table& table, const TableOptions& options, const char* function) {
-  if (options.saliency().empty()) {
+/// Gives each row that has none the file of its name in `folder`, if there is
+/// one: `has(row)` says whether it has one, `set(row, file)` gives it. Two
+/// pictures must not get the same file, except if both rows name the same
+/// picture. `what` is what a file is called in errors and warnings.
+template <class Has, class Set>
+void find_files_of_rows(
+    Table& table, const std::string& folder, const char* what,
+    const char* function, const Has& has, const Set& set) {
+  if (folder.empty()) {
     return;
   }
-  MapLookup lookup(options.saliency(), table.rows, function);
+  MapLookup lookup(folder, table.rows, function);
   // From a map to the picture that has it. `annotated` counts the rows with a
   // map, also those that name their own: if it stays 0, the folder is probably
   // wrong.
   std::unordered_map<std::string, std::string> picture_of;
   size_t annotated = 0;
   for (auto& row : table.rows) {
-    if (row.has_map()) {
+    if (has(row)) {
       ++annotated;
       continue;
     }
@@ -169,17 +172,31 @@ inline void find_maps(
     if (known.first->second != row.path) {
       throw io::FileError(
           function, map,
-          "is the map of two pictures of the same name, " +
-              known.first->second + " and " + row.path +
-              "; put the maps into folders split/class");
+          "is the " + std::string(what) +
+              " of two pictures of the same name, " + known.first->second +
+              " and " + row.path + "; put the " + what +
+              "s into folders split/class");
     }
-    row.saliency.assign(1, map);
+    set(row, map);
     ++annotated;
   }
   if (annotated == 0) {
     table.warnings.push_back(
-        options.saliency() + " holds no map for a picture of " + table.name);
+        folder + " holds no " + what + " for a picture of " + table.name);
   }
+}
+
+/// Gives the rows their human maps and masks from the folders of `options`.
+inline void find_maps(
+    Table& table, const TableOptions& options, const char* function) {
+  find_files_of_rows(
+      table, options.saliency(), "map", function,
+      [](const Row& row) { return row.has_map(); },
+      [](Row& row, const std::string& map) { row.saliency.assign(1, map); });
+  find_files_of_rows(
+      table, options.wrong(), "mask", function,
+      [](const Row& row) { return !row.wrong.empty(); },
+      [](Row& row, const std::string& mask) { row.wrong = mask; });
 }
 
 }  // namespace cyborg::data::detail
