@@ -97,6 +97,16 @@ void add_loss(CLI::App& app, Settings& s) {
           "NAME=FACTOR for some classes")
       ->expected(1, 1000)
       ->type_name("WEIGHTS");
+  add_choice(
+      *group, "--sample-weights", s.objective.sample_weights,
+      "the weight of each picture in the loss");
+  group
+      ->add_option(
+          "--weight-strength", s.objective.weight_strength,
+          "how much the heaviest pictures weigh more: their weight is 1 plus "
+          "this; of a column weight it is not used")
+      ->check(kNotNegative)
+      ->capture_default_str();
   group
       ->add_option(
           "--focal", s.objective.focal,
