@@ -454,6 +454,26 @@ def comes_back(person, folder, url, place):
                  "a picture after continuing")
 
 
+def closes_at_once(person, folder, url):
+    """A tab that is closed right after a stroke keeps it, on a slow computer."""
+    browser = person.browser
+    folder.mkdir()
+    (folder / "a.png").write_bytes(png(40, 30, lambda x, y: x))
+    for i in range(6):
+        person.open_page(url)
+        person.open_folder(folder)
+        if i > 0:
+            browser.wait("$('resume').open", "the question which session to continue")
+            person.click("$('sessions').firstChild.querySelector('button.main')")
+        person.picture_is_there("a.png")
+        expect(browser.value("current.picture.record.strokes.length"), i,
+               "the strokes after closing")
+        browser.call("Emulation.setCPUThrottlingRate", rate=20)
+        person.stroke((5, 5), (20, 5 + i))
+        browser.call("Page.navigate", url="about:blank")
+        browser.call("Emulation.setCPUThrottlingRate", rate=1)
+
+
 def save(person, downloads):
     """Saves with Ctrl+S; the zip, and the message."""
     for former in downloads.glob("*.zip"):
@@ -764,6 +784,7 @@ def main():
             for name in archive.namelist():
                 if name.endswith(".png"):
                     expect(again.read(name), archive.read(name), f"{name} again")
+            closes_at_once(person, place / "one", url)
             check_folder_access(person)
             expect(browser.errors, [], "the errors of the page")
         finally:
