@@ -475,6 +475,45 @@ def closes_at_once(person, folder, url):
         browser.call("Emulation.setCPUThrottlingRate", rate=1)
 
 
+def pictures_change(person, folder, url, downloads):
+    """A picture that is another one now gets no map, and its strokes are kept."""
+    browser = person.browser
+    (folder / "a.png").write_bytes(png(30, 40, lambda x, y: y))
+    (folder / "b.png").write_bytes(png(30, 40, lambda x, y: x))
+    person.open_page(url)
+    person.open_folder(folder)
+    browser.wait("$('resume').open", "the question which session to continue")
+    # The same session in a second tab.
+    tab = browser.session
+    browser.session = None
+    other = browser.call("Target.createTarget", url=url)["targetId"]
+    second = browser.call("Target.attachToTarget", targetId=other,
+                          flatten=True)["sessionId"]
+    browser.session = tab
+    person.click("$('sessions').firstChild.querySelector('button.main')")
+    person.picture_is_there("b.png")  # the first one without strokes
+    browser.session = second
+    browser.wait("document.readyState === 'complete' && typeof store === 'object' && "
+                 "store.base !== null", "the second tab is there")
+    person.open_folder(folder)
+    browser.wait("$('resume').open", "the question in the second tab")
+    browser.value("$('sessions').firstChild.querySelector('button.main').click()")
+    browser.wait(f"({MESSAGE}).includes('open in another tab')",
+                 "the second tab refuses the session")
+    browser.session = None
+    browser.call("Target.closeTarget", targetId=other)
+    browser.session = tab
+    archive, message = save(person, downloads)
+    if "1 picture with a problem" not in message or "40 × 30 when" not in message:
+        raise AssertionError("no word about a picture that is another one: " + message)
+    expect([name for name in archive.namelist() if "maps/" in name], [],
+           "the maps of a picture that is another one")
+    name = next(name for name in archive.namelist() if name.endswith(".json"))
+    (picture,) = [p for p in json.loads(archive.read(name))["pictures"]
+                  if p["path"] == "a.png"]
+    expect((len(picture["strokes"]), picture["width"]), (4, 40), "the kept strokes")
+
+
 def save(person, downloads):
     """Saves with Ctrl+S; the zip, and the message."""
     for former in downloads.glob("*.zip"):
@@ -786,6 +825,7 @@ def main():
                 if name.endswith(".png"):
                     expect(again.read(name), archive.read(name), f"{name} again")
             closes_at_once(person, place / "one", url)
+            pictures_change(person, place / "one", url, downloads)
             check_folder_access(person)
             expect(browser.errors, [], "the errors of the page")
         finally:
