@@ -357,7 +357,7 @@ def draw(person, folder):
     person.write("#annotator", 'Ann, "A."')
 
     # The brush; undo and redo.
-    person.stroke((10, 10), (30, 10), (30, 20))
+    person.stroke((10.4, 10), (30, 10), (30, 20))
     person.stroke((40, 28), (44, 28))
     expect(person.strokes(), "brush,brush", "two strokes")
     person.key("z", modifiers=2)
@@ -579,7 +579,8 @@ def check_saved(archive, message, folder):
     expect((rows[5][5], rows[5][34]), (255, 0), "the turned picture")
     first = data["pictures"][0]["strokes"][0]
     if not (first["points"][0][2] == 0 and first["points"][-1][2] >= 0 and
-            abs(first["points"][0][0] - 10) < 0.3 and data["pictures"][0]["seconds"] > 0):
+            abs(first["points"][0][0] - 10.4) < 0.15 and
+            data["pictures"][0]["seconds"] > 0):
         raise AssertionError(f"times or places of a stroke: {first}")
 
     table = list(csv.reader(io.StringIO(
@@ -634,6 +635,8 @@ def check_functions(browser):
         rows = browser.value(f"Array.from(mapOf({record}))")
         expect(b"".join(painted(40, 30, some)), bytes(rows), "painted strokes")
     # Names.
+    expect(browser.value(r"csvOf([['a', ' b', 'c\t', 'd,e', 'f \"g\"', 'h i', '']])"),
+           'a," b","c\t","d,e","f ""g""",h i,\n', "a row of a CSV")
     rows = [["a\nb", ' "c" ', "d,e;f", "\tg", "h\r", "ü"], ["1", "", "", "", "", ""]]
     text = browser.value(f"csvOf({json.dumps(rows)})")
     expect(list(csv.reader(io.StringIO(text, newline=""))), rows, "a CSV")
@@ -791,7 +794,8 @@ def train(program, folder):
     (folder / "train/Real/broken.png").unlink()
     common[1:2] = [folder, "--saliency", table.parent / "maps"]
     text = call("--check", "--out", folder.parent / "names", *common)
-    counts = [line.split() for line in text.splitlines() if line[:5] in ("train", "val  ")]
+    counts = [line.split() for line in text.splitlines()
+              if line[:5] in ("train", "val  ")]
     expect([row[2:] for row in counts if len(row) == 5],
            [["2", "2", "0"], ["2", "2", "0"], ["2", "0", "2"], ["1", "0", "1"]],
            "the maps that are found by name")
