@@ -223,22 +223,25 @@ TEST_CASE("Losses of tasks equal those of PyTorch", "[golden]") {
   };
   check("known", {}, integers(node["all_known"]));
   check("unknown", {}, labels);
-  check("weight", TaskOptions().class_weight(weight), labels);
+  check("weighted", TaskOptions().class_weight(weight), labels);
   check("smoothing", TaskOptions().label_smoothing(.1), labels);
   const auto both = TaskOptions().class_weight(weight).label_smoothing(.1);
   check("weight_smoothing", both, labels);
-  check("shares", {}, shares);
+  check("of_shares", {}, shares);
   check("shares_weight_smoothing", both, shares);
   check("sum_weight", TaskOptions().class_weight(weight), labels, true);
   check("focal", TaskOptions().focal(2), integers(node["all_known"]));
+  check(
+      "focal_weight_smoothing", TaskOptions(both).focal(2),
+      integers(node["all_known"]));
   check("one_logit", {}, binary);
   check(
       "one_logit_weight_smoothing",
       TaskOptions().class_weight(pair).label_smoothing(.2), binary);
   check("one_logit_share", {}, shares.select(1, 0));
   const auto several = TaskOptions().task(Task::kMultiLabel);
-  check("many", several, many);
-  check("many", several, many.to(torch::kLong));
+  check("of_many", several, many);
+  check("of_many", several, many.to(torch::kLong));
   check("many_weight", TaskOptions(several).class_weight(weight), many);
   check("many_smoothing", TaskOptions(several).label_smoothing(.1), many);
   check("many_focal", TaskOptions(several).focal(1.5), many);

@@ -366,6 +366,12 @@ def tasks():
         p = torch.softmax(z, 1)[torch.arange(len(y)), y]
         return ((1 - p) ** gamma * -torch.log(p)).mean()
 
+    def focal_shares(z, y, gamma):
+        p = torch.softmax(z, 1)
+        share = weight * (F.one_hot(y, 3) * 0.9 + 0.1 / 3)
+        loss = (share * (1 - p) ** gamma * -torch.log(p)).sum()
+        return loss / weight[y].sum()
+
     def focal_many(z, y, gamma):
         p = torch.sigmoid(z)
         right = torch.where(y == 1, p, 1 - p)
@@ -374,24 +380,26 @@ def tasks():
     cases = {
         "known": (logits, lambda z: F.cross_entropy(z, all_known)),
         "unknown": (logits, lambda z: F.cross_entropy(z, labels)),
-        "weight": (logits, lambda z: F.cross_entropy(z, labels, weight)),
+        "weighted": (logits, lambda z: F.cross_entropy(z, labels, weight)),
         "smoothing": (logits, lambda z: F.cross_entropy(
             z, labels, label_smoothing=0.1)),
         "weight_smoothing": (logits, lambda z: F.cross_entropy(
             z, labels, weight, label_smoothing=0.1)),
-        "shares": (logits, lambda z: F.cross_entropy(z, shares)),
+        "of_shares": (logits, lambda z: F.cross_entropy(z, shares)),
         "shares_weight_smoothing": (logits, lambda z: F.cross_entropy(
             z, shares, weight, label_smoothing=0.1)),
         "sum_weight": (logits, lambda z: F.cross_entropy(
             z, labels, weight, reduction="sum")),
         "focal": (logits, lambda z: focal(z, all_known, 2.0)),
+        "focal_weight_smoothing": (logits, lambda z: focal_shares(
+            z, all_known, 2.0)),
         "one_logit": (single, lambda z: F.cross_entropy(two(z), binary)),
         "one_logit_weight_smoothing": (single, lambda z: F.cross_entropy(
             two(z), binary, pair, label_smoothing=0.2)),
         "one_logit_share": (single, lambda z:
                             F.binary_cross_entropy_with_logits(
                                 z, shares[:, :1])),
-        "many": (logits, lambda z: F.binary_cross_entropy_with_logits(z, many)),
+        "of_many": (logits, lambda z: F.binary_cross_entropy_with_logits(z, many)),
         "many_weight": (logits, lambda z: F.binary_cross_entropy_with_logits(
             z, many, pos_weight=weight)),
         "many_smoothing": (logits, lambda z:

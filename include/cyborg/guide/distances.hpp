@@ -3,6 +3,7 @@
 
 #include <cyborg/maps/normalize.hpp>
 
+#include <ATen/ops/log_sigmoid.h>
 #include <ATen/ops/xlogy.h>
 
 #include <limits>
@@ -205,9 +206,8 @@ struct BceWithLogits {
 
   torch::Tensor operator()(
       const torch::Tensor& model, const torch::Tensor& human) const {
-    // ln(1 + e^x) = max(x, 0) + ln(1 + e^-|x|), which cannot overflow.
-    return (model.clamp_min(0) + (-model.abs()).exp().log1p() - model * human)
-        .mean(/*dim=*/1);
+    // ln(1 + e^x) = -ln sigmoid(-x), which cannot overflow.
+    return (-at::log_sigmoid(-model) - model * human).mean(/*dim=*/1);
   }
 };
 
@@ -262,7 +262,7 @@ struct EnergyInside {
 
   torch::Tensor operator()(
       const torch::Tensor& model, const torch::Tensor& human) const {
-    const torch::Tensor energy = model.clamp_min(0);
+    const torch::Tensor energy = model.relu();  // no gradient at 0
     return 1 - (human * energy).sum(/*dim=*/1) /
                    energy.sum(/*dim=*/1).clamp_min(detail::kModelFloor);
   }
@@ -280,8 +280,9 @@ struct EnergyInside {
 /// Gradient: to the model's map.
 /// Source: RRR-G of Friedrich et al., "A typology for exploring the mitigation
 /// of shortcut behaviour", Nature Machine Intelligence 2023. Departures from
-/// its code: the weights of Grad-CAM have their gradient, and the network stays
-/// in its mode.
+/// its code: the weights of Grad-CAM have their gradient, the network stays in
+/// its mode, and the class is the label's unless
+/// `SaliencyTermOptions::cam_class` says otherwise (there: the predicted one).
 struct OutsideSquare {
   static constexpr Normalizer map_normalizer = Normalizer::kMinMax;
   static constexpr Normalizer human_normalizer = Normalizer::kNone;
