@@ -14,9 +14,12 @@
 
 #include <nlohmann/json.hpp>
 
+#include <cmath>
 #include <cstdint>
 #include <fstream>
+#include <functional>
 #include <limits>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -39,8 +42,13 @@ struct Pass {
   cyborg::Seen seen() const {
     const Tensor given = maps;
     return cyborg::Seen{
-        batch,   batch.images, logits, nothing,
-        forward, task,         [given](const Tensor&) {
+        batch,
+        batch.images,
+        logits,
+        nothing,
+        forward,
+        task,
+        [given](const Tensor&) {
           return cyborg::detail::ModelMap{given, {}, {}};
         }};
   }
@@ -63,8 +71,8 @@ inline Pass pass_of(
 struct Net : torch::nn::Module {
   explicit Net(int64_t classes = 3, int64_t channels = 2) {
     conv = register_module(
-        "conv", torch::nn::Conv2d(
-                    torch::nn::Conv2dOptions(channels, 3, 3).padding(1)));
+        "conv",
+        torch::nn::Conv2d(torch::nn::Conv2dOptions(channels, 3, 3).padding(1)));
     fc = register_module("fc", torch::nn::Linear(3, classes));
     to(torch::kDouble);
   }
@@ -80,6 +88,39 @@ struct Net : torch::nn::Module {
   torch::nn::Linear fc{nullptr};
   int runs = 0;
 };
+
+/// What `Guidance` shows a term of pictures, without the rest of `Guidance`.
+struct Shown {
+  cyborg::Batch batch;
+  cyborg::TaskOptions task;
+  cyborg::Observation nothing;
+
+  template <class Term>
+  cyborg::PerSample operator()(
+      const Term& term, const std::function<Tensor(const Tensor&)>& net) const {
+    const Tensor images = batch.images.detach().requires_grad_();
+    return term(
+        cyborg::Seen{batch, images, net(images), nothing, net, task, {}});
+  }
+};
+
+inline Shown three_pictures(int64_t height = 4, int64_t width = 3) {
+  torch::manual_seed(31);
+  Shown shown;
+  shown.batch.images = torch::rand({3, 2, height, width}, torch::kDouble);
+  shown.batch.labels = support::labels({0, 2, 1});
+  shown.batch.wrong = torch::rand({3, height, width}, torch::kDouble);
+  shown.batch.maps = torch::rand({3, height, width}, torch::kDouble);
+  return shown;
+}
+
+/// A network that is linear in the pictures, with two classes: the logits are
+/// sums of the pixels times `weight` [2, C, H, W].
+inline std::function<Tensor(const Tensor&)> linear(const Tensor& weight) {
+  return [weight](const Tensor& x) {
+    return torch::matmul(x.flatten(1), weight.flatten(1).t());
+  };
+}
 
 /// The gradients of `of` by `leaves`; zeros where there is none.
 inline std::vector<Tensor> gradients(

@@ -65,31 +65,32 @@ std::string error_of_batch(const cyborg::Batch& batch) {
 TEST_CASE("A Guidance refuses names and strengths", "[guidance][error]") {
   Guidance guidance;
   guidance.add("a", .5, CamEntropy());
-  CHECK(
-      error_of([&] { guidance.add("a", .1, CamEntropy()); }) ==
-      kOf + "there is a term a already");
-  CHECK(
-      error_of([&] { guidance.add("", .1, CamEntropy()); }) ==
-      kOf + "expected a name, got none");
-  CHECK(
-      error_of([&] { guidance.add("b", -.1, CamEntropy()); }) ==
-      kOf + "expected a strength >= 0 for b, got -0.1");
-  CHECK(
-      error_of([&] { guidance.add("b", given::kNaN, CamEntropy()); }) ==
-      kOf + "expected a strength >= 0 for b, got nan");
+  CHECK(error_of([&] {
+          guidance.add("a", .1, CamEntropy());
+        }) == kOf + "there is a term a already");
+  CHECK(error_of([&] {
+          guidance.add("", .1, CamEntropy());
+        }) == kOf + "expected a name, got none");
+  CHECK(error_of([&] {
+          guidance.add("b", -.1, CamEntropy());
+        }) == kOf + "expected a strength >= 0 for b, got -0.1");
+  CHECK(error_of([&] {
+          guidance.add("b", given::kNaN, CamEntropy());
+        }) == kOf + "expected a strength >= 0 for b, got nan");
   CHECK(
       error_of([&] { guidance.add("b", .6, CamEntropy()); }) ==
-      kOf + "with the blend kConvex the strengths add up to at most 1, got 1.1 "
-            "with b (kAdditive has no limit)");
-  CHECK(
-      error_of([&] { guidance.strength("b", .1); }) ==
-      kOf + "expected the name of a term, got b");
-  CHECK(
-      error_of([&] { guidance.strength("b"); }) ==
-      kOf + "expected the name of a term, got b");
-  CHECK(
-      error_of([] { Guidance().strength("b", .1); }) ==
-      kOf + "expected the name of a term, got b (there are none)");
+      kOf +
+          "with the blend kConvex the strengths add up to at most 1, got 1.1 "
+          "with b (kAdditive has no limit)");
+  CHECK(error_of([&] {
+          guidance.strength("b", .1);
+        }) == kOf + "expected the name of a term, got b");
+  CHECK(error_of([&] {
+          guidance.strength("b");
+        }) == kOf + "expected the name of a term, got b");
+  CHECK(error_of([] {
+          Guidance().strength("b", .1);
+        }) == kOf + "expected the name of a term, got b (there are none)");
   // What was refused was not added.
   guidance.add("b", .5, CamEntropy()).strength("a", .25);
   guidance.add("c", .25, CamEntropy());
@@ -97,27 +98,24 @@ TEST_CASE("A Guidance refuses names and strengths", "[guidance][error]") {
   CHECK(guidance.strength("a") == .25);
   CHECK(error_of([&] { guidance.strength("b", .6); }) != "");
   CHECK(guidance.strength("b") == .5);
-  CHECK(
-      error_of([] { cyborg::GuidanceTerms()["x"]; }) ==
-      "cyborg::GuidanceTerms: there is no term x");
+  CHECK(error_of([] {
+          cyborg::GuidanceTerms()["x"];
+        }) == "cyborg::GuidanceTerms: there is no term x");
 }
 
 TEST_CASE("A balance takes one term, convex", "[guidance][error]") {
-  const auto balance =
-      GuidanceOptions().balance(cyborg::Balance::kTaskShare);
-  CHECK(
-      error_of([&] {
-        Guidance(GuidanceOptions(balance).blend(Blend::kAdditive));
-      }) == kOf + "a balance needs the blend kConvex, got kAdditive");
+  const auto balance = GuidanceOptions().balance(cyborg::Balance::kTaskShare);
+  CHECK(error_of([&] {
+          Guidance(GuidanceOptions(balance).blend(Blend::kAdditive));
+        }) == kOf + "a balance needs the blend kConvex, got kAdditive");
   Guidance guidance(balance);
-  CHECK(
-      error_of([&] {
-        guidance.add("a", 0, CamEntropy(), Blend::kAdditive);
-      }) == kOf + "a balance needs the blend kConvex, got kAdditive for a");
+  CHECK(error_of([&] {
+          guidance.add("a", 0, CamEntropy(), Blend::kAdditive);
+        }) == kOf + "a balance needs the blend kConvex, got kAdditive for a");
   guidance.add("a", 0, CamEntropy());
-  CHECK(
-      error_of([&] { guidance.add("b", 0, CamEntropy()); }) ==
-      kOf + "a balance needs exactly one term, got a second: b");
+  CHECK(error_of([&] {
+          guidance.add("b", 0, CamEntropy());
+        }) == kOf + "a balance needs exactly one term, got a second: b");
 }
 
 TEST_CASE("A Guidance refuses what a term returns", "[guidance][error]") {
@@ -125,7 +123,8 @@ TEST_CASE("A Guidance refuses what a term returns", "[guidance][error]") {
   CHECK(error_of_term({good, {}}).empty());
   CHECK(
       error_of_term({t({1, 2, 3}).requires_grad_(), {}}) ==
-      kOf + "expected values [2] of floating point from the term mine, got [3]");
+      kOf +
+          "expected values [2] of floating point from the term mine, got [3]");
   CHECK(
       error_of_term({{}, {}}) ==
       kOf + "expected values [2] of floating point from the term mine, got []");
@@ -134,10 +133,11 @@ TEST_CASE("A Guidance refuses what a term returns", "[guidance][error]") {
       kOf + "expected usable [2] from the term mine, got [2, 1]");
   CHECK(
       error_of_term({t({1, 2}), {}}) ==
-      kOf + "the term mine has no gradient path: the task's loss requires a "
-            "gradient and the term does not, so it would change nothing. "
-            "Compute it in gradient mode from features that are neither "
-            "detached nor frozen, or set its strength to 0");
+      kOf +
+          "the term mine has no gradient path: the task's loss requires a "
+          "gradient and the term does not, so it would change nothing. "
+          "Compute it in gradient mode from features that are neither "
+          "detached nor frozen, or set its strength to 0");
 }
 
 TEST_CASE("A Guidance refuses maps without a gradient", "[guidance][error]") {
@@ -145,8 +145,7 @@ TEST_CASE("A Guidance refuses maps without a gradient", "[guidance][error]") {
   guidance.add("people", .1, cyborg::L2());
   auto batch = two_samples();
   batch.maps = torch::rand({2, 3, 3});
-  const Tensor logits =
-      torch::zeros({2, 3}, torch::kDouble).requires_grad_();
+  const Tensor logits = torch::zeros({2, 3}, torch::kDouble).requires_grad_();
   CHECK(support::contains(
       error_of([&] { guidance(logits, torch::rand({2, 3, 3}), batch); }),
       kOf + "the term people has no gradient path: "));
@@ -157,23 +156,24 @@ TEST_CASE("A Guidance refuses maps without a gradient", "[guidance][error]") {
 }
 
 TEST_CASE("A Guidance says what a term needs", "[guidance][error]") {
-  const Tensor logits =
-      torch::zeros({2, 3}, torch::kDouble).requires_grad_();
+  const Tensor logits = torch::zeros({2, 3}, torch::kDouble).requires_grad_();
   Guidance forward;
   forward.add("perturbed", .1, cyborg::PerturbedReasons());
   CHECK(forward.needs() == cyborg::needs::kForward);
   CHECK(
       error_of([&] { forward(logits, Tensor(), two_samples()); }) ==
-      kOf + "perturbed runs the network again: call guidance(hook, forward, "
-            "batch)");
+      kOf +
+          "perturbed runs the network again: call guidance(hook, forward, "
+          "batch)");
   Guidance gradient;
   gradient.add("reasons", .1, cyborg::RightReasons());
   CHECK(gradient.needs() == cyborg::needs::kInputGradient);
   CHECK(
       error_of([&] { gradient(logits, Tensor(), two_samples()); }) ==
-      kOf + "reasons needs the gradient of the pictures: call guidance(hook, "
-            "forward, batch), or give images that require a gradient to the "
-            "network and to the batch");
+      kOf +
+          "reasons needs the gradient of the pictures: call guidance(hook, "
+          "forward, batch), or give images that require a gradient to the "
+          "network and to the batch");
   gradient.strength("reasons", 0);
   CHECK(gradient.needs() == cyborg::needs::kNothing);
 }
@@ -186,10 +186,10 @@ TEST_CASE("A Guidance refuses batches that do not fit", "[guidance][error]") {
   CHECK(
       error_of_batch(batch) ==
       kOf + "expected weight of numbers >= 0, got -1 at position 1");
-  batch.weight = {};
+  batch.weight = Tensor();
   batch.annotated = torch::ones({3}, torch::kBool);
   CHECK(error_of_batch(batch) == kOf + "expected annotated [2], got [3]");
-  batch.annotated = {};
+  batch.annotated = Tensor();
   // Masks of 0 ... 255 would make the loss 65025 times as large.
   batch.wrong = torch::full({2, 5, 4}, 255, torch::kByte);
   CHECK(
@@ -197,7 +197,7 @@ TEST_CASE("A Guidance refuses batches that do not fit", "[guidance][error]") {
       kOf + "expected masks of what is wrong in [0, 1], got 255 for sample 0");
   batch.annotated = torch::tensor({false, false});
   CHECK(error_of_batch(batch).empty());
-  batch.annotated = {};
+  batch.annotated = Tensor();
   batch.wrong = -torch::ones({2, 5, 4});
   CHECK(
       error_of_batch(batch) ==
@@ -207,8 +207,9 @@ TEST_CASE("A Guidance refuses batches that do not fit", "[guidance][error]") {
   batch.images = torch::zeros({2, 2, 5, 4}, torch::kByte);
   CHECK(
       error_of_batch(batch) ==
-      kOf + "a term needs the gradient of the pictures: expected images of "
-            "floating point, got Byte");
-  batch.images = {};
+      kOf +
+          "a term needs the gradient of the pictures: expected images of "
+          "floating point, got Byte");
+  batch.images = Tensor();
   CHECK(error_of_batch(batch) == kOf + "expected images, got none");
 }

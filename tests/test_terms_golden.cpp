@@ -139,10 +139,9 @@ TEST_CASE("Right reasons equal those written from the formulas", "[golden]") {
     batch.labels = labels_of(one["kind"], net["labels"]);
     batch.wrong = tensor(node["wrong"]);
     check_on_net(
-        cyborg::RightReasons{
-            cyborg::RightReasonsOptions()
-                .score(scores.at(one["score"]))
-                .power(one["power"])},
+        cyborg::RightReasons{cyborg::RightReasonsOptions()
+                                 .score(scores.at(one["score"]))
+                                 .power(one["power"])},
         net["net"], batch, task_of(one), one);
   }
 }
@@ -207,13 +206,10 @@ TEST_CASE("Losses of tasks equal those of PyTorch", "[golden]") {
   const auto check = [&](const std::string& name, const TaskOptions& options,
                          const Tensor& target, bool sums = false) {
     INFO(name);
-    const Tensor logits = tensor(
-                              node[name.rfind("one_logit", 0) == 0
-                                       ? "single"
-                                       : "logits"])
-                              .requires_grad_();
-    const auto loss =
-        cyborg::functional::task_loss(logits, target, options);
+    const Tensor logits =
+        tensor(node[name.rfind("one_logit", 0) == 0 ? "single" : "logits"])
+            .requires_grad_();
+    const auto loss = cyborg::functional::task_loss(logits, target, options);
     const cyborg::detail::Blended blended(
         cyborg::Balance::kFixed, sums, loss, {});
     CHECK(close(blended.task(), tensor(node[name]["value"]), kEqual));
@@ -285,8 +281,7 @@ TEST_CASE("Blends of two terms equal those written by hand", "[golden]") {
   check("additive", GuidanceOptions().blend(Blend::kAdditive));
   check("sum", GuidanceOptions().reduction(sum));
   check(
-      "additive_sum",
-      GuidanceOptions().blend(Blend::kAdditive).reduction(sum));
+      "additive_sum", GuidanceOptions().blend(Blend::kAdditive).reduction(sum));
   check("share", share);
   check("share_sum", GuidanceOptions(share).reduction(sum));
   check(

@@ -16,10 +16,11 @@ namespace detail {
 inline torch::Tensor cosine_of(
     const torch::Tensor& first, const torch::Tensor& second) {
   // The zero is replaced before the root, whose derivative at 0 is infinite.
-  const torch::Tensor squares =
-      first.square().sum(/*dim=*/1) * second.square().sum(/*dim=*/1);
-  return (first * second).sum(/*dim=*/1) /
-         squares.masked_fill(squares.eq(0), 1).sqrt();
+  const auto length = [](const torch::Tensor& vectors) {
+    const torch::Tensor squares = vectors.square().sum(/*dim=*/1);
+    return squares.masked_fill(squares.eq(0), 1).sqrt();
+  };
+  return (first * second).sum(/*dim=*/1) / (length(first) * length(second));
 }
 
 }  // namespace detail
@@ -252,8 +253,8 @@ struct Ssim {
 /// Shapes: [B, P], [B, P] -> [B].
 /// Range: h in [0, 1], and so is D; 1 where the model's map has no positive
 /// value.
-/// Gradient: to the model's map where it is positive. The floor of the divisor
-/// bounds it; published code divides by anything above 1e-7.
+/// Gradient: to the model's map where it is positive, at most 1e5, by the floor
+/// of the divisor. Published code divides by anything above 1e-7.
 /// Source: Rao et al., "Studying how to efficiently and effectively guide
 /// models with explanations", ICCV 2023 (the loss Energy).
 struct EnergyInside {

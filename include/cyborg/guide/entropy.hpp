@@ -65,8 +65,7 @@ struct CamEntropy {
           positions.sizes() == maps.sizes() &&
               positions.scalar_type() == at::kBool,
           "cyborg::CamEntropy: expected positions ", maps.sizes(),
-          " of bool, got ", positions.sizes(), " of ",
-          positions.scalar_type());
+          " of bool, got ", positions.sizes(), " of ", positions.scalar_type());
       maps = maps.masked_fill(positions.logical_not(), 0);
       sizes = positions.sum(1);
     }

@@ -87,7 +87,8 @@ struct GuidanceTerms {
 /// `SaliencyTerm<Distance>`.
 ///
 /// It is a plain class: it has no parameters, and reads no tensor back from the
-/// device. With gradient mode off it returns the same values.
+/// device (`SaliencyTerm` does so where a batch has `positions`). With gradient
+/// mode off it returns the same values.
 ///
 /// Gradient: as each term says.
 /// Source: the convex blend is that of Boyd et al., "CYBORG", WACV 2023.

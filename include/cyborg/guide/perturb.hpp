@@ -105,8 +105,9 @@ struct PerturbedReasonsOptions {
 /// Gradient: to the network, first order.
 /// Throws: for options out of range, and for pixels (on the CPU) outside the
 /// range.
-/// Source: the attack of Ma et al. / Heo et al. as used for explanations in
-/// "Use perturbations when learning from explanations", NeurIPS 2023 (PGD-Ex).
+/// Source: Heo et al., "Use perturbations when learning from explanations",
+/// NeurIPS 2023 (PGD-Ex). Departure from its code: the pixels stay in their
+/// range.
 /// Example:
 ///     cyborg::PerturbedReasons term;
 ///     term.while_attacking = [&] {

@@ -76,6 +76,9 @@ struct Seen {
   torch::Tensor map(
       CamClass which = CamClass::kLabel, int64_t fixed = 0) const {
     const detail::ModelMap found = class_map(which, fixed);
+    TORCH_CHECK_VALUE(
+        found.values.defined(),
+        "cyborg::Seen: expected a map of the model, got none");
     return detail::flat_maps(found).reshape(found.sizes());
   }
 
@@ -130,11 +133,11 @@ inline torch::Tensor Seen::score() const {
     return logits.sum(/*dim=*/1);
   }
   if (logits.size(1) == 1) {
-    const torch::Tensor share = (labels.is_floating_point() ||
-                                         task.task() != Task::kClassification
-                                     ? labels.reshape({-1})
-                                     : classes())
-                                    .to(logits.scalar_type());
+    const torch::Tensor share =
+        (labels.is_floating_point() || task.task() != Task::kClassification
+             ? labels.reshape({-1})
+             : classes())
+            .to(logits.scalar_type());
     return logits.squeeze(1) * (2 * share - 1);
   }
   if (labels.dim() == 2) {

@@ -156,6 +156,18 @@ inline void check_task_options(
         weight.device() == like.device(), function,
         ": expected class_weight on ", like.device(), ", got ",
         weight.device());
+    if (!weight.is_cpu()) {
+      return;  // reading it elsewhere would make the host wait for the device
+    }
+    const torch::Tensor values =
+        resolved_contiguous(weight.detach().to(at::kDouble));
+    for (int64_t k = 0; k < values.size(0); ++k) {
+      const double value = values.data_ptr<double>()[k];
+      TORCH_CHECK_VALUE(
+          value >= 0 && std::isfinite(value), function,
+          ": expected class_weight of finite numbers >= 0, got ", value,
+          " for class ", k);
+    }
   }
 }
 

@@ -84,12 +84,11 @@ inline void check_wrong(
     return;  // the term that reads it says what does not fit
   }
   const torch::Tensor flat = wrong.detach().flatten(1);
-  const torch::Tensor ends =
-      resolved_contiguous(at::stack({flat.amin(1), flat.amax(1)}, /*dim=*/1)
-                              .to(at::kDouble));
-  const torch::Tensor read =
-      annotated.defined() ? resolved_contiguous(annotated.to(at::kBool))
-                          : torch::Tensor();
+  const torch::Tensor ends = resolved_contiguous(
+      at::stack({flat.amin(1), flat.amax(1)}, /*dim=*/1).to(at::kDouble));
+  const torch::Tensor read = annotated.defined()
+                                 ? resolved_contiguous(annotated.to(at::kBool))
+                                 : torch::Tensor();
   const double* end = ends.data_ptr<double>();
   for (int64_t b = 0; b < ends.size(0); ++b) {
     const double low = end[2 * b], high = end[2 * b + 1];
