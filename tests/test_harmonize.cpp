@@ -7,7 +7,7 @@
 #include "given.hpp"
 #include "support.hpp"
 
-#include <functional>
+#include <memory>
 #include <stdexcept>
 #include <vector>
 
@@ -26,6 +26,15 @@ using torch::Tensor;
 
 namespace {
 
+/// A block that has batch norm in its name, but is none.
+struct BatchNormAndDropout : torch::nn::Module {
+  BatchNormAndDropout() {
+    register_module("norm", torch::nn::BatchNorm1d(3));
+    register_module("off", torch::nn::Dropout(.5))->eval();
+    register_module("on", torch::nn::Dropout(.5));
+  }
+};
+
 /// A network with batch norm and dropout.
 struct Normed : torch::nn::Module {
   Normed() {
@@ -36,14 +45,12 @@ struct Normed : torch::nn::Module {
             torch::nn::BatchNorm2d(3), torch::nn::Tanh()));
     norm = register_module("norm", torch::nn::BatchNorm1d(3));
     drop = register_module("drop", torch::nn::Dropout(.5));
+    register_module("block", std::make_shared<BatchNormAndDropout>());
     fc = register_module("fc", torch::nn::Linear(3, 3));
     to(torch::kDouble);
   }
   Tensor features(const Tensor& x) { return inner->forward(x).mean({2, 3}); }
   Tensor forward(const Tensor& x) { return fc(norm(features(x))); }
-  std::function<Tensor(const Tensor&)> function() {
-    return [this](const Tensor& x) { return forward(x); };
-  }
   std::vector<bool> modes() {
     std::vector<bool> all{is_training()};
     for (const auto& one : modules(/*include_self=*/false)) {
@@ -107,6 +114,10 @@ TEST_CASE(
     CHECK(net.inner->is_training());
     CHECK_FALSE(net.norm->is_training());
     CHECK_FALSE(net.inner->ptr(1)->is_training());
+    const auto block = net.named_children()["block"]->named_children();
+    CHECK_FALSE(block["norm"]->is_training());
+    CHECK_FALSE(block["off"]->is_training());
+    CHECK(block["on"]->is_training());
     net.forward(torch::rand({3, 2, 4, 3}, torch::kDouble));
     CHECK(same());
   }

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: BSD-3-Clause
+#include <cyborg/guide/entropy.hpp>
+#include <cyborg/guide/guidance.hpp>
 #include <cyborg/guide/harmonize.hpp>
+#include <cyborg/guide/perturb.hpp>
 #include <cyborg/guide/right_reasons.hpp>
+#include <cyborg/guide/ternary.hpp>
 
 #include "catch.hpp"
 #include "given.hpp"
@@ -10,6 +14,7 @@
 #include <string>
 
 using cyborg::GradientScore;
+using cyborg::Guidance;
 using cyborg::Harmonize;
 using cyborg::HarmonizeOptions;
 using cyborg::RightReasons;
@@ -199,4 +204,61 @@ TEST_CASE(
       "cyborg::RightReasons: a loss of the input gradient cannot be "
       "differentiated, because LibTorch has no second derivative of an "
       "operator (cdist)");
+}
+
+TEST_CASE(
+    "A forward that you ran yourself gives the same terms", "[guidance]") {
+  Net net;
+  cyborg::CamHook hook(net);
+  Guidance guidance;
+  guidance.add("reasons", .2, RightReasons());
+  guidance.add("harmonize", .2, Harmonize());
+  auto batch = three_pictures(6, 5).batch;
+  const auto wanted = guidance(hook, net.function(), batch);
+  const auto slopes = given::gradients(wanted.total, net.parameters());
+  batch.images = batch.images.clone().requires_grad_();
+  const Tensor logits = hook.forward([&] { return net.forward(batch.images); });
+  const cyborg::Observation seen = hook.observation();
+  for (const auto& found :
+       {guidance(logits, hook, batch), guidance(logits, seen, batch)}) {
+    CHECK(close(found.total, wanted.total));
+    const auto others = given::gradients(found.total, net.parameters());
+    for (size_t i = 0; i < slopes.size(); ++i) {
+      CHECK(close(others[i], slopes[i]));
+    }
+  }
+  // Pictures that the logits do not come from are refused.
+  batch.images = batch.images.detach().clone().requires_grad_();
+  CHECK(support::contains(
+      error_of([&] { guidance(logits, hook, batch); }),
+      "cyborg::RightReasons: the logits do not depend on the pictures"));
+}
+
+TEST_CASE("Terms work under autocast, in float", "[guidance]") {
+  Net net;
+  net.to(torch::kFloat);
+  cyborg::CamHook hook(net);
+  Guidance guidance;
+  guidance.add("people", .2, cyborg::L2());
+  guidance.add("focus", .1, cyborg::CamEntropy());
+  guidance.add("reasons", .1, RightReasons());
+  guidance.add("harmonize", .1, Harmonize());
+  guidance.add("perturbed", .1, cyborg::PerturbedReasons());
+  guidance.add("ternary", .1, cyborg::Ternary());
+  auto batch = three_pictures(6, 5).batch;
+  batch.images = batch.images.to(torch::kFloat);
+  const auto wanted = guidance(hook, net.function(), batch);
+  const support::CpuAutocast autocast;
+  const auto found = guidance(hook, net.function(), batch);
+  CHECK(found.total.scalar_type() == torch::kFloat);
+  for (size_t i = 0; i < found.parts.size(); ++i) {
+    INFO(found.parts[i].name);
+    CHECK(found.parts[i].value.scalar_type() == torch::kFloat);
+    const auto exact = wanted.parts[i].value.item<double>();
+    CHECK(
+        found.parts[i].value.item<double>() ==
+        Approx(exact).epsilon(.1).margin(.02));
+  }
+  found.total.backward();
+  CHECK(at::isfinite(net.conv->weight.grad()).all().item<bool>());
 }

@@ -21,7 +21,7 @@ void evaluate_norms_below(
   for (const auto& child : module.named_children()) {
     const auto norm = child.value();
     if (norm->name().find("BatchNorm") != std::string::npos &&
-        norm->is_training()) {
+        norm->children().empty() && norm->is_training()) {
       norm->train(false);
       undo.push_back([norm] { norm->train(true); });
     }
@@ -37,8 +37,9 @@ void evaluate_norms_below(
 /// In training mode batch norm mixes the samples of a batch: the gradient of a
 /// picture is then also that of the other samples' scores, up to 87 % of it was
 /// seen. And each forward pass moves the running statistics, also those of
-/// pictures that were changed by an attack. A batch norm is a submodule whose
-/// type has "BatchNorm" in its name; the module itself is not one.
+/// pictures that were changed by an attack. A batch norm is a submodule without
+/// submodules whose type has "BatchNorm" in its name; the module itself is not
+/// one.
 ///
 /// Example:
 ///     {
