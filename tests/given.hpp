@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <fstream>
 #include <functional>
+#include <initializer_list>
 #include <limits>
 #include <memory>
 #include <string>
@@ -64,6 +65,18 @@ inline Pass pass_of(
   pass.logits = torch::zeros({maps.size(0), 2}, maps.options());
   pass.maps = maps;
   return pass;
+}
+
+/// A bool tensor of these flags.
+inline Tensor flags(std::initializer_list<int64_t> values) {
+  return support::labels(values).to(torch::kBool);
+}
+
+/// The term of one distance, of this pass.
+template <class Distance>
+cyborg::PerSample term_of(
+    const Pass& pass, cyborg::SaliencyTermOptions options = {}) {
+  return cyborg::SaliencyTerm<Distance>(options)(pass.seen());
 }
 
 /// A smooth network in float64: convolution 3 x 3, tanh, mean, linear. It

@@ -7,20 +7,18 @@
 #include "given.hpp"
 #include "support.hpp"
 
-#include <cmath>
 #include <string>
 #include <vector>
 
 using cyborg::CamClass;
 using cyborg::CamEntropy;
-using cyborg::CamEntropyOptions;
-using cyborg::Normalizer;
-using cyborg::PerSample;
 using cyborg::SaliencyTerm;
 using cyborg::SaliencyTermOptions;
 using cyborg::Task;
 using cyborg::TaskOptions;
+using given::flags;
 using given::pass_of;
+using given::term_of;
 using support::close;
 using support::error_of;
 using support::labels;
@@ -29,17 +27,7 @@ using torch::Tensor;
 
 namespace {
 
-const std::string kTerm = "cyborg::SaliencyTerm: ";
-
-Tensor flags(std::initializer_list<int64_t> values) {
-  return labels(values).to(torch::kBool);
-}
-
-/// The term of one distance, with its options.
-template <class Distance>
-PerSample term_of(const given::Pass& pass, SaliencyTermOptions options = {}) {
-  return SaliencyTerm<Distance>(options)(pass.seen());
-}
+const std::string kSaliencyTerm = "cyborg::SaliencyTerm: ";
 
 /// A pass of a network whose maps are features times a head.
 struct Headed {
@@ -188,7 +176,7 @@ TEST_CASE(
   one.batch.maps = torch::rand({3, 2, 3});
   CHECK(
       error_of([&] { SaliencyTerm<cyborg::L2>()(one.seen()); }) ==
-      kTerm +
+      kSaliencyTerm +
           "with several labels a sample, expected maps of people [B, 3, "
           "*S], one for each class, got [3, 2, 3] (one map a sample needs "
           "CamClass::kFixed or kPredicted)");
@@ -204,8 +192,8 @@ TEST_CASE("Terms of maps refuse what does not fit", "[term][error]") {
       error_of([] {
         SaliencyTerm<cyborg::L2>(
             SaliencyTermOptions().cam_class(CamClass::kAll));
-      }) ==
-      kTerm + "expected the map of one class a sample, got CamClass::kAll");
+      }) == kSaliencyTerm +
+                "expected the map of one class a sample, got CamClass::kAll");
   Headed one(3);
   CHECK(error_of([&] {
           one.seen().map(CamClass::kFixed, 3);
@@ -218,7 +206,7 @@ TEST_CASE("Terms of maps refuse what does not fit", "[term][error]") {
   CHECK(
       error_of(
           [&] { term_of<cyborg::L2>(pass_of(torch::rand({2, 1}), people)); }) ==
-      kTerm +
+      kSaliencyTerm +
           "expected a map of the model of more than one position, got [2, "
           "1], which is always flat: use an earlier layer or larger "
           "pictures");
@@ -226,14 +214,14 @@ TEST_CASE("Terms of maps refuse what does not fit", "[term][error]") {
   pass.maps = Tensor();
   CHECK(error_of([&] {
           term_of<cyborg::L2>(pass);
-        }) == kTerm + "expected a map of the model, got none");
+        }) == kSaliencyTerm + "expected a map of the model, got none");
   CHECK(error_of([&] {
           CamEntropy()(pass.seen());
         }) == "cyborg::Seen: expected a map of the model, got none");
   pass.maps = torch::rand({3, 3});
   CHECK(
       error_of([&] { term_of<cyborg::L2>(pass); }) ==
-      kTerm +
+      kSaliencyTerm +
           "expected a map of the model [B, *S] of floating point for a "
           "batch of 2, got [3, 3] of Float");
 }

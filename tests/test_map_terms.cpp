@@ -14,10 +14,11 @@ using cyborg::CamClass;
 using cyborg::CamEntropy;
 using cyborg::CamEntropyOptions;
 using cyborg::Normalizer;
-using cyborg::PerSample;
 using cyborg::SaliencyTerm;
 using cyborg::SaliencyTermOptions;
+using given::flags;
 using given::pass_of;
+using given::term_of;
 using support::close;
 using support::error_of;
 using support::labels;
@@ -27,16 +28,6 @@ using torch::Tensor;
 namespace {
 
 const std::string kTerm = "cyborg::SaliencyTerm: ";
-
-Tensor flags(std::initializer_list<int64_t> values) {
-  return labels(values).to(torch::kBool);
-}
-
-/// The term of one distance, with its options.
-template <class Distance>
-PerSample term_of(const given::Pass& pass, SaliencyTermOptions options = {}) {
-  return SaliencyTerm<Distance>(options)(pass.seen());
-}
 
 }  // namespace
 
