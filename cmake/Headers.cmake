@@ -56,8 +56,8 @@ set(CYBORG_HEADERS
     include/cyborg/data/image.hpp
     include/cyborg/data/picture_check.hpp
     include/cyborg/data/picture_options.hpp
-    include/cyborg/data/read_map.hpp
     include/cyborg/data/prefetch.hpp
+    include/cyborg/data/read_map.hpp
     include/cyborg/data/splits.hpp
     include/cyborg/data/table.hpp
     include/cyborg/data/table_types.hpp
@@ -74,13 +74,30 @@ set(CYBORG_HEADERS
     include/cyborg/detail/torch/parallel.hpp
     include/cyborg/detail/torch/precision.hpp
     include/cyborg/detail/torch/tensor.hpp
+    include/cyborg/guide/batch.hpp
     include/cyborg/guide/detail/blend.hpp
+    include/cyborg/guide/detail/blend_terms.hpp
+    include/cyborg/guide/detail/class_maps.hpp
     include/cyborg/guide/detail/distance_kernels.hpp
     include/cyborg/guide/detail/fused.hpp
     include/cyborg/guide/detail/human_target.hpp
+    include/cyborg/guide/detail/input_gradient.hpp
     include/cyborg/guide/distances.hpp
+    include/cyborg/guide/entropy.hpp
+    include/cyborg/guide/evaluation_norms.hpp
+    include/cyborg/guide/guidance.hpp
+    include/cyborg/guide/harmonize.hpp
+    include/cyborg/guide/perturb.hpp
+    include/cyborg/guide/reduction.hpp
+    include/cyborg/guide/right_reasons.hpp
     include/cyborg/guide/saliency_guided.hpp
+    include/cyborg/guide/saliency_term.hpp
+    include/cyborg/guide/sample_weights.hpp
+    include/cyborg/guide/seen.hpp
+    include/cyborg/guide/task.hpp
+    include/cyborg/guide/ternary.hpp
     include/cyborg/human/annotations.hpp
+    include/cyborg/human/changed_pictures.hpp
     include/cyborg/human/controls.hpp
     include/cyborg/human/detail/shapes.hpp
     include/cyborg/human/detail/spans.hpp
@@ -105,6 +122,7 @@ set(CYBORG_HEADERS
     include/cyborg/measure/roc.hpp
     include/cyborg/measure/saliency.hpp
     include/cyborg/measure/statistics.hpp
+    include/cyborg/measure/wrong_reason.hpp
     include/cyborg/report/contact_sheet.hpp
     include/cyborg/report/event_file.hpp
     include/cyborg/report/overlay.hpp

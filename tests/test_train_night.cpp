@@ -48,44 +48,10 @@ using programs_test::same_checkpoints;
 using support::contains;
 using support::error_of;
 using training::command;
+using training::command_with;
+using training::run_train;
+using training::Words;
 using training::write_table;
-using Words = std::vector<std::string>;
-
-/// A command line with options that replace those of `training::command` or
-/// come after them.
-Words command_with(
-    const std::string& table, const std::string& out, const Words& others) {
-  auto words = command(table, out);
-  for (size_t i = 0; i < others.size(); ++i) {
-    const auto at = std::find(words.begin(), words.end(), others[i]);
-    const bool has_value =
-        i + 1 < others.size() && others[i + 1].compare(0, 2, "--") != 0;
-    if (at != words.end() && has_value) {
-      *(at + 1) = others[++i];
-    } else {
-      words.push_back(others[i]);
-      if (has_value) {
-        words.push_back(others[++i]);
-      }
-    }
-  }
-  return words;
-}
-
-struct Ended {
-  int status;
-  std::string errors;
-};
-
-/// Runs `train` to its end.
-Ended run_train(const pictures::Folder& folder, const Words& words) {
-  const std::string errors = folder / "errors";
-  fs::remove(errors);
-  const int status =
-      end_of(programs_test::start(CYBORG_TRAIN, words, {}, errors));
-  const bool any = fs::exists(errors) && fs::file_size(errors) > 0;
-  return {status, any ? cyborg::io::read_file(errors) : ""};
-}
 
 Words resume(const std::string& out, const Words& others = {}) {
   Words words{"--resume", "--out", out, "--threads", "1", "--quiet"};

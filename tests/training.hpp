@@ -3,13 +3,17 @@
 #pragma once
 
 #include "pictures.hpp"
+#include "programs.hpp"
 
 #include <cyborg/data/image.hpp>
+#include <cyborg/io/file.hpp>
 
 #include <torch/types.h>
 #include <torch/utils.h>
 
+#include <algorithm>
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -52,5 +56,47 @@ inline std::vector<std::string> command(
           "--batch",      "8",          "--threads",   "1",        "--quiet",
           "--save-every", "2",          "--out",       out};
 }
+
+using Words = std::vector<std::string>;
+
+#ifdef CYBORG_TRAIN
+/// A command line with options that replace those of `training::command` or
+/// come after them.
+inline Words command_with(
+    const std::string& table, const std::string& out, const Words& others) {
+  auto words = command(table, out);
+  for (size_t i = 0; i < others.size(); ++i) {
+    const auto at = std::find(words.begin(), words.end(), others[i]);
+    const bool has_value =
+        i + 1 < others.size() && others[i + 1].compare(0, 2, "--") != 0;
+    if (at != words.end() && has_value) {
+      *(at + 1) = others[++i];
+    } else {
+      words.push_back(others[i]);
+      if (has_value) {
+        words.push_back(others[++i]);
+      }
+    }
+  }
+  return words;
+}
+
+struct Ended {
+  int status;
+  std::string errors;
+};
+
+/// Runs `train` to its end.
+inline Ended run_train(const pictures::Folder& folder, const Words& words) {
+  const std::string errors = folder / "errors";
+  std::filesystem::remove(errors);
+  const int status = programs_test::end_of(
+      programs_test::start(CYBORG_TRAIN, words, {}, errors));
+  const bool any =
+      std::filesystem::exists(errors) && std::filesystem::file_size(errors) > 0;
+  return {status, any ? cyborg::io::read_file(errors) : ""};
+}
+
+#endif
 
 }  // namespace training

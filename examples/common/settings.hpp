@@ -174,6 +174,20 @@ struct AnnotationSettings {
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(
     AnnotationSettings, file, name, width, unit, screen, combine, threshold)
 
+/// What gives each picture its weight in the loss.
+enum class SampleWeights { kColumn, kReactionTime, kQuickAnswers, kAccuracy };
+template <>
+struct Choices<SampleWeights> {
+  static constexpr Choice<SampleWeights> kAll[] = {
+      {SampleWeights::kColumn, "column", "the column weight, if there is one"},
+      {SampleWeights::kReactionTime, "reaction-time",
+       "pictures to which people answered slowly weigh more"},
+      {SampleWeights::kQuickAnswers, "quick-answers",
+       "pictures to which people answered quickly weigh more"},
+      {SampleWeights::kAccuracy, "accuracy",
+       "pictures that people judged wrongly weigh more"}};
+};
+
 /// What a training minimises, beside the distance that `Loss` names.
 struct ObjectiveSettings {
   std::vector<TermSetting> terms;
@@ -182,9 +196,12 @@ struct ObjectiveSettings {
   std::vector<std::string> class_weights;
   double focal = 0;            ///< exponent of the focal loss; 0: none
   double label_smoothing = 0;  ///< share of the label that all classes get
+  SampleWeights sample_weights = SampleWeights::kColumn;
+  double weight_strength = 1;  ///< the largest weight is 1 plus this
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(
-    ObjectiveSettings, terms, wrong, class_weights, focal, label_smoothing)
+    ObjectiveSettings, terms, wrong, class_weights, focal, label_smoothing,
+    sample_weights, weight_strength)
 
 /// The default values are the published recipe for CYBORG (docs/train.md).
 struct Settings {

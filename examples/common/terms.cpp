@@ -336,18 +336,32 @@ double strength_at(const TermSetting& term, double epoch) {
                    std::clamp((epoch - term.from) / term.ramp, 0.0, 1.0);
 }
 
-std::string terms_help() {
-  std::string help;
+std::string terms_text() {
+  std::string text;
   for (const auto& kind : term_kinds()) {
-    help += fmt::format(
-        "{}{} (strength {}", help.empty() ? "" : "; ", kind.name,
-        kind.strength);
+    const char* const reads = kind.reads == TermReads::kMaps    ? "human maps"
+                              : kind.reads == TermReads::kWrong ? "masks"
+                              : kind.reads == TermReads::kEither
+                                  ? "human maps, masks or both"
+                                  : "neither maps nor masks";
+    text += fmt::format(
+        "{:<15}{}\n{:<15}reads {}; strength={}", kind.name, kind.help, "",
+        reads, kind.strength);
     for (const auto& option : kind.options) {
-      help += fmt::format(", {} {}", option.name, option.value);
+      text += fmt::format(", {}={}", option.name, option.value);
     }
-    help += "): " + kind.help;
+    text += "\n";
+    for (const auto& option : kind.options) {
+      if (option.name != kClass.name) {
+        text += fmt::format("{:<15}{}: {}\n", "", option.name, option.help);
+      }
+    }
   }
-  return help;
+  return text +
+         fmt::format(
+             "class: {}\nAll terms have strength, from (the first epoch, "
+             "from 0) and ramp (epochs in which the strength rises).\n",
+             kClass.help);
 }
 
 }  // namespace programs

@@ -91,7 +91,7 @@ void add_term(
 /// a line over `ramp` epochs. `epoch` may be a fraction.
 double strength_at(const TermSetting& term, double epoch);
 
-/// The terms, what they read and their options, for a help text.
-std::string terms_help();
+/// All terms, what they read, and their options, as lines of text.
+std::string terms_text();
 
 }  // namespace programs

@@ -10,7 +10,7 @@ namespace methods {
 namespace {
 
 /// What random numbers are drawn for.
-enum Purpose : uint64_t { kSplit = 3000, kTrainPlaces, kTestPlaces };
+enum PicturePurpose : uint64_t { kSplit = 3000, kTrainPlaces, kTestPlaces };
 
 /// A number in [0, count).
 int64_t draw(int64_t count, torch::Generator& random) {

@@ -21,7 +21,13 @@ namespace methods {
 
 namespace {
 
-enum Purpose : uint64_t { kWeights = 3100, kOrder, kGuide, kFill, kMask };
+enum TrainingPurpose : uint64_t {
+  kWeights = 3100,
+  kOrder,
+  kGuide,
+  kFill,
+  kMask
+};
 
 at::Generator generator(const Repetition& repetition, uint64_t purpose) {
   return programs::random_generator(

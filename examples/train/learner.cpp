@@ -83,7 +83,7 @@ cyborg::GuidanceTerms Learner::loss_of(
         },
         cyborg::Batch{
             images, to_device(batch.target), to_device(batch.saliency),
-            to_device(batch.wrong)});
+            to_device(batch.wrong), /*annotated=*/{}, to_device(batch.weight)});
   } catch (const std::exception& error) {
     if (images.size(0) == 1) {
       explain_single_picture(error);

@@ -31,9 +31,10 @@ auto guided_loss(const Settings& settings, double alpha) {
                   .map_normalizer(settings.map_normalizer)
                   .human_normalizer(settings.human_normalizer)
                   .reduction(settings.reduction))](
-             const torch::Tensor& logits, const torch::Tensor& labels,
-             const cyborg::CamHook& hook, const torch::Tensor& maps) {
-    return loss(logits, labels, hook, maps);
+             const torch::Tensor& logits, const cyborg::CamHook& hook,
+             const cyborg::Batch& batch) {
+    return loss(
+        logits, batch.labels, hook, batch.maps, /*annotated=*/{}, batch.weight);
   };
 }
 
@@ -201,8 +202,7 @@ cyborg::GuidanceTerms Objective::operator()(
   if (guided) {
     hook.require();  // also where no sample of this batch has a map
   }
-  const auto terms =
-      plain_(logits.to(torch::kFloat), batch.labels, hook, batch.maps);
+  const auto terms = plain_(logits.to(torch::kFloat), hook, batch);
   cyborg::GuidanceTerms found;
   found.total = terms.total;
   found.task = terms.classification;

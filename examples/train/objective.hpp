@@ -50,8 +50,7 @@ class Objective {
  private:
   /// The loss with `SaliencyGuidedLoss` alone.
   using Plain = std::function<cyborg::LossTerms(
-      const torch::Tensor&, const torch::Tensor&, const cyborg::CamHook&,
-      const torch::Tensor&)>;
+      const torch::Tensor&, const cyborg::CamHook&, const cyborg::Batch&)>;
 
   const Settings& settings_;
   Plain plain_;  // empty where the guidance is used

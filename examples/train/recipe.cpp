@@ -3,6 +3,10 @@
 
 #include "../common/random.hpp"
 
+#include <cyborg/guide/sample_weights.hpp>
+
+#include <fmt/format.h>
+
 #include <torch/optim/adam.h>
 #include <torch/optim/adamw.h>
 #include <torch/optim/sgd.h>
@@ -75,6 +79,40 @@ std::vector<double> sampler_weights(
     weights.push_back(1 / counts[row.label]);
   }
   return weights;
+}
+
+void set_sample_weights(
+    std::vector<cyborg::data::Row>& rows, const Settings& settings) {
+  const auto& objective = settings.objective;
+  if (objective.sample_weights == SampleWeights::kColumn) {
+    return;
+  }
+  const bool accuracy = objective.sample_weights == SampleWeights::kAccuracy;
+  std::vector<double> values;
+  for (const auto& row : rows) {
+    values.push_back(accuracy ? row.accuracy : row.reaction_time);
+  }
+  const auto all = torch::tensor(values, torch::kDouble);
+  const auto there = (~all.isnan()).sum().item<int64_t>();
+  if (there < 2) {
+    throw std::invalid_argument(fmt::format(
+        "--sample-weights {}: expected numbers in the column {} of split "
+        "train, got {}",
+        name_of(objective.sample_weights),
+        accuracy ? "accuracy" : "reaction_time", there));
+  }
+  const auto weights = accuracy ? cyborg::functional::accuracy_weight(
+                                      all, objective.weight_strength)
+                                : cyborg::functional::reaction_time_weight(
+                                      all, cyborg::quartiles_of(all),
+                                      cyborg::ReactionTimeOptions()
+                                          .strength(objective.weight_strength)
+                                          .quick(
+                                              objective.sample_weights ==
+                                              SampleWeights::kQuickAnswers));
+  for (size_t i = 0; i < rows.size(); ++i) {
+    rows[i].weight = weights[static_cast<int64_t>(i)].item<double>();
+  }
 }
 
 uint64_t picture_order_seed(const Settings& settings) {

@@ -26,6 +26,11 @@ cyborg::train::ScheduleOptions schedule_options(const Settings& settings);
 /// own order, so that a training of the demo can be repeated.
 uint64_t picture_order_seed(const Settings& settings);
 
+/// Sets the weights of training pictures in the loss, as `settings` say.
+/// Throws: `std::invalid_argument` where the columns that are needed are empty.
+void set_sample_weights(
+    std::vector<cyborg::data::Row>& rows, const Settings& settings);
+
 /// The weights with which `settings.sampler` draws these pictures; empty where
 /// each comes once.
 std::vector<double> sampler_weights(

@@ -62,6 +62,7 @@ Trainer::Trainer(const TrainOptions& options)
       scoring_{
           processes_.device(), static_cast<size_t>(options.workers),
           static_cast<size_t>(settings_.batch)} {
+  set_sample_weights(rows_, settings_);
   if (settings_.ema > 0) {
     average_ =
         std::make_unique<WeightAverage>(*training_.network, settings_.ema);

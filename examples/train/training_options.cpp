@@ -5,9 +5,10 @@
 
 #include "../common/command_line.hpp"
 
+#include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <set>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -66,17 +67,15 @@ void add_loss(CLI::App& app, Settings& s) {
             for (const auto& text : texts) {
               s.objective.terms.push_back(parse_term(text));
               if (!kinds.insert(s.objective.terms.back().kind).second) {
-                throw std::invalid_argument(
-                    "expected each term once, got " + text + " again");
+                throw CLI::ValidationError(
+                    "--term", "expected each term once, got " +
+                                  s.objective.terms.back().kind + " again");
               }
             }
           },
           "a term that is added to the loss, NAME or NAME:option=value,...; "
           "may "
-          "be given several times. Options of all: strength, from (the first "
-          "epoch, from 0), ramp (epochs in which the strength rises). The "
-          "terms: " +
-              terms_help())
+          "be given several times")
       ->expected(1)
       ->take_all()
       ->check(CLI::Validator(
@@ -90,6 +89,13 @@ void add_loss(CLI::App& app, Settings& s) {
           },
           ""))
       ->type_name("TERM");
+  group->add_flag_callback(
+      "--list-terms",
+      [] {
+        std::fputs(terms_text().c_str(), stdout);
+        std::exit(0);
+      },
+      "print all terms with their options, and end");
   group
       ->add_option(
           "--class-weights", s.objective.class_weights,
@@ -97,6 +103,16 @@ void add_loss(CLI::App& app, Settings& s) {
           "NAME=FACTOR for some classes")
       ->expected(1, 1000)
       ->type_name("WEIGHTS");
+  add_choice(
+      *group, "--sample-weights", s.objective.sample_weights,
+      "the weight of each picture in the loss");
+  group
+      ->add_option(
+          "--weight-strength", s.objective.weight_strength,
+          "how much the heaviest pictures weigh more: their weight is 1 plus "
+          "this; of a column weight it is not used")
+      ->check(kNotNegative)
+      ->capture_default_str();
   group
       ->add_option(
           "--focal", s.objective.focal,

@@ -40,6 +40,7 @@
 #include <cyborg/guide/right_reasons.hpp>
 #include <cyborg/guide/saliency_guided.hpp>
 #include <cyborg/guide/saliency_term.hpp>
+#include <cyborg/guide/sample_weights.hpp>
 #include <cyborg/guide/seen.hpp>
 #include <cyborg/guide/task.hpp>
 #include <cyborg/guide/ternary.hpp>

@@ -151,7 +151,9 @@ class PictureDataset
     return {
         detail::standardized(std::move(image), standard_),
         at::scalar_tensor(row.label, at::kLong), std::move(map),
-        std::move(wrong)};
+        std::move(wrong),
+        row.weight == 1 ? torch::Tensor()
+                        : at::scalar_tensor(row.weight, at::kFloat)};
   }
 
   /// The samples of `indices`, in that order. With `OnError::kSkip` those that

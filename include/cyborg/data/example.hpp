@@ -19,12 +19,14 @@ namespace cyborg::data {
 /// Shapes: in a sample data [C, *S], target of any shape (mostly 0-dim int64),
 ///         saliency, wrong [*S']; in a batch the same with B in front. The map
 ///         of a sample that is not annotated is NaN or undefined, and so is its
-///         mask of what must not be used (1: wrong).
+///         mask of what must not be used (1: wrong). weight is a 0-dim factor
+///         of the sample's loss, in a batch [B]; undefined means 1.
 struct GuidedExample {
   torch::Tensor data;
   torch::Tensor target;
   torch::Tensor saliency;
   torch::Tensor wrong = {};
+  torch::Tensor weight = {};
 };
 
 namespace detail {
@@ -97,7 +99,9 @@ struct torch::data::transforms::Stack<cyborg::data::GuidedExample>
     std::vector<torch::Tensor> target;
     std::vector<torch::Tensor> saliency;
     std::vector<torch::Tensor> wrong;
+    std::vector<torch::Tensor> weight;
     bool any_wrong = false;
+    bool any_weight = false;
     for (auto& example : examples) {
       TORCH_CHECK_VALUE(
           data.empty() || data[0].sizes() == example.data.sizes(),
@@ -110,6 +114,10 @@ struct torch::data::transforms::Stack<cyborg::data::GuidedExample>
       saliency.push_back(std::move(example.saliency));
       any_wrong = any_wrong || example.wrong.defined();
       wrong.push_back(std::move(example.wrong));
+      any_weight = any_weight || example.weight.defined();
+      weight.push_back(
+          example.weight.defined() ? std::move(example.weight)
+                                   : at::scalar_tensor(1, at::kFloat));
     }
     auto maps =
         cyborg::data::detail::stack_maps(std::move(saliency), data[0].sizes());
@@ -118,7 +126,8 @@ struct torch::data::transforms::Stack<cyborg::data::GuidedExample>
                                  "masks of what is wrong")
                            : torch::Tensor();
     return {
-        at::stack(data), at::stack(target), std::move(maps), std::move(masks)};
+        at::stack(data), at::stack(target), std::move(maps), std::move(masks),
+        any_weight ? at::stack(weight) : torch::Tensor()};
   }
 };
 

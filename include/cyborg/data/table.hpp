@@ -69,8 +69,9 @@ inline std::vector<std::filesystem::path> pictures_in(
 /// `split,class,path[,saliency]`. A header names the columns, in any order and
 /// in upper or lower case: `split`, `class` and `path` (or as `TableOptions`
 /// says), any number of columns that begin with `saliency` (one for each
-/// annotator), `wrong` (a mask of what must not be used), `attack`, `group` and
-/// `subject`. What people marked on a picture
+/// annotator), `wrong` (a mask of what must not be used), `attack`, `group`,
+/// `subject`, `weight` (from 0), `reaction_time` (above 0) and `accuracy` (in
+/// [0, 1]), which may be empty. What people marked on a picture
 /// is in the columns `boxes` ("x0 y0 x1 y1; ..."), `points` ("x y; ..."),
 /// `fixations` ("x y duration; ...") and `mask` (a file, marked where it is not
 /// black); of several annotators in `boxes_anna`, `boxes_ben` and so on. An
@@ -152,6 +153,10 @@ inline Table read_table(
         row.saliency.push_back(place(fields[c]));
       } else if (column == "path" || column == "wrong") {
         (column == "path" ? row.path : row.wrong) = place(fields[c]);
+      } else if (detail::is_number_column(column)) {
+        detail::set_number(row, column, fields[c], [&](const auto& reason) {
+          fail(line, reason);
+        });
       } else {
         auto* target = column == "split"     ? &row.split
                        : column == "class"   ? &row.cls

@@ -9,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
+#include <limits>
 #include <map>
 #include <set>
 #include <string>
@@ -32,7 +33,13 @@ struct Row {
   std::string attack;   ///< the kind of attack or generator; "" if not known
   std::string group;    ///< any group, for example a sensor; "" if not known
   std::string subject;  ///< the person; "" if not known
-  size_t line = 0;      ///< its line in the CSV, from 1; 0 for folders
+  /// Factor of its loss in training, not negative.
+  double weight = 1;
+  /// The time that people needed to answer, and the share of those who answered
+  /// rightly; NaN if not known.
+  double reaction_time = std::numeric_limits<double>::quiet_NaN();
+  double accuracy = std::numeric_limits<double>::quiet_NaN();
+  size_t line = 0;  ///< its line in the CSV, from 1; 0 for folders
 
   /// The files of its human maps and of its mask, those that it names.
   std::vector<std::string> map_files() const {

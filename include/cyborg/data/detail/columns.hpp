@@ -17,11 +17,41 @@
 // and what the columns are.
 namespace cyborg::data::detail {
 
+/// Whether a column of this name, in lower case, holds numbers.
+inline bool is_number_column(const std::string& name) {
+  return name == "weight" || name == "reaction_time" || name == "accuracy";
+}
+
+/// Sets a number of a row from the cell of a column that `is_number_column`
+/// names. An empty cell sets nothing. `fail(reason)` has to throw.
+template <class Fail>
+void set_number(
+    Row& row, const std::string& column, const std::string& cell,
+    const Fail& fail) {
+  if (cell.empty()) {
+    return;
+  }
+  double value = 0;
+  const bool number = read_coordinate(cell, value);
+  const bool weight = column == "weight", accuracy = column == "accuracy";
+  if (!number || value < 0 || (accuracy && value > 1) ||
+      (!weight && !accuracy && value == 0)) {
+    fail(
+        "column \"" + column + "\": expected a number " +
+        (weight     ? "from 0"
+         : accuracy ? "from 0 to 1"
+                    : "above 0") +
+        ", got \"" + cell + "\"");
+  }
+  (weight ? row.weight : accuracy ? row.accuracy : row.reaction_time) = value;
+}
+
 /// What each column of a table is, from the fields of its first line.
 struct Columns {
   bool header = false;  ///< the line names the columns; else it is a row
   /// "split", "class", "path", "saliency", "wrong", "attack", "group",
-  /// "subject" or one of `kMarkColumns`, or "" for a column that is not used.
+  /// "subject", "weight", "reaction_time", "accuracy" or one of `kMarkColumns`,
+  /// or "" for a column that is not used.
   std::vector<std::string> roles;
   std::vector<std::string> names;   ///< in lower case; of a header only
   std::vector<std::string> unused;  ///< the names of such columns
@@ -106,7 +136,7 @@ struct Columns {
       return "saliency";
     }
     return name == "attack" || name == "group" || name == "subject" ||
-                   name == "wrong"
+                   name == "wrong" || is_number_column(name)
                ? name
                : mark_column(name);
   }
