@@ -54,7 +54,7 @@ constexpr int64_t kFirstDevelopmentSeed = 100;
 struct Arguments {
   fs::path out = "build/methods";
   fs::path data = CYBORG_METHODS_DATA;
-  std::string method = "all";
+  std::vector<std::string> methods = {"all"};
   int64_t seeds = 10;
   int64_t first_seed = 0;
   int64_t threads = std::max<int64_t>(1, std::thread::hardware_concurrency());
@@ -83,26 +83,33 @@ std::vector<methods::Row> rows_wanted(
     }
     rows = tried;
   }
-  if (arguments.method == "all") {
+  if (arguments.methods.front() == "all") {
     return rows;
   }
-  const auto wanted = [&](const methods::Row& row) {
-    const auto& name = arguments.method;
-    return row.name == "ce" || row.name == "clean" ||
-           row.name.compare(0, name.size(), name) == 0;
+  const auto begins = [](const methods::Row& row, const std::string& name) {
+    return row.name.compare(0, name.size(), name) == 0;
   };
-  std::vector<methods::Row> some;
-  std::copy_if(rows.begin(), rows.end(), std::back_inserter(some), wanted);
-  if (some.size() < 3 && arguments.method != "ce" &&
-      arguments.method != "clean") {
-    std::string names;
-    for (const auto& row : rows) {
-      names += (names.empty() ? "" : ", ") + row.name;
+  for (const auto& name : arguments.methods) {
+    if (std::none_of(rows.begin(), rows.end(), [&](const auto& row) {
+          return begins(row, name);
+        })) {
+      std::string names;
+      for (const auto& row : rows) {
+        names += (names.empty() ? "" : ", ") + row.name;
+      }
+      throw std::invalid_argument(
+          "--method: expected all or the beginnings of some of " + names +
+          "; got " + name);
     }
-    throw std::invalid_argument(
-        "--method: expected all or the beginning of one of " + names +
-        "; got " + arguments.method);
   }
+  std::vector<methods::Row> some;
+  std::copy_if(
+      rows.begin(), rows.end(), std::back_inserter(some), [&](const auto& row) {
+        return row.name == "ce" || row.name == "clean" ||
+               std::any_of(
+                   arguments.methods.begin(), arguments.methods.end(),
+                   [&](const auto& name) { return begins(row, name); });
+      });
   return some;
 }
 
@@ -186,9 +193,10 @@ int main(int argc, char** argv) {
   app.add_option("--data", arguments.data, "folder that holds digits.png")
       ->capture_default_str();
   app.add_option(
-         "--method", arguments.method,
-         "all, or the beginning of the names of rows; ce and clean are always "
+         "--method", arguments.methods,
+         "all, or the beginnings of the names of rows; ce and clean are always "
          "trained")
+      ->expected(1, 100)
       ->capture_default_str();
   app.add_option("--seeds", arguments.seeds, "trainings of each row")
       ->check(CLI::Range(1, 1000))

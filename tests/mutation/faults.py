@@ -11,7 +11,7 @@ import tomllib
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-AREAS = ("hook", "head", "loss", "kernels", "data", "train")
+AREAS = ("hook", "head", "loss", "terms", "kernels", "data", "train")
 KEYS = {"name", "file", "before", "after", "tests"}
 
 

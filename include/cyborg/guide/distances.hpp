@@ -3,6 +3,7 @@
 
 #include <cyborg/maps/normalize.hpp>
 
+#include <ATen/ops/log_sigmoid.h>
 #include <ATen/ops/xlogy.h>
 
 #include <limits>
@@ -15,10 +16,11 @@ namespace detail {
 inline torch::Tensor cosine_of(
     const torch::Tensor& first, const torch::Tensor& second) {
   // The zero is replaced before the root, whose derivative at 0 is infinite.
-  const torch::Tensor squares =
-      first.square().sum(/*dim=*/1) * second.square().sum(/*dim=*/1);
-  return (first * second).sum(/*dim=*/1) /
-         squares.masked_fill(squares.eq(0), 1).sqrt();
+  const auto length = [](const torch::Tensor& vectors) {
+    const torch::Tensor squares = vectors.square().sum(/*dim=*/1);
+    return squares.masked_fill(squares.eq(0), 1).sqrt();
+  };
+  return (first * second).sum(/*dim=*/1) / (length(first) * length(second));
 }
 
 }  // namespace detail
@@ -205,9 +207,8 @@ struct BceWithLogits {
 
   torch::Tensor operator()(
       const torch::Tensor& model, const torch::Tensor& human) const {
-    // ln(1 + e^x) = max(x, 0) + ln(1 + e^-|x|), which cannot overflow.
-    return (model.clamp_min(0) + (-model.abs()).exp().log1p() - model * human)
-        .mean(/*dim=*/1);
+    // ln(1 + e^x) = -ln sigmoid(-x), which cannot overflow.
+    return (-at::log_sigmoid(-model) - model * human).mean(/*dim=*/1);
   }
 };
 
@@ -252,8 +253,8 @@ struct Ssim {
 /// Shapes: [B, P], [B, P] -> [B].
 /// Range: h in [0, 1], and so is D; 1 where the model's map has no positive
 /// value.
-/// Gradient: to the model's map where it is positive. The floor of the divisor
-/// bounds it; published code divides by anything above 1e-7.
+/// Gradient: to the model's map where it is positive, at most 1e5, by the floor
+/// of the divisor. Published code divides by anything above 1e-7.
 /// Source: Rao et al., "Studying how to efficiently and effectively guide
 /// models with explanations", ICCV 2023 (the loss Energy).
 struct EnergyInside {
@@ -262,7 +263,7 @@ struct EnergyInside {
 
   torch::Tensor operator()(
       const torch::Tensor& model, const torch::Tensor& human) const {
-    const torch::Tensor energy = model.clamp_min(0);
+    const torch::Tensor energy = model.relu();  // no gradient at 0
     return 1 - (human * energy).sum(/*dim=*/1) /
                    energy.sum(/*dim=*/1).clamp_min(detail::kModelFloor);
   }
@@ -280,8 +281,9 @@ struct EnergyInside {
 /// Gradient: to the model's map.
 /// Source: RRR-G of Friedrich et al., "A typology for exploring the mitigation
 /// of shortcut behaviour", Nature Machine Intelligence 2023. Departures from
-/// its code: the weights of Grad-CAM have their gradient, and the network stays
-/// in its mode.
+/// its code: the weights of Grad-CAM have their gradient, the network stays in
+/// its mode, and the class is the label's unless
+/// `SaliencyTermOptions::cam_class` says otherwise (there: the predicted one).
 struct OutsideSquare {
   static constexpr Normalizer map_normalizer = Normalizer::kMinMax;
   static constexpr Normalizer human_normalizer = Normalizer::kNone;

@@ -50,28 +50,32 @@ struct CamEntropy {
 
   PerSample operator()(const Seen& seen) const {
     const detail::AutocastDisabledGuard no_autocast;
-    const torch::Tensor maps = detail::to_compute_type(
+    torch::Tensor maps = detail::to_compute_type(
         seen.map(options.cam_class(), options.fixed_class()).flatten(1));
     TORCH_CHECK_VALUE(
         maps.size(1) > 1,
         "cyborg::CamEntropy: expected a map of more than one position, got ",
         maps.sizes());
-    torch::Tensor usable =
-        detail::usable_maps(maps, Normalizer::kNone, /*floor=*/0);
-    torch::Tensor scores = detail::zero_unusable(maps, usable);
     torch::Tensor positions;
-    double log_size = std::log(static_cast<double>(maps.size(1)));
+    const double log_size = std::log(static_cast<double>(maps.size(1)));
     torch::Tensor sizes;
     if (seen.batch.positions.defined()) {
       positions = seen.batch.positions.flatten(1);
       TORCH_CHECK_VALUE(
-          positions.sizes() == maps.sizes(),
-          "cyborg::CamEntropy: expected positions ", maps.sizes(), ", got ",
-          positions.sizes());
+          positions.sizes() == maps.sizes() &&
+              positions.scalar_type() == at::kBool,
+          "cyborg::CamEntropy: expected positions ", maps.sizes(),
+          " of bool, got ", positions.sizes(), " of ", positions.scalar_type());
+      maps = maps.masked_fill(positions.logical_not(), 0);
+      sizes = positions.sum(1);
+    }
+    torch::Tensor usable =
+        detail::usable_maps(maps, Normalizer::kNone, /*floor=*/0);
+    torch::Tensor scores = detail::zero_unusable(maps, usable);
+    if (positions.defined()) {
       // A position that does not exist has the probability 0, whose logarithm
       // is not taken.
       scores = scores.masked_fill(positions.logical_not(), -1e30);
-      sizes = positions.sum(1);
       usable = usable.logical_and(sizes > 1);
     }
     const torch::Tensor log_p = scores.log_softmax(/*dim=*/1);

@@ -38,7 +38,7 @@ void evaluate_norms_below(
     Module& module, std::vector<std::function<void()>>& undo) {
   const auto visit = [&](auto norm, auto& reference) {
     if (class_name(reference).find("BatchNorm") != std::string::npos &&
-        reference.is_training()) {
+        reference.named_children().size() == 0 && reference.is_training()) {
       reference.train(false);
       // `norm` keeps the module alive.
       undo.push_back([norm]() mutable {
@@ -69,8 +69,9 @@ void evaluate_norms_below(
 /// In training mode batch norm mixes the samples of a batch: the gradient of a
 /// picture is then also that of the other samples' scores, up to 87 % of it was
 /// seen. And each forward pass moves the running statistics, also those of
-/// pictures that were changed by an attack. A batch norm is a submodule whose
-/// type has "BatchNorm" in its name; the module itself is not one.
+/// pictures that were changed by an attack. A batch norm is a submodule without
+/// submodules whose type has "BatchNorm" in its name; the module itself is not
+/// one.
 ///
 /// Example:
 ///     {

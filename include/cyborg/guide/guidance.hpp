@@ -46,7 +46,7 @@ struct GuidanceTerms {
     std::string name;
     torch::Tensor value;  ///< over the samples that count; not times strength
     torch::Tensor count;  ///< how many samples counted
-    double strength;      ///< its factor in `total`
+    double strength;      ///< its factor in `total`; a balance does not use it
     Blend blend;          ///< how it was added
   };
   torch::Tensor total;       ///< run backward from this
@@ -87,7 +87,8 @@ struct GuidanceTerms {
 /// `SaliencyTerm<Distance>`.
 ///
 /// It is a plain class: it has no parameters, and reads no tensor back from the
-/// device. With gradient mode off it returns the same values.
+/// device (`SaliencyTerm` does so where a batch has `positions`). With gradient
+/// mode off it returns the same values.
 ///
 /// Gradient: as each term says.
 /// Source: the convex blend is that of Boyd et al., "CYBORG", WACV 2023.
@@ -125,6 +126,9 @@ class Guidance {
     TORCH_CHECK_VALUE(
         options_.balance() == Balance::kFixed || terms_.empty(), kName,
         ": a balance needs exactly one term, got a second: ", name);
+    TORCH_CHECK_VALUE(
+        options_.balance() == Balance::kFixed || how == Blend::kConvex, kName,
+        ": a balance needs the blend kConvex, got kAdditive for ", name);
     if constexpr (std::is_invocable_r_v<PerSample, const T&, const Seen&>) {
       terms_.push_back(
           {std::move(name), 0, how, detail::needs_of<T>(), std::move(term)});
@@ -181,11 +185,11 @@ class Guidance {
 
   const GuidanceOptions& options() const { return options_; }
 
-  /// What the terms with a strength above 0 need, together.
+  /// What the terms that are computed need, together.
   unsigned needs() const {
     unsigned all = needs::kNothing;
     for (const Term& term : terms_) {
-      all |= term.strength > 0 ? term.needs : needs::kNothing;
+      all |= computed(term) ? term.needs : needs::kNothing;
     }
     return all;
   }
@@ -253,6 +257,11 @@ class Guidance {
     std::function<PerSample(const Seen&)> loss;
   };
 
+  /// Whether a term is computed. A balance does not use its strength.
+  bool computed(const Term& term) const {
+    return term.strength > 0 || options_.balance() != Balance::kFixed;
+  }
+
   Term* find(const std::string& name) {
     const auto found = std::find_if(
         terms_.begin(), terms_.end(),
@@ -283,7 +292,7 @@ class Guidance {
         seen.loss_of(rows), batch.weight);
     GuidanceTerms found;
     for (const Term& term : terms_) {
-      if (term.strength == 0 && options_.balance() == Balance::kFixed) {
+      if (!computed(term)) {
         continue;
       }
       check_needs(term, seen);
@@ -313,6 +322,7 @@ class Guidance {
     if (batch.annotated.defined()) {
       detail::check_per_sample(kName, "annotated", batch.annotated, rows);
     }
+    detail::check_wrong(kName, batch.wrong, batch.annotated, rows);
     TORCH_CHECK_VALUE(
         !batch.images.defined() || batch.images.dim() > 0, kName,
         ": expected images [B, ...], got ", batch.images.sizes());

@@ -36,7 +36,8 @@ inline torch::Tensor standardize_and_cut(const torch::Tensor& maps) {
   const torch::Tensor constant = variance.eq(0);
   const torch::Tensor deviation =
       variance.masked_fill(constant, 1).sqrt().masked_fill(constant, 0);
-  return (centred / (deviation + 1e-5)).clamp_min(0).reshape(maps.sizes());
+  // relu has no gradient at 0, so that a constant map has none.
+  return (centred / (deviation + 1e-5)).relu().reshape(maps.sizes());
 }
 
 /// The next level of a pyramid: a 5 x 5 binomial filter with stride 2. The

@@ -88,12 +88,13 @@ struct PerturbedReasonsOptions {
 /// likes it least. A network that does not look there does not mind.
 ///
 ///     D = task(f(x + a d), y),
-///     d: k times d <- clip(d + eps / k sign(d task / d d), -eps, eps)
+///     d: k times d <- clip(d + eps / k sign(d task / d d), -eps, eps),
+///        then clipped so that x + d is in [low, high]
 ///
 /// a is `Batch::wrong`. First order only: no second derivative is needed, and
-/// the attack's passes leave no graph. The changed pictures stay in the range
-/// [low, high]. A sample counts where something is wrong and its label is
-/// known.
+/// the attack's passes leave no graph. A pixel at an end of the range can come
+/// back in a later step. A sample counts where something is wrong and its label
+/// is known; its loss has the weight of its class.
 ///
 /// The network runs `steps` + 1 times more, in the mode that it is in. Batch
 /// norms in training mode also learn the statistics of the changed pictures;
@@ -105,7 +106,8 @@ struct PerturbedReasonsOptions {
 /// Throws: for options out of range, and for pixels (on the CPU) outside the
 /// range.
 /// Source: Heo et al., "Use perturbations when learning from explanations",
-/// NeurIPS 2023 (PGD-Ex).
+/// NeurIPS 2023 (PGD-Ex). Departure from its code: the pixels stay in their
+/// range.
 /// Example:
 ///     cyborg::PerturbedReasons term;
 ///     term.while_attacking = [&] {
@@ -140,11 +142,11 @@ struct PerturbedReasons {
         wrong.usable.logical_and(mask.flatten(1).amax(1) > 0)
             .logical_and(seen.known());
     const torch::Tensor epsilon = (high - low) * options.epsilon();
-    const auto changed = [&](const torch::Tensor& delta) {
-      // A pixel that is outside the range already is not moved into it.
-      return at::minimum(
-          at::maximum(images + mask * delta, at::minimum(low, images)),
-          at::maximum(high, images));
+    // A pixel that is outside the range already is not moved into it.
+    const torch::Tensor lowest = at::minimum(low, images);
+    const torch::Tensor highest = at::maximum(high, images);
+    const auto within = [&](const torch::Tensor& pixels) {
+      return at::minimum(at::maximum(pixels, lowest), highest);
     };
     const auto guard = while_attacking ? while_attacking() : nullptr;
     torch::Tensor delta = at::zeros_like(images);
@@ -152,8 +154,9 @@ struct PerturbedReasons {
       const at::AutoGradMode graph_on(true);
       for (int64_t step = 0; step < options.steps(); ++step) {
         const torch::Tensor moved = delta.detach().requires_grad_();
+        // No clamp here, whose gradient is zero: a pixel could not come back.
         const torch::Tensor loss =
-            seen.loss_of(seen.forward(changed(moved))).value;
+            seen.weighted_loss_of(seen.forward(images + mask * moved));
         const torch::Tensor slope =
             torch::autograd::grad({loss.sum()}, {moved})[0];
         delta = at::minimum(
@@ -162,9 +165,12 @@ struct PerturbedReasons {
                             slope.sign(),
                 -epsilon),
             epsilon);
+        delta = within(images + delta) - images;
       }
     }
-    return {seen.loss_of(seen.forward(changed(delta.detach()))).value, usable};
+    return {
+        seen.weighted_loss_of(seen.forward(within(images + mask * delta))),
+        usable};
   }
 };
 

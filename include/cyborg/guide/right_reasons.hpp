@@ -13,7 +13,7 @@ namespace cyborg {
 /// Which number's gradient says what the network looks at.
 enum class GradientScore {
   kLogProbabilities,  ///< the sum over all classes of ln p: RRR
-  kLoss,              ///< the task's loss of the sample: GALS
+  kLoss,              ///< the task's loss of the sample, weighted: GALS
   kLogit,             ///< the logit of the label
 };
 
@@ -85,7 +85,7 @@ struct RightReasons {
   torch::Tensor score(const char* function, const Seen& seen) const {
     switch (options.score()) {
       case GradientScore::kLoss:
-        return seen.loss_of(seen.logits).value;
+        return seen.weighted_loss_of(seen.logits);
       case GradientScore::kLogit:
         return seen.score();
       case GradientScore::kLogProbabilities:

@@ -159,8 +159,9 @@ class SaliencyTerm {
     for (int64_t b = 0; b < model.size(0); ++b) {
       const torch::Tensor at = exists[b].nonzero().squeeze(1);
       if (at.size(0) == 0) {
-        values.push_back(at::zeros({1}, model.options().requires_grad(false)));
         usable.push_back(at::zeros({1}, positions.options()));
+        values.push_back(  // zero, with the graph of the others
+            detail::zero_unusable(model.narrow(0, b, 1), usable.back()).sum(1));
         continue;
       }
       const detail::HumanMaps one{

@@ -61,18 +61,34 @@ struct Seen {
     return functional::task_loss(other, batch.labels, task);
   }
 
+  /// [B], the same as one number a sample: with the weight of its class, and 0
+  /// where its label is not known.
+  torch::Tensor weighted_loss_of(const torch::Tensor& other) const {
+    const PerSample loss = loss_of(other);
+    return loss.usable.defined()
+               ? loss.value * loss.usable.to(loss.value.scalar_type())
+               : loss.value;
+  }
+
   /// [B, *S], the model's maps in the unit of the logits, not normalised.
   /// `fixed` is the class where `which` is kFixed.
   /// Throws: as `Observation::cam`; for kAll.
   torch::Tensor map(
       CamClass which = CamClass::kLabel, int64_t fixed = 0) const {
     const detail::ModelMap found = class_map(which, fixed);
+    TORCH_CHECK_VALUE(
+        found.values.defined(),
+        "cyborg::Seen: expected a map of the model, got none");
     return detail::flat_maps(found).reshape(found.sizes());
   }
 
   /// The same as features and rows of a head, where it is a class activation
   /// map, so that nothing is computed twice.
   detail::ModelMap class_map(CamClass which, int64_t fixed) const {
+    if (task.task() == Task::kRegression && logits.size(1) == 1 &&
+        which != CamClass::kAll) {
+      return maps_of(classes());  // the one number has one map, not negated
+    }
     return detail::chosen_map(
         "cyborg::Seen", maps_of, logits, [this] { return classes(); }, which,
         fixed);
@@ -98,7 +114,7 @@ inline torch::Tensor Seen::classes() const {
       break;
   }
   if (!labels.is_floating_point()) {
-    return labels.to(at::kLong).masked_fill(labels.eq(kIgnoredLabel), 0);
+    return labels.to(at::kLong).masked_fill(known().logical_not(), 0);
   }
   return logits.size(1) == 1 ? labels.reshape({-1}).ge(0.5).to(at::kLong)
                              : labels.argmax(/*dim=*/1);
@@ -108,7 +124,7 @@ inline torch::Tensor Seen::known() const {
   const torch::Tensor& labels = batch.labels;
   return labels.is_floating_point() || labels.dim() == 2
              ? at::ones({logits.size(0)}, logits.options().dtype(at::kBool))
-             : labels.ne(kIgnoredLabel);
+             : detail::known_labels(labels);
 }
 
 inline torch::Tensor Seen::score() const {
@@ -117,7 +133,11 @@ inline torch::Tensor Seen::score() const {
     return logits.sum(/*dim=*/1);
   }
   if (logits.size(1) == 1) {
-    const torch::Tensor share = labels.reshape({-1}).to(logits.scalar_type());
+    const torch::Tensor share =
+        (labels.is_floating_point() || task.task() != Task::kClassification
+             ? labels.reshape({-1})
+             : classes())
+            .to(logits.scalar_type());
     return logits.squeeze(1) * (2 * share - 1);
   }
   if (labels.dim() == 2) {

@@ -40,7 +40,8 @@ struct TaskOptions {
   /// What the labels are. Default: one class a sample.
   TORCH_ARG(Task, task) = Task::kClassification;
   /// [K], a factor of each class (of the positive labels with kMultiLabel).
-  /// Default: 1. The mean over samples is weighted, as PyTorch's is.
+  /// Default: 1. The mean over samples is weighted, as PyTorch's is. A sample
+  /// whose class has the weight 0 does not count.
   TORCH_ARG(torch::Tensor, class_weight);
   /// Share of the label that is spread over all classes, in [0, 1).
   TORCH_ARG(double, label_smoothing) = 0;
@@ -54,6 +55,12 @@ struct TaskOptions {
 };
 
 namespace detail {
+
+/// [B] bool, which integer labels are known. They are compared as int64: as
+/// uint8, -100 is 156.
+inline torch::Tensor known_labels(const torch::Tensor& labels) {
+  return labels.to(at::kLong).ne(kIgnoredLabel);
+}
 
 /// Throws unless floating-point labels on the CPU are numbers of the task:
 /// finite, in [0, 1] for classes, and shares of one sample that add up to 1.
@@ -99,8 +106,8 @@ inline void check_task_labels(
       at::isIntegralType(labels.scalar_type(), /*includeBool=*/true);
   if (task == Task::kClassification && integers) {
     check_labels(
-        function, labels.masked_fill(labels.eq(kIgnoredLabel), 0), logits,
-        classes);
+        function, labels.masked_fill(known_labels(labels).logical_not(), 0),
+        logits, classes);
     return;
   }
   const bool fits =
@@ -149,6 +156,18 @@ inline void check_task_options(
         weight.device() == like.device(), function,
         ": expected class_weight on ", like.device(), ", got ",
         weight.device());
+    if (!weight.is_cpu()) {
+      return;  // reading it elsewhere would make the host wait for the device
+    }
+    const torch::Tensor values =
+        resolved_contiguous(weight.detach().to(at::kDouble));
+    for (int64_t k = 0; k < values.size(0); ++k) {
+      const double value = values.data_ptr<double>()[k];
+      TORCH_CHECK_VALUE(
+          value >= 0 && std::isfinite(value), function,
+          ": expected class_weight of finite numbers >= 0, got ", value,
+          " for class ", k);
+    }
   }
 }
 
@@ -156,10 +175,11 @@ inline void check_task_options(
 ///
 ///     -share_k ln p_k  (1 - p_k)^focal
 ///
-/// The sum over classes is the loss of a sample. A share of 0 gives 0.
+/// The sum over classes is the loss of a sample. A share of 0 gives 0, also
+/// where p is 0.
 inline torch::Tensor cross_entropies(
     const torch::Tensor& log_p, const torch::Tensor& share, double focal) {
-  const torch::Tensor loss = -share * log_p;
+  const torch::Tensor loss = -share * log_p.masked_fill(share.eq(0), 0);
   if (focal == 0) {
     return loss;
   }
@@ -175,8 +195,8 @@ inline torch::Tensor one_hot(
   const torch::Tensor shares = at::zeros_like(like).detach();
   return shares.scatter(
       /*dim=*/1,
-      labels.masked_fill(labels.eq(kIgnoredLabel), 0)
-          .to(at::kLong)
+      labels.to(at::kLong)
+          .masked_fill(known_labels(labels).logical_not(), 0)
           .unsqueeze(1),
       1.0);
 }
@@ -192,7 +212,7 @@ inline PerSample classification_loss(
     const TaskOptions& options) {
   const torch::Tensor& weight = options.class_weight();
   if (labels.dim() == 1) {
-    const torch::Tensor known = labels.ne(kIgnoredLabel);
+    const torch::Tensor known = known_labels(labels);
     PerSample loss{{}, known};
     if (weight.defined()) {
       loss.usable =
@@ -215,8 +235,12 @@ inline PerSample classification_loss(
       return loss;
     }
     const double spread = options.label_smoothing();
-    const torch::Tensor share = one_hot(labels, logits) * (1 - spread) +
-                                spread / static_cast<double>(logits.size(1));
+    torch::Tensor share = one_hot(labels, logits) * (1 - spread) +
+                          spread / static_cast<double>(logits.size(1));
+    if (weight.defined()) {  // as above: the factor of the label is in `usable`
+      share = share * weight.to(logits.scalar_type()) /
+              loss.usable.masked_fill(loss.usable.eq(0), 1).unsqueeze(1);
+    }
     loss.value =
         cross_entropies(logits.log_softmax(1), share, options.focal()).sum(1);
     return loss;

@@ -52,7 +52,8 @@ struct TernaryOptions {
 ///     kHaics   D = mean over f != 0 of -f+ ln m - (1 - f+) ln(1 - m)
 ///     kResG    D = mean |m - b| +
 ///                  max(0, mean over f != 0 of |tanh(5 (m - t)) - f| - slack),
-///              b = f+ blurred by (1 2 1) / 4 along both axes, over its maximum
+///              b = f+ blurred by (1 2 1) / 4 along both axes, over its
+///              maximum (f+ itself where a map has not two axes)
 ///
 /// In kHaics m is kept in [1e-4, 1 - 1e-4], which bounds the gradient. Only one
 /// of `maps` and `wrong` is needed. A sample counts where people said anything
@@ -60,7 +61,8 @@ struct TernaryOptions {
 ///
 /// Shapes: maps [B, *S], masks [B, *S'] or [B, 1, *S'] -> [B].
 /// Gradient: to the model's map.
-/// Throws: where there is neither `maps` nor `wrong`; for options out of range.
+/// Throws: where there is neither `maps` nor `wrong`; for options out of range;
+/// for a batch with `positions`.
 /// Source: Gao et al., "RES: a robust framework for guiding visual
 /// explanation", KDD 2022, and the two methods that it compares with. Departure
 /// from its code: kHaics averages over the positions with feedback, where the
@@ -81,6 +83,9 @@ struct Ternary {
     TORCH_CHECK_VALUE(
         seen.batch.maps.defined() || seen.batch.wrong.defined(), kName,
         ": expected maps, or masks of what is wrong, got neither");
+    TORCH_CHECK_VALUE(
+        !seen.batch.positions.defined(), kName,
+        ": the positions of samples of different sizes are not supported");
     const detail::AutocastDisabledGuard no_autocast;
     const torch::Tensor map = detail::to_compute_type(
         seen.map(options.cam_class(), options.fixed_class()));

@@ -8,7 +8,7 @@
 #include <cyborg/guide/detail/blend.hpp>
 #include <cyborg/guide/seen.hpp>
 
-#include <ATen/ops/ones_like.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>
 
 #include <string>
@@ -88,13 +88,15 @@ class Blended {
     const Part part = reduce(found);
     const torch::Tensor share = part.count / batch_;
     if (balance_ != Balance::kFixed) {
-      torch::Tensor alpha = task_ / (task_ + part.value + 1e-8);
+      // Both are means here, so that alpha is that of kMean for a sum, too.
+      const torch::Tensor task = mean_of({task_, task_count_});
+      torch::Tensor alpha = task / (task + mean_of(part) + 1e-8);
       if (balance_ == Balance::kTaskShare) {
         alpha = alpha.detach();
       }
       const torch::Tensor of_term = (1 - alpha) * share;
       used_ = of_term;
-      terms_ = of_term * part.value;
+      terms_ = sums_ ? (1 - alpha) * part.value : of_term * part.value;
       return part;
     }
     if (blend == Blend::kConvex) {
@@ -133,6 +135,12 @@ class Blended {
         weighted(one.value.masked_fill(usable.eq(0), 0), weight_) * usable;
     const torch::Tensor sum = value.sum();
     return {sums_ ? sum : sum / count.masked_fill(count.eq(0), 1), count};
+  }
+
+  /// The mean of a part, whatever the reduction is.
+  torch::Tensor mean_of(const Part& part) const {
+    return sums_ ? part.value / part.count.masked_fill(part.count.eq(0), 1)
+                 : part.value;
   }
 
   /// Throws unless a term returned one number a sample, with a gradient where

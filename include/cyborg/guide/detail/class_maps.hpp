@@ -62,8 +62,12 @@ inline torch::Tensor strongest_rivals(
 
 /// The maps of `first` minus those of `second`, which come from one source. A
 /// class activation map is linear in the row of the head, so the rows are
-/// subtracted and one pass computes the difference.
+/// subtracted and one pass computes the difference. A source that gives the
+/// same tensor for two classes has the wanted maps already.
 inline ModelMap difference_of(const ModelMap& first, const ModelMap& second) {
+  if (!first.weight.defined() && first.values.is_same(second.values)) {
+    return first;
+  }
   if (!first.weight.defined()) {
     return {first.values - second.values, {}, {}};
   }

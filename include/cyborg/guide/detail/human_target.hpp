@@ -8,7 +8,10 @@
 #include <cyborg/maps/normalize.hpp>
 #include <cyborg/maps/resize.hpp>
 
+#include <ATen/ops/stack.h>
+
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 
 namespace cyborg {
@@ -66,6 +69,35 @@ inline void check_positions(
           (model == Normalizer::kNone && human == Normalizer::kNone),
       function, ": expected a map of the model of more than one position, got ",
       sizes, ", which is always flat: use an earlier layer or larger pictures");
+}
+
+/// Throws unless masks of what is wrong, [B, ...], are in [0, 1] on the CPU, but
+/// for rounding: the square of a mask of 0 ... 255 would be a loss 65025 times
+/// as large. Masks that are missing, or not `annotated`, are not read.
+inline void check_wrong(
+    const char* function, const torch::Tensor& wrong,
+    const torch::Tensor& annotated, const torch::Tensor& like) {
+  constexpr double kSlack = 1e-3;
+  if (!wrong.defined() || !wrong.is_cpu() || wrong.is_complex() ||
+      wrong.scalar_type() == at::kBool || wrong.dim() < 2 ||
+      wrong.size(0) != like.size(0) || wrong.numel() == 0) {
+    return;  // the term that reads it says what does not fit
+  }
+  const torch::Tensor flat = wrong.detach().flatten(1);
+  const torch::Tensor ends = resolved_contiguous(
+      at::stack({flat.amin(1), flat.amax(1)}, /*dim=*/1).to(at::kDouble));
+  const torch::Tensor read = annotated.defined()
+                                 ? resolved_contiguous(annotated.to(at::kBool))
+                                 : torch::Tensor();
+  const double* end = ends.data_ptr<double>();
+  for (int64_t b = 0; b < ends.size(0); ++b) {
+    const double low = end[2 * b], high = end[2 * b + 1];
+    TORCH_CHECK_VALUE(
+        !std::isfinite(high - low) || (low >= -kSlack && high <= 1 + kSlack) ||
+            (read.defined() && !read.data_ptr<bool>()[b]),
+        function, ": expected masks of what is wrong in [0, 1], got ",
+        low < -kSlack ? low : high, " for sample ", b);
+  }
 }
 
 /// People's maps at the model's size, before normalisation. `normalized_target`
