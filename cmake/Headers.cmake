@@ -3,6 +3,7 @@
 # checked. Configuring fails if a header is not in this list.
 
 set(CYBORG_HEADERS
+    include/cyborg/cam/cam_method.hpp
     include/cyborg/cam/detail/ambiguity.hpp
     include/cyborg/cam/detail/axes.hpp
     include/cyborg/cam/detail/axes_after.hpp
@@ -13,6 +14,7 @@ set(CYBORG_HEADERS
     include/cyborg/cam/detail/exactness.hpp
     include/cyborg/cam/detail/feature_sources.hpp
     include/cyborg/cam/detail/finder.hpp
+    include/cyborg/cam/detail/gradient_maps.hpp
     include/cyborg/cam/detail/graph.hpp
     include/cyborg/cam/detail/known_logits.hpp
     include/cyborg/cam/detail/layer_name.hpp
@@ -28,10 +30,12 @@ set(CYBORG_HEADERS
     include/cyborg/cam/detail/trace.hpp
     include/cyborg/cam/detail/traced_value.hpp
     include/cyborg/cam/detail/wanted_layer.hpp
+    include/cyborg/cam/gradient_methods.hpp
     include/cyborg/cam/head.hpp
     include/cyborg/cam/hook.hpp
     include/cyborg/cam/methods.hpp
     include/cyborg/cam/observation.hpp
+    include/cyborg/cam/rise.hpp
     include/cyborg/cyborg.hpp
     include/cyborg/data/annotation.hpp
     include/cyborg/data/attach_annotations.hpp

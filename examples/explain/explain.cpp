@@ -9,9 +9,11 @@
 #include "../common/progress.hpp"
 #include "../common/scoring.hpp"
 
+#include <cyborg/cam/rise.hpp>
 #include <cyborg/data/prefetch.hpp>
 #include <cyborg/io/csv.hpp>
 
+#include <ATen/CPUGeneratorImpl.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -154,18 +156,36 @@ ExplainResult explain_pictures(
   programs::Progress progress(
       "explain", static_cast<int64_t>(loader.size()),
       /*quiet=*/loader.size() < 10);
+  const bool rise = options.rise_masks > 0;
+  const auto maps_of = [&](const torch::Tensor& images,
+                           const torch::Tensor& logits,
+                           const torch::Tensor& explained) {
+    return rise ? cyborg::functional::rise(
+                      [&](const torch::Tensor& masked) {
+                        return network.forward(masked).softmax(/*dim=*/1);
+                      },
+                      images, explained,
+                      cyborg::RiseOptions()
+                          .masks(options.rise_masks)
+                          .batch(options.batch)
+                          .generator(
+                              at::make_generator<at::CPUGeneratorImpl>(0)))
+                : hook->cam(logits, explained);
+  };
   const auto explain_batch = [&](const data::GuidedExample& batch) {
     const auto images = batch.data.to(device);
-    const auto logits = hook->forward([&] { return network.forward(images); });
+    const auto forward = [&] { return network.forward(images); };
+    const auto logits = rise ? forward() : hook->forward(forward);
     const auto explained = explained_labels(
         options, settings.classes, logits, batch.target.to(device));
     const auto maps =
-        hook->cam(logits, explained).to(torch::kCPU, torch::kFloat);
+        maps_of(images, logits, explained).to(torch::kCPU, torch::kFloat);
     const auto share =
         logits.to(torch::kCPU, torch::kDouble).softmax(/*dim=*/1);
     const auto& seen = hook->observation();
     result.method =
-        fmt::format("maps of layer {}: {}", seen.layer, seen.reason);
+        rise ? fmt::format("maps by RISE, {} masks", options.rise_masks)
+             : fmt::format("maps of layer {}: {}", seen.layer, seen.reason);
     std::filesystem::create_directories(options.out);
     std::set<size_t> left_out;
     for (const auto& skipped : dataset.skipped()) {

@@ -36,7 +36,8 @@ struct ExplainOptions {
   MapClass map_class = MapClass::kPredicted;
   std::string class_name;  ///< with `MapClass::kNamed`
   cyborg::CamMethod method = cyborg::CamMethod::kAuto;
-  std::string layer;  ///< empty: the one of the training
+  std::string layer;       ///< empty: the one of the training
+  int64_t rise_masks = 0;  ///< above 0: RISE with so many masks instead
   cyborg::report::OverlayOptions overlay;
   /// Longest side of overlays and comparisons in pixels, to which larger
   /// pictures are shrunk; 0: the size of the picture.

@@ -31,7 +31,11 @@ struct programs::Choices<cyborg::CamMethod> {
        "cam where it is exact, else grad-cam"},
       {cyborg::CamMethod::kCam, "cam", ""},
       {cyborg::CamMethod::kGradCam, "grad-cam", ""},
-      {cyborg::CamMethod::kHiResCam, "hirescam", ""}};
+      {cyborg::CamMethod::kHiResCam, "hirescam", ""},
+      {cyborg::CamMethod::kLayerCam, "layercam", ""},
+      {cyborg::CamMethod::kXGradCam, "xgrad-cam", ""},
+      {cyborg::CamMethod::kGradCamPlusPlus, "grad-cam++", ""},
+      {cyborg::CamMethod::kEigenCam, "eigen-cam", "of no class"}};
 };
 
 template <>
@@ -183,6 +187,12 @@ int program(int argc, const char* const* argv) {
              "; any other text: the class of that name")
       ->capture_default_str();
   add_choice(app, "--method", options.method, "how maps are made");
+  app.add_option(
+         "--rise", options.rise_masks,
+         "maps by RISE with so many random masks instead (2000 in the paper), "
+         "which any network has; 0: no")
+      ->check(CLI::Range(0, 1000000))
+      ->capture_default_str();
   app.add_option(
          "--layer", options.layer, "the layer whose output gives the map")
       ->default_str("that of the training");

@@ -8,10 +8,13 @@
 // Programs compile faster with <cyborg/loss.hpp> and the other headers that
 // they use. data/ and report/ need stb; the rest needs LibTorch only.
 
+#include <cyborg/cam/cam_method.hpp>
+#include <cyborg/cam/gradient_methods.hpp>
 #include <cyborg/cam/head.hpp>
 #include <cyborg/cam/hook.hpp>
 #include <cyborg/cam/methods.hpp>
 #include <cyborg/cam/observation.hpp>
+#include <cyborg/cam/rise.hpp>
 #include <cyborg/data/annotation.hpp>
 #include <cyborg/data/attach_annotations.hpp>
 #include <cyborg/data/augment.hpp>

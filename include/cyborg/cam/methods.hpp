@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <cyborg/cam/cam_method.hpp>
+#include <cyborg/cam/detail/gradient_maps.hpp>
 #include <cyborg/cam/detail/graph.hpp>
 #include <cyborg/detail/kernels/feature_pass.hpp>
 #include <cyborg/detail/torch/autograd.hpp>  // grad
@@ -27,14 +29,6 @@ enum class CamClass {
   kFixed,       ///< one class, the same for all samples
 };
 
-/// How a map is computed.
-enum class CamMethod {
-  kAuto,      ///< CAM where it is exact, else Grad-CAM
-  kCam,       ///< weights of the head times features
-  kGradCam,   ///< spatial mean of the gradient times features
-  kHiResCam,  ///< gradient times features, position by position
-};
-
 /// Options of `functional::grad_cam` and `functional::hires_cam`.
 struct GradCamOptions {
   /// Whether the gradient is treated as a constant. This is cheaper, because no
@@ -57,13 +51,6 @@ inline const char* name_of(CamClass which) {
                                           : "kFixed";
 }
 
-/// [B, *S], the sizes of a map over `features` [B, C, *S].
-inline std::vector<int64_t> map_sizes(const torch::Tensor& features) {
-  std::vector<int64_t> sizes = features.sizes().vec();
-  sizes.erase(sizes.begin() + 1);
-  return sizes;
-}
-
 /// +1 for label 1 and -1 for label 0: a single logit is that of class 1, so the
 /// map of class 0 is the negated one.
 inline torch::Tensor label_sign(
@@ -81,13 +68,6 @@ inline int64_t logit_count(const torch::Tensor& logits) {
 inline torch::Tensor predicted_classes(const torch::Tensor& logits) {
   return logit_count(logits) == 1 ? logits.reshape({-1}).gt(0).to(at::kLong)
                                   : logits.argmax(/*dim=*/1);
-}
-
-/// [B, *S], the sum over channels of weights [B, C] times features [B, C, *S].
-inline torch::Tensor weigh_channels(
-    const torch::Tensor& weights, const torch::Tensor& features) {
-  return at::bmm(weights.unsqueeze(1), features.flatten(2))
-      .reshape(map_sizes(features));
 }
 
 /// The maps of the targets' classes in the form "features and rows of a head",

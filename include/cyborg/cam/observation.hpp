@@ -2,7 +2,7 @@
 #pragma once
 
 #include <cyborg/cam/detail/known_logits.hpp>
-#include <cyborg/cam/methods.hpp>
+#include <cyborg/cam/gradient_methods.hpp>
 #include <cyborg/detail/torch/precision.hpp>
 
 #include <ATen/ops/full.h>
@@ -170,9 +170,9 @@ inline void Observation::require() const {
 }
 
 inline CamMethod Observation::Asked::method() const {
-  return samples                                ? detail::settled(*seen)
-         : seen->method == CamMethod::kHiResCam ? CamMethod::kHiResCam
-                                                : CamMethod::kGradCam;
+  return samples                            ? detail::settled(*seen)
+         : seen->method == CamMethod::kAuto ? CamMethod::kGradCam
+                                            : seen->method;
 }
 
 inline double Observation::Asked::scale() const {
@@ -285,9 +285,7 @@ inline torch::Tensor Observation::scored(
   }
   const torch::Tensor values = detail::to_compute_type(features);
   const torch::Tensor all =
-      asked.method() == CamMethod::kHiResCam
-          ? (gradient * values).sum(/*dim=*/1)
-          : detail::weigh_channels(gradient.flatten(2).mean(2), values);
+      detail::gradient_map(asked.method(), gradient, values);
   return asked.samples ? detail::samples_of(all, *asked.samples) : all;
 }
 
@@ -315,7 +313,9 @@ inline torch::Tensor Observation::labelled(
   const auto some = detail::samples_of(seen.features, range);
   detail::check_labels("cyborg::Observation::cam", labels, some, classes);
   if (asked.method() != CamMethod::kCam) {
-    return seen.scored(asked, logits, labels, /*negate=*/classes == 1);
+    return asked.method() == CamMethod::kEigenCam
+               ? functional::eigen_cam(some)
+               : seen.scored(asked, logits, labels, /*negate=*/classes == 1);
   }
   return seen.maps.defined()
              ? functional::cam(
@@ -386,15 +386,13 @@ inline std::ostream& operator<<(std::ostream& out, const Observation& seen) {
                << ")";
   }
   const auto method = detail::settled(seen);
-  const char* name = method == CamMethod::kCam        ? "CAM"
-                     : method == CamMethod::kHiResCam ? "HiResCAM"
-                                                      : "Grad-CAM";
   return out << "cyborg::Observation(layer="
              << (seen.layer.empty() ? "?" : seen.layer)
              << ", features=" << seen.features.sizes()
              << ", reduction=" << seen.reduction
-             << ", exact=" << (seen.exact ? "yes" : "no") << ", method=" << name
-             << ": " << seen.reason << ")";
+             << ", exact=" << (seen.exact ? "yes" : "no")
+             << ", method=" << detail::name_of(method) << ": " << seen.reason
+             << ")";
 }
 
 }  // namespace cyborg
