@@ -35,6 +35,13 @@ std::vector<json> log_of(const std::string& out) {
   return records;
 }
 
+/// Adds `--term` with each of the terms.
+void add_terms(training::Words& words, const std::vector<std::string>& terms) {
+  for (const auto& term : terms) {
+    words.insert(words.end(), {"--term", term});
+  }
+}
+
 /// The table of `training::write_table` with more columns: a mask for every
 /// second picture, a weight, reaction times.
 std::string write_rich_table(const pictures::Folder& folder) {
@@ -59,22 +66,22 @@ TEST_CASE("The loss of a training is the sum of its parts", "[train_terms]") {
   const pictures::Folder folder;
   const auto table = write_rich_table(folder);
   const std::string out = folder / "out";
-  const auto ended = run_train(
-      folder,
-      command_with(
-          table, out,
-          {"--epochs", "1", "--batch", "48", "--term",
-           "right-reasons:strength=3", "--term", "cam-entropy:strength=0.25",
-           "--term", "perturbed:steps=2", "--sample-weights", "column"}));
+  auto words = command_with(
+      table, out,
+      {"--epochs", "1", "--batch", "48", "--sample-weights", "column"});
+  add_terms(
+      words, {"right-reasons:strength=3", "cam-entropy:strength=0.25",
+              "perturbed:steps=2"});
+  const auto ended = run_train(folder, words);
   INFO(ended.errors);
   REQUIRE(ended.status == 0);
   const auto record = log_of(out).at(0);
   const auto number = [&](const char* name) {
     return record.at(name).get<double>();
   };
-  // 48 pictures in one batch. 29 have maps; every second one has a mask.
-  CHECK(number("annotated") == 29);
-  const double saliency_share = 0.7 * 29 / 48;
+  // 48 pictures in one batch. 30 have maps; every second one has a mask.
+  CHECK(number("annotated") == 30);
+  const double saliency_share = 0.7 * 30 / 48;
   CHECK(
       number("loss") ==
       Approx(
@@ -92,26 +99,19 @@ TEST_CASE(
     "[train_terms]") {
   const pictures::Folder folder;
   const auto table = write_rich_table(folder);
-  const std::vector<std::string> terms{
-      "--epochs",
-      "2",
-      "--term",
-      "sgt",
-      "--term",
-      "outside:ramp=1,from=0.5",
-      "--focal",
-      "2",
-      "--class-weights",
-      "balanced",
-      "--label-smoothing",
-      "0.1",
-      "--sample-weights",
-      "reaction-time"};
   const std::string whole = folder / "whole", parts = folder / "parts";
-  REQUIRE(run_train(folder, command_with(table, whole, terms)).status == 0);
-  auto stopped = terms;
-  stopped.insert(stopped.end(), {"--stop-after", "7"});
-  CHECK(run_train(folder, command_with(table, parts, stopped)).status == 75);
+  const auto train = [&](const std::string& out,
+                         const training::Words& others) {
+    auto words = command_with(
+        table, out,
+        {"--epochs", "2", "--focal", "2", "--class-weights", "balanced",
+         "--label-smoothing", "0.1", "--sample-weights", "reaction-time"});
+    add_terms(words, {"sgt", "outside:ramp=1,from=0.5"});
+    words.insert(words.end(), others.begin(), others.end());
+    return run_train(folder, words).status;
+  };
+  REQUIRE(train(whole, {}) == 0);
+  CHECK(train(parts, {"--stop-after", "7"}) == 75);
   const std::vector<std::string> resume{"--resume",  "--out", parts,
                                         "--threads", "1",     "--quiet"};
   auto other = resume;

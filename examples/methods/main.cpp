@@ -26,6 +26,7 @@
 #include <iterator>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -64,6 +65,39 @@ struct Arguments {
   bool develop = false;
 };
 
+bool begins_with(const methods::Row& row, const std::string& name) {
+  return row.name.compare(0, name.size(), name) == 0;
+}
+
+/// Throws for a name with which no row of any network and decoy begins.
+void check_names(const std::vector<std::string>& wanted) {
+  std::vector<methods::Row> all;
+  for (const auto net :
+       {methods::Net::kConvolutional, methods::Net::kPerceptron}) {
+    for (const auto decoy :
+         {methods::Decoy::kMoving, methods::Decoy::kCorners}) {
+      const auto rows = methods::rows_of(net, decoy);
+      all.insert(all.end(), rows.begin(), rows.end());
+    }
+  }
+  for (const auto& name : wanted) {
+    const auto known = [&](const auto& row) { return begins_with(row, name); };
+    if (name == "all" || std::any_of(all.begin(), all.end(), known)) {
+      continue;
+    }
+    std::set<std::string> names;
+    std::string list;
+    for (const auto& row : all) {
+      if (names.insert(row.name).second) {
+        list += (list.empty() ? "" : ", ") + row.name;
+      }
+    }
+    throw std::invalid_argument(
+        "--method: expected all, or the beginnings of some of " + list +
+        "; got " + name);
+  }
+}
+
 /// The rows that are wanted; ce and clean are always among them.
 std::vector<methods::Row> rows_wanted(
     const Arguments& arguments, methods::Net net, methods::Decoy decoy) {
@@ -86,29 +120,13 @@ std::vector<methods::Row> rows_wanted(
   if (arguments.methods.front() == "all") {
     return rows;
   }
-  const auto begins = [](const methods::Row& row, const std::string& name) {
-    return row.name.compare(0, name.size(), name) == 0;
-  };
-  for (const auto& name : arguments.methods) {
-    if (std::none_of(rows.begin(), rows.end(), [&](const auto& row) {
-          return begins(row, name);
-        })) {
-      std::string names;
-      for (const auto& row : rows) {
-        names += (names.empty() ? "" : ", ") + row.name;
-      }
-      throw std::invalid_argument(
-          "--method: expected all or the beginnings of some of " + names +
-          "; got " + name);
-    }
-  }
   std::vector<methods::Row> some;
   std::copy_if(
       rows.begin(), rows.end(), std::back_inserter(some), [&](const auto& row) {
         return row.name == "ce" || row.name == "clean" ||
                std::any_of(
                    arguments.methods.begin(), arguments.methods.end(),
-                   [&](const auto& name) { return begins(row, name); });
+                   [&](const auto& name) { return begins_with(row, name); });
       });
   return some;
 }
@@ -146,7 +164,21 @@ methods::Results compare(
   return methods::summarize(net, decoy, rows, seeds, runs);
 }
 
+/// Writes what is known so far.
+void write_results(
+    const Arguments& arguments, const std::vector<methods::Results>& all,
+    const std::vector<methods::Repetition>& shown) {
+  nlohmann::ordered_json json;
+  for (const auto& one : all) {
+    json.push_back(methods::to_json(one));
+  }
+  cyborg::io::write_file(arguments.out / "results.json", json.dump(1) + "\n");
+  methods::write_report(all, shown, arguments.out / "report.html");
+}
+
 void run(const Arguments& arguments) {
+  check_names(arguments.methods);
+  fs::create_directories(arguments.out);
   const auto digits = programs::read_digits(arguments.data);
   const auto labels = programs::read_digit_labels(arguments.data);
   using methods::Decoy;
@@ -164,6 +196,7 @@ void run(const Arguments& arguments) {
     all.push_back(compare(arguments, digits, labels, net, decoy));
     shown.push_back(
         methods::make_repetition(digits, labels, decoy, arguments.first_seed));
+    write_results(arguments, all, shown);
     std::printf("\n%s\n", methods::to_text(all.back()).c_str());
   }
   if (all.empty()) {
@@ -171,13 +204,6 @@ void run(const Arguments& arguments) {
         "the perceptron is compared on --decoy corners alone: it has no place "
         "for a patch that moves");
   }
-  nlohmann::ordered_json json;
-  for (const auto& one : all) {
-    json.push_back(methods::to_json(one));
-  }
-  fs::create_directories(arguments.out);
-  cyborg::io::write_file(arguments.out / "results.json", json.dump(1) + "\n");
-  methods::write_report(all, shown, arguments.out / "report.html");
   std::printf("Open %s\n", fs::absolute(arguments.out / "report.html").c_str());
 }
 

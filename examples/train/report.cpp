@@ -57,15 +57,17 @@ void add_curves(report::HtmlPage& page, const TrainResult& result) {
                      .description(label + " over the training"));
     };
   };
+  std::vector<report::LineSeries> losses{
+      column("total", "loss"), column("classification", "classification"),
+      column("saliency", "saliency"), column("validation", "val_loss")};
+  for (const auto& term : result.settings.objective.terms) {
+    losses.push_back(column(term.kind.c_str(), term.kind.c_str()));
+  }
   add_chart(
       page,
-      "Means over the pictures of each epoch; saliency: over those with a "
-      "human "
-      "map.",
-      draw(
-          {column("total", "loss"), column("classification", "classification"),
-           column("saliency", "saliency"), column("validation", "val_loss")},
-          "loss"));
+      "Means over the pictures of each epoch; saliency and terms: over those "
+      "that they counted, not times their strengths.",
+      draw(std::move(losses), "loss"));
   if (!result.log.empty() && result.log.back().contains("val_loss")) {
     auto lines =
         std::vector<report::LineSeries>{column("accuracy", "val_accuracy")};
@@ -274,6 +276,15 @@ void add_picture_table(
   page.pictures(grid);
 }
 
+/// ", term right-reasons:strength=3, ..."; "" without terms.
+std::string terms_of(const Settings& settings) {
+  std::string text;
+  for (const auto& term : settings.objective.terms) {
+    text += ", term " + to_text(term);
+  }
+  return text;
+}
+
 }  // namespace
 
 void write_report(
@@ -284,8 +295,9 @@ void write_report(
       fmt::format(
           "{} on {}: {} epochs, {} optimizer steps.",
           s.alpha == 1
-              ? "Training without guidance"
-              : fmt::format("{} with alpha {}", name_of(s.loss), s.alpha),
+              ? "Training without human maps" + terms_of(s)
+              : fmt::format("{} with alpha {}", name_of(s.loss), s.alpha) +
+                    terms_of(s),
           s.data, result.state.epoch, result.state.step));
   page.section("Scores");
   add_scores(page, result);

@@ -331,6 +331,10 @@ class Guidance {
   /// Throws where a term cannot have what it needs.
   static void check_needs(const Term& term, const Seen& seen) {
     TORCH_CHECK_VALUE(
+        term.needs == needs::kNothing || !seen.batch.positions.defined(), kName,
+        ": positions are those of the model's map, and ", term.name,
+        " works on the pictures: it cannot know which parts of them exist");
+    TORCH_CHECK_VALUE(
         (term.needs & needs::kForward) == 0 || seen.forward, kName, ": ",
         term.name,
         " runs the network again: call guidance(hook, forward, batch)");

@@ -193,6 +193,11 @@ class SaliencyTerm {
       // A single logit speaks for class 1.
       detail::ModelMap model =
           seen.class_map(CamClass::kFixed, classes == 1 ? 1 : k);
+      if (!model.weight.defined() && model.values.defined() &&
+          model.values.dim() == people.dim() &&
+          model.values.size(1) == classes) {
+        model.values = model.values.select(1, k);  // given, of all classes
+      }
       check(seen, model.values, model.sizes());
       model.values = detail::to_compute_type(model.values);
       torch::Tensor of_class = positive.select(1, k);
