@@ -7,6 +7,8 @@
 // torch first: see catch.hpp.
 
 #include <cyborg/cam/hook.hpp>
+#include <cyborg/guide/entropy.hpp>
+#include <cyborg/guide/guidance.hpp>
 #include <cyborg/guide/saliency_guided.hpp>
 #include <cyborg/train/distributed.hpp>
 #include <cyborg/train/sync_batch_norm.hpp>
@@ -228,6 +230,25 @@ TEST_CASE(
       "got kSum");
 }
 
+TEST_CASE(
+    "In one process the loss of a batch with terms is the total",
+    "[distributed]") {
+  torch::manual_seed(4);
+  cyborg::Guidance guidance;
+  guidance.add("people", 0.4, cyborg::L2());
+  guidance.add("more", 3, cyborg::L1(), cyborg::Blend::kAdditive);
+  const Tensor cam = torch::rand({3, 4, 4}, torch::kDouble).requires_grad_();
+  const Tensor logits = torch::rand({3, 2}, torch::kDouble).requires_grad_();
+  cyborg::Batch given{{}, labels({0, 1, 1}), torch::rand({3, 4, 4})};
+  given.annotated = torch::tensor({true, false, true});
+  const auto terms = guidance(logits, cam, given);
+  const Tensor total = whole_batch_total(terms, 3, Group());
+  CHECK(close(total, terms.total));
+  CHECK(close(
+      torch::autograd::grad({total}, {cam}, {}, true)[0],
+      torch::autograd::grad({terms.total}, {cam})[0]));
+}
+
 #ifndef CYBORG_WITH_DISTRIBUTED
 
 TEST_CASE("A program without c10d explains its error", "[distributed]") {
@@ -408,6 +429,36 @@ std::vector<Tensor> train_guided(const Group& group) {
         criterion(logits, part.labels, hook, part.maps, part.annotated);
     optimizer.zero_grad();
     whole_batch_total(criterion, terms, part.labels.size(0), group).backward();
+    parallel.finish();
+    optimizer.step();
+  }
+  return values(net->parameters());
+}
+
+/// The same for terms of both blends, with class weights and a label that is
+/// not known, which each rank has another number of.
+std::vector<Tensor> train_terms(const Group& group) {
+  const auto net = network(static_cast<uint64_t>(7 + group.rank()));
+  DataParallel parallel(*net, group, DataParallelOptions().bucket_bytes(1000));
+  cyborg::CamHook hook(*net);
+  cyborg::Guidance guidance(cyborg::GuidanceOptions().task(
+      cyborg::TaskOptions().class_weight(t({1, 2}))));
+  guidance.add("people", 0.4, cyborg::L2());
+  guidance.add("focus", 0.3, cyborg::CamEntropy(), cyborg::Blend::kAdditive);
+  torch::optim::SGD optimizer(net->parameters(), 0.1);
+  for (uint64_t step = 0; step < 5; ++step) {
+    Batch whole = batch(step);
+    whole.labels[6] = cyborg::kIgnoredLabel;
+    const Batch part = group.size() == 1   ? whole
+                       : group.rank() == 0 ? whole.part(0, 5)
+                                           : whole.part(5, 3);
+    cyborg::Batch given{part.images, part.labels, part.maps};
+    given.annotated = part.annotated;
+    const auto terms = guidance(
+        hook, [&](const Tensor& images) { return net->forward(images); },
+        given);
+    optimizer.zero_grad();
+    whole_batch_total(terms, part.labels.size(0), group).backward();
     parallel.finish();
     optimizer.step();
   }
@@ -645,6 +696,7 @@ const std::map<std::string, Role>& roles() {
       {"one bucket", [](const Group& g) { return train_plain(g, 25 << 20); }},
       {"two backwards", [](const Group& g) { return train_plain(g, 1000, 2); }},
       {"guided", train_guided},
+      {"terms", train_terms},
       {"part of a model", part_of_a_model},
       {"overlap", overlap},
       {"buffers", buffers},
@@ -711,6 +763,14 @@ TEST_CASE(
     "[distributed]") {
   const auto expected = train_guided(Group());
   const Ranks ranks("guided");
+  REQUIRE(ranks.statuses == kBothSucceed);
+  CHECK(all_close(ranks.tensors(0), ranks.tensors(1), 0));
+  CHECK(all_close(ranks.tensors(0), expected, 1e-12));
+}
+
+TEST_CASE("Two ranks train with terms as one process does", "[distributed]") {
+  const auto expected = train_terms(Group());
+  const Ranks ranks("terms");
   REQUIRE(ranks.statuses == kBothSucceed);
   CHECK(all_close(ranks.tensors(0), ranks.tensors(1), 0));
   CHECK(all_close(ranks.tensors(0), expected, 1e-12));

@@ -28,7 +28,7 @@ enum class Guide { kTrue, kShuffled, kInverted, kRandom, kCentre };
 /// A row of the table.
 struct Row {
   std::string name;
-  std::string of;  ///< a control's row with the true maps; else ""
+  std::string of = {};  ///< a control's row with the true maps; else ""
   Data data = Data::kDecoy;
   Guide guide = Guide::kTrue;
   /// The term; none for plain cross entropy.
