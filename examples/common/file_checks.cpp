@@ -130,7 +130,13 @@ FileError with_way_out(
         return row.path == error.path() ||
                std::find(
                    row.saliency.begin(), row.saliency.end(), error.path()) !=
-                   row.saliency.end();
+                   row.saliency.end() ||
+               std::any_of(
+                   row.annotations.begin(), row.annotations.end(),
+                   [&](const auto& one) {
+                     return one->source == error.path() ||
+                            (!one->mask.empty() && one->mask == error.path());
+                   });
       });
   return listed
              ? FileError(

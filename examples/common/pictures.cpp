@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "pictures.hpp"
 
+#include "annotations/read.hpp"
 #include "folds.hpp"
 
 #include <cyborg/io/file.hpp>
@@ -31,6 +32,7 @@ data::Table read_pictures(const Settings& settings) {
                : data::read_table(path, options);
   };
   auto table = read();
+  attach_annotations(table, settings.annotations);
   if (settings.folds > 0) {
     split_by_subject(table, settings.folds, settings.fold);
   }
@@ -63,21 +65,21 @@ data::Table read_pictures(const Settings& settings) {
 }
 
 bool has_map(const data::Row& row) {
-  return std::any_of(
-      row.saliency.begin(), row.saliency.end(),
-      [](const std::string& map) { return !map.empty(); });
+  return row.has_map();
 }
 
 std::vector<data::Row> without_maps(std::vector<data::Row> rows) {
   for (auto& row : rows) {
     row.saliency.clear();
+    row.annotations.clear();
   }
   return rows;
 }
 
 data::PictureDatasetOptions dataset_options(const Settings& settings) {
-  return data::PictureDatasetOptions()
-      .size(settings.size)
+  auto options = data::PictureDatasetOptions();
+  set_annotation_options(settings.annotations, options);
+  return options.size(settings.size)
       .channels(settings.channels)
       .mean(settings.mean)
       .stddev(settings.stddev)

@@ -15,12 +15,13 @@
 
 namespace programs {
 
-/// The table that `settings.data` names. Its classes are those of the settings
+/// The table that `settings.data` names, with the annotations of
+/// `settings.annotations`. Its classes are those of the settings
 /// or, where these have none yet, those of the training split.
 /// Throws: `cyborg::io::FileError` for a row of another class, in any split.
 cyborg::data::Table read_pictures(const Settings& settings);
 
-/// Whether a row names a human map.
+/// Whether a row names a human map or has annotations.
 bool has_map(const cyborg::data::Row& row);
 
 /// The rows without their human maps, so that no time is spent on reading them.

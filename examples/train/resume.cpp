@@ -23,7 +23,8 @@ using cyborg::io::FileError;
 using nlohmann::json;
 
 /// The settings that a command line may give a training that is resumed.
-const std::set<std::string> kMayDiffer{"data", "saliency", "epochs"};
+const std::set<std::string> kMayDiffer{
+    "data", "saliency", "annotations/file", "epochs"};
 
 /// A value of a setting, as it was given on the command line.
 std::string shown(const json& value) {
@@ -47,7 +48,8 @@ Settings resumed_settings(
   const json now = given;
   json settings = saved.settings;
   for (const auto& [flag, key] : options.given) {
-    if (now.at(key) == settings.at(key)) {
+    const json::json_pointer member("/" + key);
+    if (now.at(member) == settings.at(member)) {
       continue;
     }
     if (kMayDiffer.count(key) == 0) {
@@ -57,7 +59,7 @@ Settings resumed_settings(
               "was trained with {0} {1}, got {0} {2}: a training keeps its "
               "settings. Leave the option out, or begin a new training with "
               "another --out",
-              flag, shown(settings.at(key)), shown(now.at(key))));
+              flag, shown(settings.at(member)), shown(now.at(member))));
     }
     if (key == "epochs") {
       const auto begun = saved.state.epoch + (saved.state.batch > 0 ? 1 : 0);
@@ -74,7 +76,7 @@ Settings resumed_settings(
             "along another cosine from here on");
       }
     }
-    settings[key] = now.at(key);
+    settings[member] = now.at(member);
   }
   return settings.get<Settings>();
 }
