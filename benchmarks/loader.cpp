@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 // The time to load a picture with its human map, from files to normalised
-// batches, compared with the time to train a ResNet-18 on it.
+// batches, compared with the time to train a ResNet-18 on it; and what it adds
+// to draw the map of polygons.
 
 #include "program.hpp"
 
@@ -171,17 +172,91 @@ claims::Claim claim(
   return made;
 }
 
+/// The rows of `count` pictures, each with three polygons of 20 corners of its
+/// own, and without maps in files.
+std::vector<data::Row> with_polygons(
+    const fs::path& folder, const std::string& kind, size_t count) {
+  const auto files = files_in(folder, kind);
+  torch::manual_seed(19);
+  std::vector<data::Row> rows;
+  for (size_t i = 0; i < count; ++i) {
+    auto row = files[i % files.size()];
+    row.saliency.clear();
+    auto marks = std::make_shared<data::Annotation>();
+    for (int k = 0; k < 3; ++k) {
+      const auto angle =
+          torch::arange(20, torch::kDouble) * (2 * std::acos(-1.0) / 20);
+      const auto radius = 20 + 60 * torch::rand({20}, torch::kDouble);
+      const auto middle = torch::rand({2}, torch::kDouble);
+      marks->polygons.push_back(torch::stack(
+          {middle[0] * kWidth + radius * angle.cos(),
+           middle[1] * kHeight + radius * angle.sin()},
+          /*dim=*/1));
+    }
+    row.annotations = {marks};
+    rows.push_back(row);
+  }
+  return rows;
+}
+
+/// The claim that polygons add a tenth at most to the time of the loader. It
+/// reads on one thread, so that this is the processor's time.
+claims::Claim polygon_claim(
+    const fs::path& folder, const std::string& kind, size_t count) {
+  claims::Claim made{
+      fmt::format("loader_{}_polygons", kind),
+      "a picture and the map of three polygons",
+      "a picture without a map",
+      {},
+      /*target=*/1.1};
+  made.pairs = {5, 31};
+  made.warm_up = 1;
+  made.make = [=]() -> claims::Sampler {
+    const auto rows = with_polygons(folder, kind, count);
+    auto plain = rows;
+    for (auto& row : plain) {
+      row.annotations.clear();
+    }
+    const auto loader = [&](std::vector<data::Row> some) {
+      return std::make_shared<data::Prefetcher<data::PictureDataset>>(
+          data::PictureDataset(
+              std::move(some), data::PictureDatasetOptions()
+                                   .size({kSide, kSide})
+                                   .mean({.485, .456, .406})
+                                   .stddev({.229, .224, .225})),
+          data::PrefetchOptions().batch_size(kBatch).workers(0));
+    };
+    const auto ours = loader(rows);
+    const auto baseline = loader(plain);
+    return [=](bool ours_first) {
+      const auto read = [](auto& all) {
+        for (const auto& batch : *all) {
+          benchmark::DoNotOptimize(batch.saliency.data_ptr());
+        }
+      };
+      auto pair = claims::time_pair(
+          [&] { read(ours); }, [&] { read(baseline); }, ours_first);
+      pair.ours /= static_cast<double>(count);
+      pair.baseline /= static_cast<double>(count);
+      return pair;
+    };
+  };
+  return made;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   std::string folder =
       (fs::temp_directory_path() / "cyborg-bench-loader").string();
+  size_t marked = kFiles * kTimes;
   const auto measure = [&](const claims::Program& program) -> nlohmann::json {
     std::vector<claims::Claim> all;
     for (const char* kind : {"jpg", "png"}) {
       for (const size_t workers : {0, 1, 2}) {
         all.push_back(claim(folder, kind, workers));
       }
+      all.push_back(polygon_claim(folder, kind, marked));
     }
     return {{"rows", claims::run(all, program.quick)}};
   };
@@ -189,6 +264,9 @@ int main(int argc, char** argv) {
     app.add_option(
            "--files", folder,
            "folder of the pictures; written if they are missing")
+        ->capture_default_str();
+    app.add_option(
+           "--marked", marked, "pictures with polygons, which share the files")
         ->capture_default_str();
   });
 }

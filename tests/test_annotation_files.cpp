@@ -17,7 +17,9 @@
 #include <cmath>
 #include <fstream>
 #include <functional>
+#include <memory>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 namespace data = cyborg::data;
@@ -355,6 +357,29 @@ TEST_CASE(
   CHECK(contains(
       error_of([&] { programs::read_annotations(given / "absent", ""); }),
       "absent: no such file"));
+}
+
+TEST_CASE(
+    "Coordinates that are shares of the picture give a warning",
+    "[annotations]") {
+  data::Table table;
+  table.rows.resize(1);
+  auto marks = std::make_shared<data::Annotation>();
+  marks->source = "t.csv:2";
+  marks->points = t({.25, .5, 300}, {1, 3});
+  table.rows[0].annotations = {marks};
+  programs::attach_annotations(table, {});
+  REQUIRE(table.warnings.size() == 1);
+  CHECK(
+      table.warnings[0] ==
+      "all coordinates of annotations are in [0, 1], for example those of "
+      "t.csv:2: pixels are expected, not shares of the picture");
+  auto pixels = std::make_shared<data::Annotation>(*marks);
+  pixels->boxes = t({0, 0, 1, 2}, {1, 4});
+  table.rows[0].annotations = {marks, pixels};
+  table.warnings.clear();
+  programs::attach_annotations(table, {});
+  CHECK(table.warnings.empty());
 }
 
 TEST_CASE("Settings of annotations must fit together", "[annotations]") {

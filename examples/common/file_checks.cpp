@@ -129,7 +129,14 @@ FileError with_way_out(
       std::any_of(rows.begin(), rows.end(), [&](const auto& row) {
         const auto maps = row.map_files();
         return row.path == error.path() ||
-               std::find(maps.begin(), maps.end(), error.path()) != maps.end();
+               std::find(maps.begin(), maps.end(), error.path()) !=
+                   maps.end() ||
+               std::any_of(
+                   row.annotations.begin(), row.annotations.end(),
+                   [&](const auto& one) {
+                     return one->source == error.path() ||
+                            (!one->mask.empty() && one->mask == error.path());
+                   });
       });
   return listed
              ? FileError(

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "pictures.hpp"
 
+#include "annotations/read.hpp"
 #include "folds.hpp"
 
 #include <cyborg/io/file.hpp>
@@ -32,6 +33,7 @@ data::Table read_pictures(const Settings& settings) {
                : data::read_table(path, options);
   };
   auto table = read();
+  attach_annotations(table, settings.annotations);
   if (settings.folds > 0) {
     split_by_subject(table, settings.folds, settings.fold);
   }
@@ -84,30 +86,36 @@ bool reads_wrong(const Settings& settings) {
 
 std::vector<data::Row> as_read(
     std::vector<data::Row> rows, const Settings& settings) {
-  if (!reads_wrong(settings)) {
-    for (auto& row : rows) {
+  const bool maps = reads_maps(settings), wrong = reads_wrong(settings);
+  for (auto& row : rows) {
+    if (!maps) {
+      row.saliency.clear();
+      row.annotations.clear();
+    }
+    if (!wrong) {
       row.wrong.clear();
     }
   }
-  return reads_maps(settings) ? rows : without_maps(std::move(rows));
+  return rows;
 }
 
 bool has_map(const data::Row& row) {
-  return std::any_of(
-      row.saliency.begin(), row.saliency.end(),
-      [](const std::string& map) { return !map.empty(); });
+  return row.has_map();
 }
 
 std::vector<data::Row> without_maps(std::vector<data::Row> rows) {
   for (auto& row : rows) {
     row.saliency.clear();
+    row.annotations.clear();
+    row.wrong.clear();
   }
   return rows;
 }
 
 data::PictureDatasetOptions dataset_options(const Settings& settings) {
-  return data::PictureDatasetOptions()
-      .size(settings.size)
+  auto options = data::PictureDatasetOptions();
+  set_annotation_options(settings.annotations, options);
+  return options.size(settings.size)
       .channels(settings.channels)
       .mean(settings.mean)
       .stddev(settings.stddev)
@@ -123,6 +131,11 @@ data::PictureDatasetOptions dataset_options(const Settings& settings) {
 
 data::PictureDataset dataset_of(
     std::vector<data::Row> rows, const Settings& settings) {
+  if (!reads_wrong(settings)) {
+    for (auto& row : rows) {
+      row.wrong.clear();
+    }
+  }
   return data::PictureDataset(std::move(rows), dataset_options(settings));
 }
 

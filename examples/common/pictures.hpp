@@ -15,7 +15,8 @@
 
 namespace programs {
 
-/// The table that `settings.data` names. Its classes are those of the settings
+/// The table that `settings.data` names, with the annotations of
+/// `settings.annotations`. Its classes are those of the settings
 /// or, where these have none yet, those of the training split.
 /// Throws: `cyborg::io::FileError` for a row of another class, in any split.
 cyborg::data::Table read_pictures(const Settings& settings);
@@ -29,17 +30,19 @@ bool reads_wrong(const Settings& settings);
 std::vector<cyborg::data::Row> as_read(
     std::vector<cyborg::data::Row> rows, const Settings& settings);
 
-/// Whether a row names a human map.
+/// Whether a row names a human map or has annotations.
 bool has_map(const cyborg::data::Row& row);
 
-/// The rows without their human maps, so that no time is spent on reading them.
+/// The rows without their human maps and masks, so that no time is spent on
+/// reading them.
 std::vector<cyborg::data::Row> without_maps(
     std::vector<cyborg::data::Row> rows);
 
 /// How the files of the pictures and maps are read.
 cyborg::data::PictureDatasetOptions dataset_options(const Settings& settings);
 
-/// The data set of some rows, with pictures prepared as `settings` say.
+/// The data set of some rows, with pictures prepared as `settings` say. Masks
+/// are read only where the loss reads them.
 cyborg::data::PictureDataset dataset_of(
     std::vector<cyborg::data::Row> rows, const Settings& settings);
 

@@ -146,7 +146,8 @@ struct Choices<WidthUnit> {
       {WidthUnit::kSigma, "sigma",
        "the standard deviation, in pixels of the picture"},
       {WidthUnit::kDegrees, "degrees",
-       "the standard deviation, in degrees of visual angle (needs --screen)"}};
+       "the standard deviation, in degrees of visual angle, which needs "
+       "--screen"}};
 };
 
 template <>

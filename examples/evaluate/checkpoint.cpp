@@ -38,6 +38,7 @@ Job read_job(
     settings.saliency.clear();  // no map is read
     settings.folds = 0;         // its own splits
   }
+  settings.annotations.file.clear();  // no map is read
   settings.skip_unreadable |= options.skip_unreadable;
   auto table = programs::read_pictures(settings);
   if (!table.has(split)) {

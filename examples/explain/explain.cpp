@@ -116,15 +116,14 @@ void add_to_maps_table(
 
 }  // namespace
 
-std::vector<std::string> known_classes(
-    const std::filesystem::path& checkpoint) {
+programs::Settings settings_of(const std::filesystem::path& checkpoint) {
   if (std::filesystem::is_directory(checkpoint)) {
     throw cyborg::io::FileError(
         "explain", checkpoint,
         "is a folder: name the checkpoint in it, for example " +
             (checkpoint / "best.pt").string());
   }
-  return programs::load_trained(checkpoint).settings.classes;
+  return programs::load_trained(checkpoint).settings;
 }
 
 ExplainResult explain_pictures(
@@ -138,10 +137,12 @@ ExplainResult explain_pictures(
     programs::check_files_exist("the pictures", rows);
   }
   settings.skip_unreadable = options.skip_unreadable;
+  settings.annotations = options.annotations.value_or(settings.annotations);
   const auto names = unique_names(rows);
   network.to(device);
   network.train(false);
   const auto hook = hook_of(network, settings, options);
+  settings.objective.terms.clear();  // no mask of what is wrong is needed
   const auto dataset = programs::dataset_of(rows, settings);
   // Pictures of different sizes cannot be one batch, and may be large.
   const bool own_size = settings.size.empty();

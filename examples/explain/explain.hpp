@@ -2,6 +2,8 @@
 #pragma once
 // Where a network looks: its maps of pictures, as files.
 
+#include "../common/settings.hpp"
+
 #include <cyborg/cam/methods.hpp>
 #include <cyborg/data/table_types.hpp>
 #include <cyborg/report/overlay.hpp>
@@ -47,6 +49,8 @@ struct ExplainOptions {
   std::string device = "cpu";
   int64_t workers = 2;
   int64_t batch = 20;
+  /// How annotations become maps; none: as in the training.
+  std::optional<programs::AnnotationSettings> annotations = std::nullopt;
 };
 
 /// How well a network's map and a human map agree; see cyborg/measure.
@@ -83,9 +87,10 @@ struct ExplainResult {
   std::string method;  ///< how maps were made: layer and reason
 };
 
-/// The classes of a checkpoint's network, in the order of labels.
+/// The settings of a checkpoint's training, with the classes of its network in
+/// the order of labels.
 /// Throws: `cyborg::io::FileError`.
-std::vector<std::string> known_classes(const std::filesystem::path& checkpoint);
+programs::Settings settings_of(const std::filesystem::path& checkpoint);
 
 /// Runs the network on pictures and writes files into `options.out` for each:
 /// NAME_overlay.png, the network's map over the picture; with a human map

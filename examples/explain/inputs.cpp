@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "inputs.hpp"
 
+#include "../common/annotations/read.hpp"
 #include "../common/splits.hpp"
 
 #include <cyborg/data/detail/picture_file.hpp>
@@ -252,6 +253,8 @@ data::Table find_pictures(const Inputs& inputs) {
         "--saliency", inputs.saliency, "is not a folder of human maps");
   }
   data::find_maps(table, data::TableOptions().saliency(inputs.saliency));
+  programs::attach_annotations(table, inputs.annotations);
+  programs::check_point_width(table.rows, inputs.annotations);
   return table;
 }
 

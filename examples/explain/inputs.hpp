@@ -2,6 +2,8 @@
 #pragma once
 // The pictures that are explained.
 
+#include "../common/settings.hpp"
+
 #include <cyborg/data/table_types.hpp>
 
 #include <filesystem>
@@ -16,6 +18,7 @@ struct Inputs {
   std::string saliency;            ///< a folder of human maps; empty: none
   std::string split;               ///< of tables: train, val, test; empty: all
   std::vector<std::string> classes;  ///< of the network
+  programs::AnnotationSettings annotations{};
 };
 
 /// The pictures, in the order of `paths`. What a path is, its content says, and

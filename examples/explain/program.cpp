@@ -5,6 +5,8 @@
 #include "inputs.hpp"
 #include "page.hpp"
 
+#include "../common/annotations/options.hpp"
+#include "../common/annotations/read.hpp"
 #include "../common/command_line.hpp"
 #include "../common/errors.hpp"
 #include "../common/file_checks.hpp"
@@ -108,7 +110,7 @@ void print_warnings(const std::vector<std::string>& warnings) {
   }
 }
 
-int run(Arguments& arguments) {
+int run(Arguments& arguments, const CLI::App& app) {
   auto& options = arguments.options;
   set_split(arguments.inputs.split);
   programs::check_new_folder("--out", options.out);
@@ -117,7 +119,15 @@ int run(Arguments& arguments) {
   }
   set_map_class(arguments.map_class, options);
   options.overlay.opacity(arguments.opacity).colormap(arguments.colormap);
-  arguments.inputs.classes = known_classes(options.checkpoint);
+  const auto settings = settings_of(options.checkpoint);
+  arguments.inputs.classes = settings.classes;
+  auto drawn = settings.annotations;  // as in the training
+  drawn.file.clear();
+  drawn.name.clear();
+  drawn = programs::with_given(app, arguments.inputs.annotations, drawn);
+  programs::check_annotation_settings(drawn);
+  arguments.inputs.annotations = drawn;
+  options.annotations = drawn;
   const auto table = find_pictures(arguments.inputs);
   print_warnings(table.warnings);
   const auto result = explain_pictures(table.rows, options);
@@ -181,6 +191,7 @@ int program(int argc, const char* const* argv) {
          "folder of human maps with the names of the pictures, for pictures "
          "without a map")
       ->type_name("DIR");
+  programs::add_annotation_options(app, arguments.inputs.annotations);
   app.add_option(
          "--class", arguments.map_class,
          programs::choice_help<MapClass>("the class whose map is made") +
@@ -216,7 +227,7 @@ int program(int argc, const char* const* argv) {
       app, options.device, arguments.threads, options.workers, options.batch);
   try {
     app.parse(argc, argv);
-    return run(arguments);
+    return run(arguments, app);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   } catch (const std::exception&) {

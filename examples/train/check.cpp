@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "check.hpp"
 
+#include "../common/annotations/read.hpp"
 #include "../common/pictures.hpp"
 
 #include <cyborg/data/image.hpp>
@@ -91,6 +92,8 @@ std::vector<Findings> findings_of(
        subject_notes(table, found)},
       {"other proportions", "maps of other proportions than their picture",
        false, found.other_aspect},
+      {"outside", "annotations that are partly outside of their picture", false,
+       found.outside},
       {"orientation",
        "files with an EXIF orientation that is ignored (--exif-orientation)",
        false, found.turned},
@@ -156,6 +159,7 @@ std::string csv_of(const data::Table& table, const std::vector<Findings>& all) {
 
 bool check_data(const TrainOptions& options) {
   const auto table = read_pictures(options.settings);
+  check_point_width(table.rows, options.settings.annotations);
   const auto reading = dataset_options(options.settings);
   for (const auto& warning : table.warnings) {
     fmt::print("warning: {}\n", warning);

@@ -3,6 +3,7 @@
 
 #include "numbers.hpp"
 
+#include "../common/annotations/options.hpp"
 #include "../common/command_line.hpp"
 
 #include <string>
@@ -153,6 +154,12 @@ void add_augmentation(CLI::App& app, Settings& s) {
 
 void add_data_options(CLI::App& app, Settings& settings) {
   add_pictures(app, settings);
+  add_annotation_options(
+      *app.add_option_group(
+          "Annotations",
+          "what people marked on the pictures, from which human maps are "
+          "drawn"),
+      settings.annotations);
   add_folds(app, settings);
   add_augmentation(app, settings);
 }

@@ -3,6 +3,9 @@
 
 #include "option_groups.hpp"
 
+#include "../common/annotations/options.hpp"
+#include "../common/annotations/read.hpp"
+
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
@@ -10,6 +13,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <map>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,13 +23,17 @@ namespace programs {
 namespace {
 
 /// The member of `Settings` that an option sets, such as "lr" or
-/// "objective/focal"; "" where it sets none.
+/// "annotations/width"; "" where it sets none.
 std::string setting_of(const std::string& flag, const nlohmann::json& all) {
   static const std::map<std::string, std::string> kOthers{
       {"lr", "learning_rate"},
       {"std", "stddev"},
       {"bf16", "bfloat16"},
       {"term", "objective/terms"}};
+  const auto annotation = annotation_setting("--" + flag);
+  if (!annotation.empty()) {
+    return "annotations/" + annotation;
+  }
   const auto other = kOthers.find(flag);
   auto name = other != kOthers.end() ? other->second : flag;
   std::replace(name.begin(), name.end(), '-', '_');
@@ -87,6 +95,13 @@ void complete_options(TrainOptions& options) {
                        "expected 3 or more, and --fold from 1 to that number, "
                        "got --folds {} --fold {}",
                        settings.folds, settings.fold));
+  }
+  try {
+    check_annotation_settings(settings.annotations);
+  } catch (const std::invalid_argument& error) {
+    const std::string text = error.what();
+    const auto at = text.find(": ");
+    throw CLI::ValidationError(text.substr(0, at), text.substr(at + 2));
   }
   if (was_given(options, "--model") && was_given(options, "--network")) {
     throw CLI::ValidationError(

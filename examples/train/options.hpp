@@ -37,7 +37,7 @@ struct TrainOptions {
   std::filesystem::path export_to;  ///< a TorchScript file; empty: none
   bool quiet = false;
   /// The settings that the command line gave: option and member of `Settings`,
-  /// such as {"--lr", "learning_rate"}.
+  /// such as {"--lr", "learning_rate"} or {"--screen", "annotations/screen"}.
   std::vector<std::pair<std::string, std::string>> given;
   // How to start this run again:
   std::string program = "train";

@@ -24,7 +24,7 @@ using nlohmann::json;
 
 /// The settings that a command line may give a training that is resumed.
 const std::set<std::string> kMayDiffer{
-    "data", "saliency", "objective/wrong", "epochs"};
+    "data", "saliency", "annotations/file", "objective/wrong", "epochs"};
 
 /// A value of a setting, as it was given on the command line.
 std::string shown(const json& value) {

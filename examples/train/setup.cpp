@@ -3,6 +3,7 @@
 
 #include "export.hpp"
 
+#include "../common/annotations/read.hpp"
 #include "../common/file_checks.hpp"
 #include "../common/pictures.hpp"
 #include "../common/weights.hpp"
@@ -73,8 +74,10 @@ void report_maps(
       "{} of {} training pictures have human maps", count, rows.size()));
   if (count == 0) {
     log.warn(
-        "no picture of split train has a human map (--saliency, or a column "
-        "saliency): this is training without guidance");
+        "no picture of split train has a human map (--saliency, --annotations, "
+        "or a "
+        "column saliency, boxes, points, fixations or mask): this is training "
+        "without guidance");
   }
 }
 
@@ -137,6 +140,14 @@ void warn_of_headers(
         "stretched:{}",
         other.size(), list_of_notes(other, table.rows)));
   }
+  const auto outside =
+      cyborg::data::check_outside(table, orientation != Orientation::kIgnore);
+  if (!outside.empty()) {
+    log.warn(fmt::format(
+        "{} annotations are partly outside of their pictures, and what is "
+        "outside is not used:{}",
+        outside.size(), list_of_notes(outside, table.rows)));
+  }
 }
 
 void load_initial_weights(
@@ -182,8 +193,8 @@ void check_all_files(
 
 void complete(Settings& settings) {
   for (auto* path :
-       {&settings.data, &settings.saliency, &settings.objective.wrong,
-        &settings.model, &settings.weights}) {
+       {&settings.data, &settings.saliency, &settings.annotations.file,
+        &settings.objective.wrong, &settings.model, &settings.weights}) {
     if (!path->empty()) {
       *path = fs::absolute(*path).lexically_normal().string();
     }
@@ -220,6 +231,9 @@ void check_settings(
               "is of class \"{}\" in one row and of class \"{}\" in another",
               first->cls, row.cls));
     }
+  }
+  if (settings.alpha < 1) {
+    check_point_width(table.rows, settings.annotations);
   }
   const auto shared = cyborg::data::shared_subjects(table);
   if (!shared.empty() && !settings.allow_shared_subjects) {

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <fstream>
 #include <stdexcept>
+#include <string>
 
 namespace programs {
 
@@ -88,6 +89,39 @@ data::AnnotationFile read_json(const fs::path& path, const std::string& name) {
       "annotation tool (a list of objects with image and annotation)");
 }
 
+/// Adds a warning where all coordinates are in [0, 1]: shares of the picture,
+/// where pixels are expected, would all be in its first pixel.
+void warn_of_shares(data::Table& table) {
+  const data::Annotation* any = nullptr;
+  double largest = 0;
+  const auto add = [&](const data::Annotation& one,
+                       const torch::Tensor& places) {
+    if (places.defined() && places.numel() > 0) {
+      any = &one;
+      largest = std::max(largest, places.abs().max().item<double>());
+    }
+  };
+  for (const auto& row : table.rows) {
+    for (const auto& one : row.annotations) {
+      add(*one, one->boxes);
+      add(*one, one->points.defined() ? one->points.narrow(1, 0, 2)
+                                      : torch::Tensor());
+      for (const auto& polygon : one->polygons) {
+        add(*one, polygon);
+      }
+      if (largest > 1) {
+        return;
+      }
+    }
+  }
+  if (any != nullptr) {
+    table.warnings.push_back(fmt::format(
+        "all coordinates of annotations are in [0, 1], for example those of "
+        "{}: pixels are expected, not shares of the picture",
+        any->source));
+  }
+}
+
 }  // namespace
 
 data::AnnotationFile read_annotations(
@@ -109,15 +143,13 @@ data::AnnotationFile read_annotations(
 
 void attach_annotations(
     data::Table& table, const AnnotationSettings& settings) {
-  if (settings.file.empty()) {
-    return;
-  }
-  if (fs::is_directory(settings.file)) {
+  if (!settings.file.empty() && fs::is_directory(settings.file)) {
     data::find_maps_of_annotators(table, settings.file);
-  } else {
+  } else if (!settings.file.empty()) {
     data::attach_annotations(
         table, read_annotations(settings.file, settings.name));
   }
+  warn_of_shares(table);
 }
 
 std::optional<GaussianWidth> point_width(const AnnotationSettings& settings) {

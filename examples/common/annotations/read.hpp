@@ -23,7 +23,9 @@ cyborg::data::AnnotationFile read_annotations(
     const std::filesystem::path& path, const std::string& name);
 
 /// Gives the rows of a table the annotations that `settings.file` names: a file,
-/// or a folder with a folder of maps for each annotator. Nothing if it is "".
+/// or a folder with a folder of maps for each annotator. None if it is "". Adds a
+/// warning where all coordinates, also those of the table's columns, are in
+/// [0, 1].
 /// Throws: `cyborg::io::FileError`.
 void attach_annotations(
     cyborg::data::Table& table, const AnnotationSettings& settings);

@@ -83,6 +83,100 @@ struct PictureDatasetOptions {
  public:
 };
 
+namespace detail {
+
+/// One map of the maps of several annotators.
+inline torch::Tensor combined(
+    const std::vector<torch::Tensor>& maps,
+    const PictureDatasetOptions& options) {
+  switch (options.combine()) {
+    case Combine::kUnion:
+      return human::union_of(maps, options.threshold());
+    case Combine::kBox:
+      return human::box_of_interest(maps, options.threshold());
+    case Combine::kAgreement:
+      return human::agreement_weighted_of(maps);
+    case Combine::kMean:
+      break;
+  }
+  return maps.size() == 1 ? maps[0] : human::mean_of(maps);
+}
+
+/// How the files of maps and masks are read.
+inline MapOptions map_options(const PictureDatasetOptions& options) {
+  return MapOptions()
+      .values(options.map_values())
+      .max_pixels(options.max_pixels())
+      .check_extension(options.check_extension())
+      .apply_orientation(options.orientation() == Orientation::kBoth);
+}
+
+/// The maps of what the annotators of a row marked.
+inline std::vector<torch::Tensor> drawn_maps(
+    const Row& row, at::IntArrayRef size,
+    const PictureDatasetOptions& options) {
+  const auto picture =
+      picture_size(row.path, options.orientation() != Orientation::kIgnore);
+  if (picture.empty()) {
+    throw io::FileError(
+        "cyborg::data::read_human_map", row.path,
+        "is no PNG, JPEG or BMP picture, so nothing can be drawn on it");
+  }
+  const auto drawing = DrawAnnotationOptions()
+                           .point_width(options.point_width())
+                           .max_pixels(options.max_pixels());
+  std::vector<torch::Tensor> maps;
+  for (const auto& annotation : row.annotations) {
+    maps.push_back(draw_annotation(*annotation, picture, size, drawing));
+  }
+  return maps;
+}
+
+}  // namespace detail
+
+/// The human map of a row, of this size {H, W}: the maps of its annotators,
+/// first combined, then blurred, then resized; or what they marked, drawn and
+/// combined. NaN if the row has neither.
+///
+/// Of `options`, those are used that say how maps are read and made.
+/// Shapes: float32 [H, W]. Range: [0, 1].
+/// Throws: `io::FileError` for a map or an annotation that cannot be used, and
+///         for a row that has both.
+inline torch::Tensor read_human_map(
+    const Row& row, at::IntArrayRef size,
+    const PictureDatasetOptions& options = {}) {
+  const bool any_file = std::any_of(
+      row.saliency.begin(), row.saliency.end(),
+      [](const auto& path) { return !path.empty(); });
+  if (!row.annotations.empty()) {
+    if (any_file) {
+      throw io::FileError(
+          "cyborg::data::read_human_map", row.path,
+          "has human maps and annotations: keep one of them");
+    }
+    return detail::combined(detail::drawn_maps(row, size, options), options);
+  }
+  if (!any_file) {
+    return human::missing(size);
+  }
+  const auto map_options = detail::map_options(options);
+  std::vector<torch::Tensor> maps;
+  for (const auto& path : row.saliency) {
+    if (!path.empty()) {
+      auto map = read_map(path, map_options);
+      if (!maps.empty() && map.sizes() != maps[0].sizes()) {
+        map = maps::resize(map, maps[0].sizes(), options.map_resize());
+      }
+      maps.push_back(std::move(map));
+    }
+  }
+  auto map = detail::combined(maps, options);
+  if (options.map_blur() > 0) {
+    map = human::blur(map, options.map_blur());
+  }
+  return maps::resize(map, size, options.map_resize());
+}
+
 /// A sample that `OnError::kSkip` left out.
 struct Skipped {
   size_t index;      ///< its number in the data set
@@ -146,8 +240,15 @@ class PictureDataset
             .max_pixels(options_.max_pixels())
             .check_extension(options_.check_extension())
             .apply_orientation(options_.orientation() != Orientation::kIgnore));
-    auto map = map_of(row, image);
-    auto wrong = wrong_of(row, image);
+    const auto map_size = !options_.map_size().empty()
+                              ? options_.map_size()
+                              : image.sizes().slice(1).vec();
+    auto map = read_human_map(row, map_size, options_);
+    auto wrong = row.wrong.empty()
+                     ? torch::Tensor()
+                     : maps::resize(
+                           read_map(row.wrong, detail::map_options(options_)),
+                           map_size, options_.map_resize());
     return {
         detail::standardized(std::move(image), standard_),
         at::scalar_tensor(row.label, at::kLong), std::move(map),
@@ -213,95 +314,6 @@ class PictureDataset
   void skip(size_t index, const io::FileError& error) {
     const std::lock_guard<std::mutex> lock(log_->mutex);
     log_->skipped.emplace(index, Skipped{index, error.path(), error.reason()});
-  }
-
-  /// The human map of a row: the maps of its annotators, first combined, then
-  /// blurred, then resized; or what they marked, drawn and combined. NaN if the
-  /// row has neither.
-  torch::Tensor map_of(const Row& row, const torch::Tensor& image) const {
-    const auto size = map_size_of(image);
-    if (!row.annotations.empty()) {
-      const auto drawn = combined(drawn_maps(row, size));
-      if (std::any_of(
-              row.saliency.begin(), row.saliency.end(),
-              [](const auto& path) { return !path.empty(); })) {
-        throw io::FileError(
-            "cyborg::data::PictureDataset", row.path,
-            "has human maps and annotations: keep one of them");
-      }
-      return drawn;
-    }
-    std::vector<torch::Tensor> maps;
-    for (const auto& path : row.saliency) {
-      if (!path.empty()) {
-        auto map = read_map(path, map_options());
-        if (!maps.empty() && map.sizes() != maps[0].sizes()) {
-          map = maps::resize(map, maps[0].sizes(), options_.map_resize());
-        }
-        maps.push_back(std::move(map));
-      }
-    }
-    if (maps.empty()) {
-      return human::missing(size);
-    }
-    auto map = combined(maps);
-    if (options_.map_blur() > 0) {
-      map = human::blur(map, options_.map_blur());
-    }
-    return maps::resize(map, size, options_.map_resize());
-  }
-
-  /// The mask of a row, resized; undefined if the row names none.
-  torch::Tensor wrong_of(const Row& row, const torch::Tensor& image) const {
-    return row.wrong.empty() ? torch::Tensor()
-                             : maps::resize(
-                                   read_map(row.wrong, map_options()),
-                                   map_size_of(image), options_.map_resize());
-  }
-
-  /// {h, w} of the maps.
-  std::vector<int64_t> map_size_of(const torch::Tensor& image) const {
-    return !options_.map_size().empty() ? options_.map_size()
-                                        : image.sizes().slice(1).vec();
-  }
-
-  /// How the files of maps and masks are read.
-  MapOptions map_options() const {
-    return MapOptions()
-        .values(options_.map_values())
-        .max_pixels(options_.max_pixels())
-        .check_extension(options_.check_extension())
-        .apply_orientation(options_.orientation() == Orientation::kBoth);
-  }
-
-  /// The maps of what the annotators of a row marked.
-  std::vector<torch::Tensor> drawn_maps(
-      const Row& row, const std::vector<int64_t>& size) const {
-    const auto picture =
-        picture_size(row.path, options_.orientation() != Orientation::kIgnore);
-    const auto drawing = DrawAnnotationOptions()
-                             .point_width(options_.point_width())
-                             .max_pixels(options_.max_pixels());
-    std::vector<torch::Tensor> maps;
-    for (const auto& annotation : row.annotations) {
-      maps.push_back(draw_annotation(*annotation, picture, size, drawing));
-    }
-    return maps;
-  }
-
-  /// One map of the maps of several annotators.
-  torch::Tensor combined(const std::vector<torch::Tensor>& maps) const {
-    switch (options_.combine()) {
-      case Combine::kUnion:
-        return human::union_of(maps, options_.threshold());
-      case Combine::kBox:
-        return human::box_of_interest(maps, options_.threshold());
-      case Combine::kAgreement:
-        return human::agreement_weighted_of(maps);
-      case Combine::kMean:
-        break;
-    }
-    return maps.size() == 1 ? maps[0] : human::mean_of(maps);
   }
 
   std::shared_ptr<const std::vector<Row>> rows_;

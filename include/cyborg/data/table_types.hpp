@@ -138,6 +138,10 @@ struct TableOptions {
   /// model was trained. Default: two classes as `positive` says; three or more
   /// sorted by name.
   TORCH_ARG(std::vector<std::string>, classes);
+  /// Whether labels must mean something. With false, classes whose order nobody
+  /// said are sorted by name, and there may be one only: for work that uses no
+  /// labels. Default true.
+  TORCH_ARG(bool, need_labels) = true;
   /// A folder DIR of human maps for the rows that name no map. The map of a
   /// picture NAME.* is the file NAME.* or NAME_map.* with the extension of a
   /// picture, in any case, in DIR/split/class, DIR/class or DIR. Two such files

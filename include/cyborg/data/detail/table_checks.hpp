@@ -68,6 +68,9 @@ std::vector<std::string> order_classes(
       return ordered;  // a table may hold one class of a published pair only
     }
   }
+  if (!options.need_labels()) {
+    return names;
+  }
   if (names.size() == 1) {
     fail(
         "expected two or more classes, got only \"" + names[0] +
