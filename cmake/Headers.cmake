@@ -22,6 +22,7 @@ set(CYBORG_HEADERS
     include/cyborg/cam/detail/linear_head.hpp
     include/cyborg/cam/detail/module_view.hpp
     include/cyborg/cam/detail/named_layer.hpp
+    include/cyborg/cam/detail/observed_forward.hpp
     include/cyborg/cam/detail/observer.hpp
     include/cyborg/cam/detail/operators.hpp
     include/cyborg/cam/detail/requires_grad_guard.hpp

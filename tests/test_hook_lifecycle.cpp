@@ -387,3 +387,87 @@ TEST_CASE("A hook can be moved together with its observation", "[hook]") {
   CHECK_FALSE(second.observation().features.is_same(source));
   CHECK(second.observation().layer == "a");
 }
+
+TEST_CASE("begin and end observe as forward does", "[hook]") {
+  auto net = networks::plain();
+  const auto x = pictures();
+  CamHook whole(*net);
+  const auto wanted = whole.forward([&] { return net->forward(x); });
+  CamHook halves(*net);
+  halves.begin();
+  CHECK(halves.observing());
+  const auto logits = net->forward(x);
+  CHECK(halves.end({logits}));
+  CHECK_FALSE(halves.observing());
+  const auto labels = torch::zeros({2}, torch::kLong);
+  CHECK(halves.observation().exact);
+  CHECK(halves.observation().features.is_same(net->truth));
+  CHECK(close(halves.cam(logits, labels), whole.cam(wanted, labels), 1e-6));
+}
+
+TEST_CASE("Between begin and end gradients are on", "[hook]") {
+  auto net = networks::plain();
+  for (auto& parameter : net->parameters()) {
+    parameter.requires_grad_(false);
+  }
+  const torch::NoGradGuard no_grad;
+  CamHook hook(*net);
+  hook.begin();
+  CHECK(torch::GradMode::is_enabled());
+  const auto logits = net->forward(pictures());
+  CHECK_FALSE(hook.end({logits}));  // the caller detaches them
+  CHECK_FALSE(torch::GradMode::is_enabled());
+  CHECK(hook.observation().exact);
+  for (const auto& parameter : net->parameters()) {
+    CHECK_FALSE(parameter.requires_grad());
+  }
+}
+
+TEST_CASE("Hooks begin and end in any order", "[hook]") {
+  auto net = networks::plain();
+  for (const bool first_ends_first : {true, false}) {
+    CamHook one(*net), two(*net);
+    one.begin();
+    two.begin();
+    const auto logits = net->forward(pictures());
+    CamHook& inner = first_ends_first ? one : two;
+    CamHook& outer = first_ends_first ? two : one;
+    inner.end({logits});
+    CHECK(cyborg::detail::Observer::armed());
+    outer.end({logits});
+    CHECK_FALSE(cyborg::detail::Observer::armed());
+    CHECK(one.observation().features.is_same(net->truth));
+    CHECK(two.observation().features.is_same(net->truth));
+  }
+}
+
+TEST_CASE("A forward that was cancelled leaves nothing", "[hook]") {
+  auto net = networks::plain();
+  const torch::NoGradGuard no_grad;
+  CamHook hook(*net);
+  hook.begin();
+  hook.cancel();
+  CHECK_FALSE(torch::GradMode::is_enabled());
+  CHECK_FALSE(cyborg::detail::Observer::armed());
+  hook.begin();
+  hook.end({net->forward(pictures())});
+  CHECK(hook.observation().defined());
+}
+
+TEST_CASE("begin and end are called in turn, on one thread", "[hook][error]") {
+  auto net = networks::plain();
+  CamHook hook(*net);
+  CHECK(error_of([&] {
+          hook.end({});
+        }) == "cyborg::CamHook::end: nothing is observed; call begin() first");
+  hook.begin();
+  CHECK(contains(
+      error_of([&] { hook.begin(); }), "this hook is already observing"));
+  std::string other;
+  std::thread([&] { other = error_of([&] { hook.end({}); }); }).join();
+  CHECK(other == "cyborg::CamHook::end: begin() was called on another thread");
+  hook.end({}, "these are not logits");
+  CHECK(error_of([&] {
+          hook.require();
+        }) == hooked::kForward + "these are not logits");
+}

@@ -3,13 +3,10 @@
 
 #include <cyborg/cam/detail/finder.hpp>
 #include <cyborg/cam/detail/module_view.hpp>
-#include <cyborg/cam/detail/observer.hpp>
-#include <cyborg/cam/detail/requires_grad_guard.hpp>
+#include <cyborg/cam/detail/observed_forward.hpp>
 #include <cyborg/cam/detail/result.hpp>
 #include <cyborg/cam/observation.hpp>
 
-#include <ATen/record_function.h>
-#include <c10/core/InferenceMode.h>
 #include <torch/arg.h>
 
 #include <memory>
@@ -131,6 +128,48 @@ class CamHook {
     });
   }
 
+  /// The first half of `forward`, for a caller that has no callable, because
+  /// it is itself called before and after the network: a binding of another
+  /// language. From here to `end` the operators of this thread are observed, and
+  /// gradients are on. Several hooks may begin and end in any order.
+  ///
+  /// Throws: as `forward`.
+  /// Example:
+  ///     hook.begin();                         // before the network
+  ///     const bool kept = hook.end({logits});  // after it
+  void begin() { start(/*own=*/false); }
+
+  /// The second half. `results` are the tensors that the network returned, the
+  /// logits first. `problem` says why the first one is not the logits, if that
+  /// is so; then no map is found, and `require()` throws this text.
+  ///
+  /// Returns whether gradients were on before `begin`. If they were not, the
+  /// caller should detach what the network returned, as `forward` does.
+  /// Throws: without `begin`, and on another thread than `begin`.
+  bool end(std::vector<torch::Tensor> results, std::string problem = "") {
+    TORCH_CHECK(
+        open_ != nullptr,
+        "cyborg::CamHook::end: nothing is observed; call begin() first");
+    TORCH_CHECK(
+        open_->is_of_this_thread(),
+        "cyborg::CamHook::end: begin() was called on another thread");
+    if (results.empty()) {
+      results.emplace_back();
+    }
+    try {
+      return finish({std::move(results), std::move(problem)});
+    } catch (...) {
+      cancel();
+      throw;
+    }
+  }
+
+  /// Whether `begin` was called, and neither `end` nor `cancel`.
+  bool observing() const { return open_ != nullptr; }
+
+  /// Ends what `begin` began, without a result: nothing is observed then.
+  void cancel() { open_.reset(); }
+
   /// Throws, with an explanation, unless the last forward found a map.
   void require() const { observation_.require(); }
 
@@ -195,67 +234,50 @@ class CamHook {
   /// tensors in what it returned, the logits first.
   template <class Callable, class ResultsOf>
   auto run(Callable&& callable, const ResultsOf& results_of) {
+    start(detail::takes_module<Callable>());
+    try {
+      auto result = detail::call_with_module(callable, finder_.view());
+      open_->stop();
+      if (!finish(results_of(std::as_const(result)))) {
+        detail::detach(result);
+      }
+      return result;
+    } catch (...) {
+      cancel();
+      throw;
+    }
+  }
+
+  /// `own`: the hook's own copy of a TorchScript module will run.
+  void start(bool own) {
     TORCH_CHECK(
-        !running_,
+        open_ == nullptr,
         "cyborg::CamHook::forward: this hook is already observing; "
         "a forward inside a forward needs its own hook");
-    TORCH_CHECK(
-        !c10::InferenceMode::is_enabled(),
-        "cyborg::CamHook::forward: inference mode leaves no graph to "
-        "follow; use torch::NoGradGuard, or give the features to "
-        "capture(features, weight)");
-    TORCH_CHECK(
-        at::isRecordFunctionEnabled(),
-        "cyborg::CamHook::forward: operator observers are disabled "
-        "on this thread (at::DisableRecordFunctionGuard or "
-        "at::enableRecordFunction(false))");
+    auto opened = std::make_unique<detail::ObservedForward>(finder_, own);
     clear();
-    const bool recording = c10::GradMode::is_enabled();
-    detail::Trace trace;
-    trace.unfrozen = !recording;
-    const Running running(running_);
-    detail::Results results;
-    auto result = [&] {
-      const at::AutoGradMode graph_on(true);
-      const detail::RequiresGradGuard unfrozen(
-          finder_.view(), /*wanted=*/!recording);
-      trace.layer = finder_.layer_at_run();
-      auto returned = [&] {
-        const auto scope =
-            detail::enter(finder_.view(), detail::takes_module<Callable>());
-        const detail::Observer observer(trace);
-        auto value = detail::call_with_module(callable, finder_.view());
-        observer.rethrow();
-        return value;
-      }();
-      results = results_of(returned);
-      return returned;
-    }();
-    if (!observation_.defined()) {  // else the callable called `capture`
-      observation_ = finder_.observe(trace, results, /*keep_graph=*/!recording);
+    open_ = std::move(opened);
+  }
+
+  /// Takes what the network returned. Returns whether the caller has gradients
+  /// on.
+  bool finish(const detail::Results& results) {
+    const auto done = std::move(open_);
+    done->close();
+    const bool recording = done->recording();
+    if (!observation_.defined()) {  // else `capture` was called meanwhile
+      observation_ =
+          finder_.observe(done->trace(), results, /*keep_graph=*/!recording);
     } else if (!recording) {
       observation_.graph_logits_ = results.tensors.front();
     }
-    if (!recording) {
-      detail::detach(result);
-    }
-    return result;
+    return recording;
   }
-
-  /// While it lives, the hook counts as observing, also when the callable
-  /// throws.
-  struct Running {
-    explicit Running(bool& flag) : flag_(flag) { flag_ = true; }
-    ~Running() { flag_ = false; }
-    Running(const Running&) = delete;
-    Running& operator=(const Running&) = delete;
-    bool& flag_;
-  };
 
   CamHookOptions options_;
   detail::Finder finder_;
   Observation observation_;
-  bool running_ = false;
+  std::unique_ptr<detail::ObservedForward> open_;  // while the network runs
 };
 
 /// Prints layer, shape, reduction, and whether CAM is exact and why; or why no

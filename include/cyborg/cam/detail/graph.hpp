@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <string>
 #include <string_view>
 #include <type_traits>
 #include <unordered_set>
@@ -81,6 +82,20 @@ constexpr std::string_view kGuidedHead = "cyborg::GuidedHead";
 inline bool is_custom(std::string_view node_name) {
   return contains(node_name, "CppNode") ||
          starts_with(node_name, kKernelNodePrefix);
+}
+
+/// Where a node of PyTorch's Python side marks a place and passes on what it
+/// read: the edge behind its output `index`; else an edge without a function.
+/// They stand for backward hooks of a module, and for the end of a network under
+/// DistributedDataParallel.
+inline torch::autograd::Edge behind_mark(const Node& node, uint32_t index) {
+  const std::string name = node.name();
+  const bool marks = starts_with(name, "BackwardHookFunctionBackward") ||
+                     starts_with(name, "_DDPSinkBackward");
+  return marks && node.num_inputs() == node.num_outputs() &&
+                 index < node.num_outputs()
+             ? node.next_edge(index)
+             : torch::autograd::Edge();
 }
 
 /// A size as a number: newer versions of LibTorch have symbolic ones.

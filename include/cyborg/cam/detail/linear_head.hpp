@@ -34,9 +34,16 @@ inline bool is_view(std::string_view node_name) {
 /// The first value at or below `key` that no view made, or `stop` where the way
 /// meets it.
 inline NodeOutput skip_views(NodeOutput key, const NodeOutput& stop = {}) {
-  while (key.node != nullptr && !(key == stop) && is_view(key.node->name()) &&
-         !key.node->next_edges().empty()) {
-    key = edge_output(key.node->next_edges()[0]);
+  while (key.node != nullptr && !(key == stop)) {
+    auto edge = behind_mark(*key.node, key.index);
+    if (!edge.function && is_view(key.node->name()) &&
+        !key.node->next_edges().empty()) {
+      edge = key.node->next_edges()[0];
+    }
+    if (!edge.function) {
+      break;
+    }
+    key = edge_output(edge);
   }
   return key;
 }

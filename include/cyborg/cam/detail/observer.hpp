@@ -19,11 +19,11 @@ namespace cyborg::detail {
 ///
 /// Observers nest, because a callable may run another hook. They form a list
 /// for each thread, innermost first, and each of them gets every report.
-/// LibTorch has one callback only, which the outermost observer adds and
-/// removes.
-/// Invariant: observers are destroyed in the reverse order of their
-/// construction, on the thread that constructed them. The hook keeps them on
-/// the stack, which guarantees this.
+/// LibTorch has one callback only, which the first observer adds and the last
+/// one removes.
+/// Invariant: observers are destroyed on the thread that constructed them, in
+/// any order: two hooks on one Python module end in the order in which they
+/// began.
 ///
 /// `at::RecordFunction` has three properties that shape this class:
 /// * It swallows exceptions of callbacks. So the first exception is kept, and
@@ -36,7 +36,7 @@ class Observer {
  public:
   explicit Observer(Trace& trace) : trace_(trace), outer_(innermost()) {
     if (outer_ == nullptr) {
-      handle_ = at::addThreadLocalCallback(
+      callback() = at::addThreadLocalCallback(
           at::RecordFunctionCallback(&Observer::begin, &Observer::end)
               .needsOutputs(true)
               .scopes({at::RecordScope::FUNCTION}));
@@ -48,9 +48,13 @@ class Observer {
   Observer& operator=(const Observer&) = delete;
 
   ~Observer() {
-    innermost() = outer_;
-    if (outer_ == nullptr) {
-      at::removeCallback(handle_);
+    Observer** link = &innermost();
+    while (*link != this) {
+      link = &(*link)->outer_;
+    }
+    *link = outer_;
+    if (innermost() == nullptr) {
+      at::removeCallback(callback());
     }
   }
 
@@ -79,6 +83,12 @@ class Observer {
   static Observer*& innermost() {
     static thread_local Observer* observer = nullptr;
     return observer;
+  }
+
+  /// LibTorch's callback of this thread, while there are observers.
+  static at::CallbackHandle& callback() {
+    static thread_local at::CallbackHandle handle = 0;
+    return handle;
   }
 
   /// Whether a callback is running on this thread.
@@ -141,12 +151,11 @@ class Observer {
     }
   }
 
-  Trace& trace_;                   // written to; must outlive the observer
-  Observer* outer_;                // the next one of the list, or null
-  at::CallbackHandle handle_ = 0;  // of the outermost observer only
-  int depth_ = 0;                  // operators that have begun and not ended
-  const char* top_level_ = "";     // the name of the one at the top
-  std::exception_ptr error_;       // after it, nothing more is recorded
+  Trace& trace_;                // written to; must outlive the observer
+  Observer* outer_;             // the next one of the list, or null
+  int depth_ = 0;               // operators that have begun and not ended
+  const char* top_level_ = "";  // the name of the one at the top
+  std::exception_ptr error_;    // after it, nothing more is recorded
 };
 
 }  // namespace cyborg::detail

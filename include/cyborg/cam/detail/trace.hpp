@@ -153,6 +153,23 @@ class Trace {
     }
   }
 
+  /// Traces the value of a node that marks a place: it is the value behind it.
+  /// Returns whether the node is one.
+  bool trace_mark(const NodePtr& node, const NodeOutput& key) {
+    const auto edge = behind_mark(*node, key.index);
+    if (!edge.function) {
+      return false;
+    }
+    TracedValue value = value_of(edge);
+    value.node = node;
+    if (value.of_maps()) {
+      value.parents = {edge_output(edge)};
+      value.view = value.is_map();
+    }
+    values_.emplace(key, std::move(value));
+    return true;
+  }
+
   /// The step that left a node.
   Step step_of(
       std::string_view op, const Node& node, const torch::Tensor& out) {
@@ -207,6 +224,9 @@ class Trace {
       value.of_layer = layer.parameters.count(value.parameter) > 0;
       value.of_others = !value.of_layer;
       values_.emplace(key, std::move(value));
+      return;
+    }
+    if (!out.defined() && trace_mark(node, key)) {
       return;
     }
     const Step step = step_of(op, *node, out);
