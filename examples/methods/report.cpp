@@ -150,10 +150,11 @@ void write_report(
   page.section("How it was done");
   page.paragraph(
       "All rows of a seed share pictures, split, initial weights and order. "
-      "Epochs and learning rate are the same for all rows of a network. They "
-      "and the strengths were chosen on other seeds (`methods --develop`); "
-      "nothing was chosen after the results were seen. The network after the "
-      "last epoch is tested.");
+      "Epochs and learning rate are the same for all rows of a network, and "
+      "were chosen on other seeds, 100 and above. Each term has its first "
+      "strength, the default of `train`, unless its row names another one; "
+      "`methods --develop` tries others. Nothing was chosen after the results "
+      "were seen. The network after the last epoch is tested.");
   page.paragraph(
       "Digits: Optical Recognition of Handwritten Digits, E. Alpaydin and C. "
       "Kaynak, UCI Machine Learning Repository, CC BY 4.0.");

@@ -1,44 +1,21 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "rows.hpp"
 
-#include <stdexcept>
+#include <fmt/format.h>
 
 namespace methods {
 
 namespace {
 
-/// A term with the strength that development chose.
-struct Chosen {
-  const char* term;
-  double strength;
-};
-
-// One list for both decoys: the strengths were chosen on the moving one, whose
-// controls differ from the truth.
-constexpr Chosen kConvolutional[] = {
-    {"l1", 1},
-    {"l2", 1},
-    {"kl", 1},
-    {"cosine", 1},
-    {"pearson", 1},
-    {"dice", 1},
-    {"bce", 1},
-    {"ssim", 1},
-    {"energy", 1},
-    {"outside", 1},
-    {"gradia", 1},
-    {"haics", 1},
-    {"res-g", 1},
-    {"cam-entropy", 0.1},
-    {"right-reasons", 1},
-    {"harmonize", 1},
-    {"perturbed", 1},
-    {"sgt", 1}};
-constexpr Chosen kPerceptron[] = {
-    {"right-reasons", 1},
-    {"harmonize", 1},
-    {"perturbed", 1},
-    {"sgt", 1}};
+/// The terms of each network, in the order of the table: for the perceptron,
+/// which has no map, those of the pictures.
+constexpr const char* kConvolutional[] = {
+    "l1",        "l2",        "kl",    "cosine",      "pearson",
+    "dice",      "bce",       "ssim",  "energy",      "outside",
+    "gradia",    "haics",     "res-g", "cam-entropy", "right-reasons",
+    "harmonize", "perturbed", "sgt"};
+constexpr const char* kPerceptron[] = {
+    "right-reasons", "harmonize", "perturbed", "sgt"};
 
 programs::TermSetting term(const std::string& name, double strength) {
   auto made = programs::parse_term(name);
@@ -79,26 +56,25 @@ std::vector<Row> rows_of(Net net, Decoy decoy) {
       {"ce", "", Data::kDecoy},
       {"clean", "", Data::kClean},
       {"counter-examples", "", Data::kCounterExamples}};
-  const auto add = [&](const Chosen& chosen) {
-    Row row{chosen.term, "", Data::kDecoy, Guide::kTrue};
-    row.term = term(chosen.term, chosen.strength);
+  const auto add = [&](const char* name) {
+    Row row{name, "", Data::kDecoy, Guide::kTrue};
+    row.term = programs::parse_term(name);  // with its first strength
     rows.push_back(row);
     add_controls(rows, row, decoy);
   };
   if (net == Net::kConvolutional) {
-    for (const auto& chosen : kConvolutional) {
-      add(chosen);
+    for (const auto* name : kConvolutional) {
+      add(name);
     }
     return rows;
   }
-  for (const auto& chosen : kPerceptron) {
-    add(chosen);
+  for (const auto* name : kPerceptron) {
+    add(name);
   }
   for (const double strength : {0.001, 0.01, 0.1, 10.0}) {
     Row row{
-        "right-reasons " + programs::to_text(term("l1", strength))
-                               .substr(std::string("l1:strength=").size()),
-        "", Data::kDecoy, Guide::kTrue};
+        fmt::format("right-reasons {}", strength), "", Data::kDecoy,
+        Guide::kTrue};
     row.term = term("right-reasons", strength);
     rows.push_back(row);
   }

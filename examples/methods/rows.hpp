@@ -35,8 +35,8 @@ struct Row {
   std::optional<programs::TermSetting> term = {};
 };
 
-/// All rows of a network and a decoy, in the order of the table. Their settings
-/// were chosen on development seeds (docs/methods/README.md).
+/// All rows of a network and a decoy, in the order of the table. Each term has its
+/// first strength, the default of `train`.
 std::vector<Row> rows_of(Net net, Decoy decoy);
 
 /// The strengths that are tried in development, for each term.
