@@ -101,7 +101,7 @@ Tensor one_distance(const Batch& b, int64_t i) {
 }
 
 /// A distance that is 0 / 0 for a map of zeros.
-struct Cosine {
+struct OneMinusCosine {
   static constexpr auto map_normalizer = Normalizer::kMinMax;
   static constexpr auto human_normalizer = Normalizer::kMinMax;
   Tensor operator()(const Tensor& model, const Tensor& human) const {
@@ -428,7 +428,7 @@ TEST_CASE(
   Tensor maps = b.maps.clone();
   maps[1].fill_(kNaN);
   const auto terms =
-      SaliencyGuidedLoss<Cosine>()(b.logits(), b.target, b, maps);
+      SaliencyGuidedLoss<OneMinusCosine>()(b.logits(), b.target, b, maps);
   CHECK(count(terms) == 3);
   CHECK(finite(terms.total));
   for (const Tensor& gradient : b.gradients(terms.total)) {

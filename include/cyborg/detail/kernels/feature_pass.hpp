@@ -54,9 +54,11 @@ struct ModelMap {
 
   /// The sizes of the maps, [B, *S], in both forms.
   std::vector<int64_t> sizes() const {
-    std::vector<int64_t> all = values.sizes().vec();
-    if (weight.defined()) {
-      all.erase(all.begin() + 1);
+    std::vector<int64_t> all;
+    for (int64_t d = 0; d < values.dim(); ++d) {
+      if (d != 1 || !weight.defined()) {  // without the channels
+        all.push_back(values.size(d));
+      }
     }
     return all;
   }
