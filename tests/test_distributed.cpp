@@ -246,7 +246,7 @@ TEST_CASE(
   CHECK(close(total, terms.total));
   CHECK(close(
       torch::autograd::grad({total}, {cam}, {}, true)[0],
-      torch::autograd::grad({terms.total}, {cam})[0]));
+      torch::autograd::grad({terms.total}, {cam}, {}, true)[0]));
 }
 
 #ifndef CYBORG_WITH_DISTRIBUTED

@@ -581,6 +581,8 @@ TEST_CASE("The defaults are the published recipe", "[train]") {
                .settings);
   const auto expected = json::parse(R"({
     "data": "faces.csv", "saliency": "", "positive": "", "classes": [],
+    "annotations": {"file": "", "name": "", "width": 0.0, "unit": "fwhm",
+      "screen": [], "combine": "mean", "threshold": 0.5},
     "size": [224, 224], "channels": 3,
     "mean": [0.485, 0.456, 0.406], "stddev": [0.229, 0.224, 0.225],
     "map_blur": 0.0, "skip_unreadable": false,
@@ -593,6 +595,9 @@ TEST_CASE("The defaults are the published recipe", "[train]") {
     "network": "densenet121", "model": "", "weights": "", "layer": "",
     "loss": "cyborg-l2", "alpha": 0.5, "cam_class": "label",
     "map_normalizer": "", "human_normalizer": "", "reduction": "mean",
+    "objective": {"terms": [], "wrong": "", "class_weights": [], "focal": 0.0,
+      "label_smoothing": 0.0, "sample_weights": "column",
+      "weight_strength": 1.0},
     "optimizer": "sgd", "learning_rate": 0.005, "momentum": 0.9,
     "weight_decay": 1e-6, "schedule": "step", "step_epochs": 12,
     "step_factor": 0.1, "warm_up": 0.0, "epochs": 50, "batch": 20,
