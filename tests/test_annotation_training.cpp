@@ -131,20 +131,6 @@ TEST_CASE("A table with boxes trains a network", "[annotations][training]") {
       ",boxes", [](const Square& square) { return "," + box_of(square); });
   check_guided(folder.train(table, {}), 48);
 
-  // The boxes are the squares of the maps, so both trainings are the same.
-  const auto maps = [&] {
-    std::string csv = "split,class,path,saliency\n";
-    for (const auto& square : squares()) {
-      auto map = torch::zeros({square.side, square.side});
-      map.narrow(0, square.at, 6).narrow(1, square.at, 6).fill_(1);
-      cyborg::data::write_png(folder / ("full-" + square.name), map);
-      csv += square.row + ",full-" + square.name + "\n";
-    }
-    return folder.write("maps.csv", csv);
-  }();
-  const auto same = folder.train(maps, {}, "run-maps");
-  check_guided(same, 48);
-
   SECTION("a training that goes on notices other boxes") {
     folder.table(",boxes", [](const Square& square) {
       return "," + box_of(square) + "; 0 0 1 1";

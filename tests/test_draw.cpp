@@ -275,6 +275,22 @@ TEST_CASE("Shapes that share an edge share no position", "[human][draw]") {
 }
 
 TEST_CASE(
+    "A corner or an edge on the middle of a row is counted once",
+    "[human][draw]") {
+  const auto upper = t({0, 0, 4, 0, 4, 1.5, 0, 1.5}, {4, 2});
+  const auto lower = t({0, 1.5, 4, 1.5, 4, 3, 0, 3}, {4, 2});
+  const auto a = human::draw_polygons({upper}, {3, 4});
+  const auto b = human::draw_polygons({lower}, {3, 4});
+  CHECK(close(a + b, torch::ones({3, 4})));
+  CHECK(close(a[1], torch::zeros({4})));  // the edge at the bottom is outside
+  // A diamond, whose corners at the left and at the right are on a middle.
+  CHECK(close(
+      human::draw_polygons(
+          {t({0, 1.5, 2, -.5, 4, 1.5, 2, 3.5}, {4, 2})}, {3, 4}),
+      t({0, 1, 1, 0, 1, 1, 1, 1, 0, 1, 1, 0}, {3, 4})));
+}
+
+TEST_CASE(
     "A polygon that lies over itself is even-odd, several are a union or a sum",
     "[human][draw]") {
   // A star of five points crosses itself: its middle is outside.

@@ -13,6 +13,7 @@
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/maximum.h>
 #include <ATen/ops/stack.h>
+#include <ATen/ops/threshold.h>
 #include <ATen/ops/zeros.h>
 #include <torch/arg.h>
 
@@ -73,7 +74,7 @@ inline std::vector<int64_t> map_size(
   return size;
 }
 
-/// A map [H, W] in float64 as it is returned.
+/// A map [H, W] as it is returned.
 inline torch::Tensor finished(
     const torch::Tensor& map, const DrawOptions& options) {
   const auto scaled =
@@ -98,13 +99,18 @@ inline torch::Tensor gaussians(
         centres.div(step).floor().clamp_max(static_cast<double>(map - 1));
     return at::arange(map, at::kDouble).eq(index.unsqueeze(1)).to(at::kDouble);
   }
+  // Below it a value adds nothing in float32, and products of such values are
+  // denormal numbers, with which processors are slow.
+  constexpr double kSmallest = 1e-60;
   if (sigma >= step) {
-    return distance.div(sigma).square().mul(-0.5).exp();
+    return at::threshold(
+        distance.div(sigma).square().mul(-0.5).exp(), kSmallest, 0);
   }
   const double unit = sigma * std::sqrt(2.0);
-  return ((distance + step / 2).div(unit).erf() -
-          (distance - step / 2).div(unit).erf()) *
-         (unit * std::sqrt(std::acos(-1.0)) / (2 * step));
+  const auto mean = ((distance + step / 2).div(unit).erf() -
+                     (distance - step / 2).div(unit).erf()) *
+                    (unit * std::sqrt(std::acos(-1.0)) / (2 * step));
+  return at::threshold(mean, kSmallest, 0);
 }
 
 /// Draws shapes with a sharp edge. `add(spans, i)` adds the shape i.
@@ -121,7 +127,7 @@ torch::Tensor draw_shapes(
     }
     return finished(all.shares(), options);
   }
-  auto map = at::zeros(size, at::kDouble);
+  auto map = at::zeros(size, at::kFloat);
   for (size_t i = 0; i < count; ++i) {
     Spans one(picture, size);
     add(one, i);

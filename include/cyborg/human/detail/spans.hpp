@@ -3,7 +3,7 @@
 
 #include <cyborg/detail/torch/tensor.hpp>
 
-#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
 #include <cmath>
@@ -75,7 +75,7 @@ class Spans {
   /// Adds the inside of a closed polygon, by the even-odd rule. An edge at the
   /// left or at the top is inside, one at the right or at the bottom is not.
   void add_polygon(const std::vector<Position>& corners) {
-    std::vector<std::vector<double>> crossings(rows_.size());
+    std::vector<std::pair<int64_t, double>> crossings;  // row and x
     for (size_t i = 0; i < corners.size(); ++i) {
       auto a = corners[i];
       auto b = corners[(i + 1) % corners.size()];
@@ -84,17 +84,15 @@ class Spans {
       }
       const auto end = vertical_.first_from(b.y);
       for (auto row = vertical_.first_from(a.y); row < end; ++row) {
-        crossings[static_cast<size_t>(row)].push_back(
-            crossing(a, b, vertical_.at(row)));
+        crossings.emplace_back(row, crossing(a, b, vertical_.at(row)));
       }
     }
-    for (size_t row = 0; row < rows_.size(); ++row) {
-      auto& xs = crossings[row];
-      std::sort(xs.begin(), xs.end());
-      for (size_t i = 0; i + 1 < xs.size(); i += 2) {
-        add(row, horizontal_.first_from(xs[i]),
-            horizontal_.first_from(xs[i + 1]));
-      }
+    std::sort(crossings.begin(), crossings.end());
+    // A closed line crosses each row an even number of times.
+    for (size_t i = 0; i + 1 < crossings.size(); i += 2) {
+      add(static_cast<size_t>(crossings[i].first),
+          horizontal_.first_from(crossings[i].second),
+          horizontal_.first_from(crossings[i + 1].second));
     }
   }
 
@@ -144,21 +142,25 @@ class Spans {
     }
   }
 
-  /// The share of each position that is inside: [H, W] float64 in [0, 1].
+  /// The share of each position that is inside: [H, W] float32 in [0, 1].
   torch::Tensor shares() {
-    const auto width = static_cast<size_t>(horizontal_.size);
-    auto map = at::empty({vertical_.size, horizontal_.size}, at::kDouble);
-    auto* value = map.data_ptr<double>();
-    std::vector<int64_t> inside(width);
+    const auto most = vertical_.samples * horizontal_.samples;
+    std::vector<float> share(static_cast<size_t>(most) + 1);
+    for (size_t n = 0; n < share.size(); ++n) {
+      share[n] = static_cast<float>(
+          static_cast<double>(n) / static_cast<double>(most));
+    }
+    auto map = at::zeros({vertical_.size, horizontal_.size}, at::kFloat);
+    auto* value = map.data_ptr<float>();
+    Counts counts(static_cast<size_t>(horizontal_.size));
     for (int64_t y = 0; y < vertical_.size; ++y) {
-      std::fill(inside.begin(), inside.end(), 0);
       for (int64_t s = 0; s < vertical_.samples; ++s) {
-        count(rows_[static_cast<size_t>(y * vertical_.samples + s)], inside);
+        count(rows_[static_cast<size_t>(y * vertical_.samples + s)], counts);
       }
-      for (const auto n : inside) {
-        *value++ = static_cast<double>(n) /
-                   static_cast<double>(vertical_.samples * horizontal_.samples);
-      }
+      counts.take([&](size_t x, int64_t n) {
+        value[x] = share[static_cast<size_t>(n)];
+      });
+      value += horizontal_.size;
     }
     return map;
   }
@@ -179,19 +181,61 @@ class Spans {
     }
   }
 
-  /// Adds the samples of a row, each once, to those of the positions.
-  void count(std::vector<Span>& spans, std::vector<int64_t>& inside) const {
+  /// How many samples of each position of a row of the map are inside.
+  struct Counts {
+    std::vector<int64_t> partly;  ///< of positions at the end of a span
+    std::vector<int64_t> change;  ///< of what whole positions have, to the left
+
+    size_t begin;  ///< the first position that has any
+    size_t end = 0;
+
+    explicit Counts(size_t width)
+        : partly(width), change(width + 1), begin(width) {}
+
+    /// Calls `use(position, count)` from the first to the last position that
+    /// has any, and begins anew.
+    template <class Use>
+    void take(const Use& use) {
+      int64_t whole = 0;
+      for (size_t x = begin; x < end; ++x) {
+        whole += change[x];
+        use(x, whole + partly[x]);
+        change[x] = partly[x] = 0;
+      }
+      if (begin < end) {
+        change[end] = 0;
+      }
+      begin = partly.size();
+      end = 0;
+    }
+  };
+
+  /// Counts the samples of a row, each once.
+  void count(std::vector<Span>& spans, Counts& counts) const {
     std::sort(spans.begin(), spans.end());
+    const auto samples = horizontal_.samples;
     int64_t done = 0;
     for (const auto& span : spans) {
-      for (auto at = std::max(done, span.first); at < span.second;) {
-        const auto position = at / horizontal_.samples;
-        const auto end =
-            std::min(span.second, (position + 1) * horizontal_.samples);
-        inside[static_cast<size_t>(position)] += end - at;
-        at = end;
+      const auto from = std::max(done, span.first);
+      if (from >= span.second) {
+        continue;
       }
-      done = std::max(done, span.second);
+      done = span.second;
+      const auto first = from / samples;
+      const auto last = (span.second - 1) / samples;
+      const auto at = [](std::vector<int64_t>& list, int64_t i) -> int64_t& {
+        return list[static_cast<size_t>(i)];
+      };
+      counts.begin = std::min(counts.begin, static_cast<size_t>(first));
+      counts.end = std::max(counts.end, static_cast<size_t>(last) + 1);
+      if (first == last) {
+        at(counts.partly, first) += span.second - from;
+        continue;
+      }
+      at(counts.partly, first) += (first + 1) * samples - from;
+      at(counts.partly, last) += span.second - last * samples;
+      at(counts.change, first + 1) += samples;
+      at(counts.change, last) -= samples;
     }
   }
 
