@@ -37,13 +37,18 @@ def published_loss(net, images, labels, maps, alpha=0.5):
 
 
 def same_loss(net, images, labels, maps, alpha=0.5):
-    """The same number by torchcyborg: the map of the predicted class, made of the output
-    of the last normalisation, which stands before the ReLU that the head pools."""
+    """The same number by torchcyborg. The published map is that of the predicted class,
+    and it is made of what stands before the last ReLU, which the head does not read.
+    torchvision writes this ReLU over its input, so the two are run one by one here."""
     import torchcyborg as cyborg
+
+    def run():
+        features = net.features(images)
+        return net.classifier(torch.relu(features).mean((2, 3)))
 
     criterion = cyborg.CyborgL2Loss(alpha, cam_class="predicted")
     with cyborg.watch(net, layer="features.norm5", method="cam") as hook:
-        logits = net(images)
+        logits = hook.forward(run)
         return criterion(logits, labels, hook, maps).total, logits
 
 

@@ -87,4 +87,7 @@ def gradients(loss, net):
     """The gradient of each parameter of a network."""
     net.zero_grad(set_to_none=True)
     loss.backward()
-    return {name: p.grad.clone() for name, p in net.named_parameters()}
+    return {
+        name: torch.zeros_like(p) if p.grad is None else p.grad.clone()
+        for name, p in net.named_parameters()
+    }

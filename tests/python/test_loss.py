@@ -193,7 +193,8 @@ class Terms(unittest.TestCase):
             with self.subTest(term=name):
                 net = networks.Small().eval()
                 hook = cyborg.CamHook(net)
-                guidance = cyborg.Guidance(blend="additive").add(name, 0.5)
+                options = {"low": [-9.0], "high": [9.0]} if name == "perturbed" else {}
+                guidance = cyborg.Guidance(blend="additive").add(name, 0.5, **options)
                 terms = guidance.step(hook, images, labels, maps=maps, wrong=wrong)
                 found = networks.gradients(terms.total, net)
                 self.assertTrue(torch.isfinite(terms.total))

@@ -199,7 +199,7 @@ class Made {
 }  // namespace
 
 void bind_guidance(py::module_& module) {
-  py::class_<cyborg::Batch>(module, "Batch")
+  py::class_<cyborg::Batch>(module, "Batch", py::module_local())
       .def(
           py::init([](const Given& images, const Given& labels,
                       const Given& maps, const Given& wrong,
@@ -212,7 +212,8 @@ void bind_guidance(py::module_& module) {
                 tensor_of(positions)};
           }));
 
-  py::class_<SeenByPython, std::shared_ptr<SeenByPython>> seen(module, "Seen");
+  py::class_<SeenByPython, std::shared_ptr<SeenByPython>> seen(
+      module, "Seen", py::module_local());
   const auto part = [&](const char* name, Tensor cyborg::Batch::*member) {
     seen.def_property_readonly(name, [member](const SeenByPython& one) {
       return one.get().batch.*member;
@@ -259,7 +260,7 @@ void bind_guidance(py::module_& module) {
         return from.forward(images);
       });
 
-  py::class_<Made>(module, "Guidance")
+  py::class_<Made>(module, "Guidance", py::module_local())
       .def(
           py::init<
               const std::string&, const std::string&, const std::string&,

@@ -120,7 +120,7 @@ void Core::cancel() {
 }
 
 void bind_hook(py::module_& module) {
-  py::class_<Observation>(module, "Observation")
+  py::class_<Observation>(module, "Observation", py::module_local())
       .def_property_readonly(
           "features", [](const Observation& seen) { return seen.features; })
       .def_property_readonly(
@@ -153,7 +153,7 @@ void bind_hook(py::module_& module) {
           py::arg("logits") = py::none())
       .def("__repr__", &printed);
 
-  py::class_<Core>(module, "Core")
+  py::class_<Core>(module, "Core", py::module_local())
       .def(
           py::init<
               Submodules, const py::object&, const std::string&,

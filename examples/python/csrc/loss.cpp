@@ -65,13 +65,13 @@ SaliencyGuidedLossOptions options_of(
 }  // namespace
 
 void bind_loss(py::module_& module) {
-  py::class_<SaliencyGuidedLossOptions>(module, "LossOptions")
+  py::class_<SaliencyGuidedLossOptions>(module, "LossOptions", py::module_local())
       .def(
           py::init(&options_of), py::arg("alpha"), py::arg("cam_class"),
           py::arg("fixed_class"), py::arg("map_normalizer"),
           py::arg("human_normalizer"), py::arg("reduction"));
 
-  py::class_<Distance>(module, "Distance")
+  py::class_<Distance>(module, "Distance", py::module_local())
       .def(py::init(&distance_of), py::arg("distance"));
 
   module.def(

@@ -31,7 +31,7 @@ class _State:
 
     def __init__(self, core):
         self.core = core
-        self.frame = None  # identifies the call that is observed; None: no call
+        self.frame = None  # of the call that is observed; None: no call
         self.nested = 0  # calls of the module inside that call
         self.paused = 0
         self.problem = ""  # why nothing was observed
@@ -346,7 +346,7 @@ class CamHook:
             state.core.clear()
             return
         state.core.begin(_parameters_of(module))
-        state.frame = id(frame)
+        state.frame = frame
 
     def _end(self, state, module, result):
         """Returns what the network returns instead, or None."""
@@ -422,7 +422,7 @@ class CamHook:
         state.core.clear()
         state.problem = self._readers.problem
         state.reader = self._readers
-        state.frame = id(frame)
+        state.frame = frame
         self._readers.start()
 
     def _end_reading(self, state, result):
@@ -434,13 +434,11 @@ class CamHook:
             state.problem = problem or reader.capture(state.core, features, tensors[0])
 
 
-def _runs(identity, frame):
-    """Whether the call with this identity is on the stack."""
-    while frame is not None:
-        if id(frame) == identity:
-            return True
+def _runs(wanted, frame):
+    """Whether a call is still on the stack that ends with `frame`."""
+    while frame is not None and frame is not wanted:
         frame = frame.f_back
-    return False
+    return frame is wanted
 
 
 def _is_fake(tensor):
