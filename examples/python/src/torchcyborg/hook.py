@@ -12,6 +12,7 @@ import threading
 import weakref
 
 import torch
+import torch.utils._python_dispatch
 from torch.nn.parallel import DistributedDataParallel
 
 from . import _C
@@ -342,6 +343,11 @@ class CamHook:
             )
         elif torch.jit.is_tracing():
             state.problem = "a network that is traced is not observed"
+        elif _has_no_values(module):
+            state.problem = (
+                "the network ran on meta or fake tensors, which have shapes and no "
+                "values, so there is no map"
+            )
         if state.problem:
             state.core.clear()
             return
@@ -354,13 +360,6 @@ class CamHook:
             return None
         try:
             tensors, problem = tensors_of(result, self.logits_of)
-            if tensors and (tensors[0].is_meta or _is_fake(tensors[0])):
-                self._cancel(state)
-                state.problem = (
-                    "the network ran on meta or fake tensors, which have shapes and no "
-                    "values, so there is no map"
-                )
-                return None
             kept = state.core.end(tensors, problem, _parameters_of(module))
         except BaseException:
             self._cancel(state)
@@ -441,8 +440,15 @@ def _runs(wanted, frame):
     return frame is wanted
 
 
-def _is_fake(tensor):
-    return type(tensor).__name__ == "FakeTensor"
+def _has_no_values(module):
+    """Whether the network runs on meta or fake tensors."""
+    first = next(module.parameters(), None)
+    if first is not None and (first.is_meta or type(first).__name__ == "FakeTensor"):
+        return True
+    if torch._C._len_torch_dispatch_stack() == 0:
+        return False
+    modes = torch.utils._python_dispatch._get_current_dispatch_mode_stack()
+    return any(type(mode).__name__ == "FakeTensorMode" for mode in modes)
 
 
 def watch(module, layer=None, method="auto", **options):
