@@ -234,16 +234,21 @@ class Guidance {
   GuidanceTerms operator()(
       const torch::Tensor& logits, const Source& source,
       const Batch& batch) const {
-    const Observation nothing;
-    const Observation* seen = &nothing;
-    if constexpr (std::is_same_v<Source, Observation>) {
-      seen = &source;
-    } else if constexpr (detail::has_observation<Source>::value) {
-      seen = &source.observation();
-    }
-    return compute(
-        logits, *seen, source, batch, batch.images, {},
-        at::GradMode::is_enabled());
+    return compute_from(logits, source, batch, {});
+  }
+
+  /// The same for terms that run the network again, too: `forward` is called
+  /// with changed pictures and returns their logits. It must not disturb
+  /// `source`: a hook may not observe it.
+  template <class Source, class F>
+  GuidanceTerms operator()(
+      const torch::Tensor& logits, const Source& source, const Batch& batch,
+      F&& forward) const {
+    return compute_from(
+        logits, source, batch,
+        [&forward](const torch::Tensor& images) -> torch::Tensor {
+          return forward(images);
+        });
   }
 
  private:
@@ -267,6 +272,22 @@ class Guidance {
         terms_.begin(), terms_.end(),
         [&](const Term& term) { return term.name == name; });
     return found == terms_.end() ? nullptr : &*found;
+  }
+
+  template <class Source>
+  GuidanceTerms compute_from(
+      const torch::Tensor& logits, const Source& source, const Batch& batch,
+      const std::function<torch::Tensor(const torch::Tensor&)>& again) const {
+    const Observation nothing;
+    const Observation* seen = &nothing;
+    if constexpr (std::is_same_v<Source, Observation>) {
+      seen = &source;
+    } else if constexpr (detail::has_observation<Source>::value) {
+      seen = &source.observation();
+    }
+    return compute(
+        logits, *seen, source, batch, batch.images, again,
+        at::GradMode::is_enabled());
   }
 
   template <class Source>
