@@ -23,7 +23,9 @@ using torch::Tensor;
 using Given = std::optional<Tensor>;
 
 /// A tensor, or an undefined one where Python gave None.
-inline Tensor tensor_of(const Given& given) { return given.value_or(Tensor()); }
+inline Tensor tensor_of(const Given& given) {
+  return given.value_or(Tensor());
+}
 
 /// A name and what it chooses.
 template <class T>

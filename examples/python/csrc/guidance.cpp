@@ -95,8 +95,8 @@ Term python_term(const std::string& name, const py::object& object) {
       term.needs |= need_named(need.cast<std::string>());
     }
   }
-  term.loss = [name, call = python_function<py::object>(object)](
-                  const Seen& seen) {
+  term.loss = [name,
+               call = python_function<py::object>(object)](const Seen& seen) {
     const py::gil_scoped_acquire python;
     const auto shown = std::make_shared<SeenByPython>(seen);
     struct Close {
@@ -124,26 +124,25 @@ class Made {
       const std::string& reduction, const std::string& task,
       const Given& class_weight, double label_smoothing, double focal,
       const std::string& regression)
-      : guidance_(
-            cyborg::GuidanceOptions()
-                .blend(chosen("blend", kBlends, blend))
-                .balance(chosen("balance", kBalances, balance))
-                .reduction(chosen("reduction", kReductions, reduction))
-                .task(cyborg::TaskOptions()
-                          .task(chosen("task", kTasks, task))
-                          .class_weight(tensor_of(class_weight))
-                          .label_smoothing(label_smoothing)
-                          .focal(focal)
-                          .regression(
-                              chosen("regression", kRegressions, regression)))) {
+      : guidance_(cyborg::GuidanceOptions()
+                      .blend(chosen("blend", kBlends, blend))
+                      .balance(chosen("balance", kBalances, balance))
+                      .reduction(chosen("reduction", kReductions, reduction))
+                      .task(cyborg::TaskOptions()
+                                .task(chosen("task", kTasks, task))
+                                .class_weight(tensor_of(class_weight))
+                                .label_smoothing(label_smoothing)
+                                .focal(focal)
+                                .regression(chosen(
+                                    "regression", kRegressions, regression)))) {
   }
 
   void add(
       const std::string& name, double strength, const py::object& term,
       const py::dict& options, const std::optional<std::string>& blend) {
-    const auto how = blend ? std::optional<Blend>(
-                                 chosen("blend", kBlends, *blend))
-                           : std::nullopt;
+    const auto how =
+        blend ? std::optional<Blend>(chosen("blend", kBlends, *blend))
+              : std::nullopt;
     Term made = py::isinstance<py::str>(term)
                     ? term_named(term.cast<std::string>(), options)
                     : python_term(name, term);
@@ -171,9 +170,7 @@ class Made {
       };
       const py::gil_scoped_release others_run;
       found = std::visit(
-          [&](const auto& from) {
-            return guidance_(logits, from, batch, run);
-          },
+          [&](const auto& from) { return guidance_(logits, from, batch, run); },
           source);
     }
     py::list parts;
@@ -200,17 +197,15 @@ class Made {
 
 void bind_guidance(py::module_& module) {
   py::class_<cyborg::Batch>(module, "Batch", py::module_local())
-      .def(
-          py::init([](const Given& images, const Given& labels,
-                      const Given& maps, const Given& wrong,
-                      const Given& annotated, const Given& weight,
-                      const Given& positions) {
-            return cyborg::Batch{
-                tensor_of(images),    tensor_of(labels),
-                tensor_of(maps),      tensor_of(wrong),
-                tensor_of(annotated), tensor_of(weight),
-                tensor_of(positions)};
-          }));
+      .def(py::init([](const Given& images, const Given& labels,
+                       const Given& maps, const Given& wrong,
+                       const Given& annotated, const Given& weight,
+                       const Given& positions) {
+        return cyborg::Batch{tensor_of(images),    tensor_of(labels),
+                             tensor_of(maps),      tensor_of(wrong),
+                             tensor_of(annotated), tensor_of(weight),
+                             tensor_of(positions)};
+      }));
 
   py::class_<SeenByPython, std::shared_ptr<SeenByPython>> seen(
       module, "Seen", py::module_local());
@@ -233,7 +228,8 @@ void bind_guidance(py::module_& module) {
           "observation",
           [](const SeenByPython& one) { return one.get().observation; })
       .def(
-          "classes", [](const SeenByPython& one) { return one.get().classes(); })
+          "classes",
+          [](const SeenByPython& one) { return one.get().classes(); })
       .def("known", [](const SeenByPython& one) { return one.get().known(); })
       .def("score", [](const SeenByPython& one) { return one.get().score(); })
       .def(
@@ -261,11 +257,10 @@ void bind_guidance(py::module_& module) {
       });
 
   py::class_<Made>(module, "Guidance", py::module_local())
-      .def(
-          py::init<
-              const std::string&, const std::string&, const std::string&,
-              const std::string&, const Given&, double, double,
-              const std::string&>())
+      .def(py::init<
+           const std::string&, const std::string&, const std::string&,
+           const std::string&, const Given&, double, double,
+           const std::string&>())
       .def("add", &Made::add)
       .def_property_readonly("needs", &Made::needs)
       .def("compute", &Made::compute);

@@ -50,10 +50,9 @@ std::tuple<Tensor, Tensor> guided_head(
   if (found == made.end()) {
     const at::NoGradGuard no_graph;
     found = made.emplace(
-                    key, cyborg::GuidedHead(
-                             cyborg::GuidedHeadOptions(
-                                 weight.size(1), weight.size(0))
-                                 .bias(bias.has_value())))
+                    key, cyborg::GuidedHead(cyborg::GuidedHeadOptions(
+                                                weight.size(1), weight.size(0))
+                                                .bias(bias.has_value())))
                 .first;
   }
   auto& head = *found->second;
@@ -91,8 +90,9 @@ Core::Core(
   asking(parameters, [&] {
     PythonModule module{source_};
     hook_ = std::make_unique<cyborg::CamHook>(
-        module, cyborg::CamHookOptions().layer(layer).method(how).detach_weights(
-                    detach_weights));
+        module,
+        cyborg::CamHookOptions().layer(layer).method(how).detach_weights(
+            detach_weights));
   });
 }
 
@@ -138,7 +138,9 @@ void bind_hook(py::module_& module) {
           "exact", [](const Observation& seen) { return seen.exact; })
       .def_property_readonly(
           "method",
-          [](const Observation& seen) { return name_of(kMethods, seen.method); })
+          [](const Observation& seen) {
+            return name_of(kMethods, seen.method);
+          })
       .def_property_readonly(
           "defined", [](const Observation& seen) { return seen.defined(); })
       .def("require", [](const Observation& seen) { seen.require(); })

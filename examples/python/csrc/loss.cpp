@@ -65,7 +65,8 @@ SaliencyGuidedLossOptions options_of(
 }  // namespace
 
 void bind_loss(py::module_& module) {
-  py::class_<SaliencyGuidedLossOptions>(module, "LossOptions", py::module_local())
+  py::class_<SaliencyGuidedLossOptions>(
+      module, "LossOptions", py::module_local())
       .def(
           py::init(&options_of), py::arg("alpha"), py::arg("cam_class"),
           py::arg("fixed_class"), py::arg("map_normalizer"),

@@ -69,9 +69,8 @@ void def_draw(
   module.def(
       name,
       [function](
-          const Shapes& given, const Sizes& picture,
-          std::optional<Sizes> size, std::optional<std::string> accumulate,
-          std::string normalizer) {
+          const Shapes& given, const Sizes& picture, std::optional<Sizes> size,
+          std::optional<std::string> accumulate, std::string normalizer) {
         return function(
             given, picture,
             Draw{std::move(size), std::move(accumulate), std::move(normalizer)}
@@ -141,7 +140,8 @@ void bind_human(py::module_& module) {
         return human::box_of_interest(annotators(maps), threshold, share);
       },
       Others(), py::arg("maps"), py::arg("threshold") = 0.0,
-      py::arg("share") = 0.0, "1 in the smallest box around that area, else 0.");
+      py::arg("share") = 0.0,
+      "1 in the smallest box around that area, else 0.");
   module.def(
       "clickme_blur", &human::clickme_blur, Others(), py::arg("maps"),
       "The filter of ClickMe's maps, [*, H, W].");
@@ -157,8 +157,7 @@ void bind_human(py::module_& module) {
   module.def(
       "shuffled_within_class",
       [](const Tensor& maps, const Tensor& labels, at::Generator generator) {
-        return human::shuffled_within_class(
-            maps, labels, std::move(generator));
+        return human::shuffled_within_class(maps, labels, std::move(generator));
       },
       Others(), py::arg("maps"), py::arg("labels"), py::arg("generator"),
       "The maps, shuffled among the annotated samples of the same class.");

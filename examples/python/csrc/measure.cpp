@@ -104,7 +104,8 @@ void bind_measure(py::module_& parent) {
       "The ROC curve as (threshold, fpr, tpr), thresholds falling.");
   module.def(
       "accuracy", &measure::accuracy, Others(), py::arg("logits"),
-      py::arg("labels"), "Share of samples whose largest logit is the label's.");
+      py::arg("labels"),
+      "Share of samples whose largest logit is the label's.");
   module.def(
       "confusion_matrix", &measure::confusion_matrix, Others(),
       py::arg("predicted"), py::arg("labels"), py::arg("classes"),
@@ -133,8 +134,7 @@ void bind_measure(py::module_& parent) {
   of_maps(
       "map_absolute_error", &measure::map_absolute_error,
       "Mean absolute difference of two maps.");
-  of_maps(
-      "nss", &measure::nss, "Normalised scanpath saliency.", "fixations");
+  of_maps("nss", &measure::nss, "Normalised scanpath saliency.", "fixations");
   of_maps(
       "energy_inside", &measure::energy_inside,
       "Share of the prediction's energy inside a region.", "region");

@@ -44,9 +44,8 @@ void take_class(const py::dict& given, Options& options) {
   take<std::string>(given, "cam_class", [&](const std::string& name) {
     options.cam_class(chosen("cam_class", kClasses, name));
   });
-  take<int64_t>(given, "fixed_class", [&](int64_t fixed) {
-    options.fixed_class(fixed);
-  });
+  take<int64_t>(
+      given, "fixed_class", [&](int64_t fixed) { options.fixed_class(fixed); });
 }
 
 template <class T>
@@ -156,9 +155,9 @@ std::vector<TermKind> make_kinds() {
          PerturbedReasons made;
          take<int64_t>(
              given, "steps", [&](int64_t value) { made.options.steps(value); });
-         take<double>(
-             given, "epsilon",
-             [&](double value) { made.options.epsilon(value); });
+         take<double>(given, "epsilon", [&](double value) {
+           made.options.epsilon(value);
+         });
          take<std::vector<double>>(
              given, "low", [&](std::vector<double> values) {
                made.options.low(std::move(values));
