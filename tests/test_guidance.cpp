@@ -266,6 +266,25 @@ TEST_CASE("Pictures get their gradient in the same forward", "[guidance]") {
   CHECK(net.runs == 1);
 }
 
+TEST_CASE("Terms may run a network whose forward was yours", "[guidance]") {
+  Net net;
+  CamHook hook(net);
+  Guidance guidance;
+  guidance.add("people", .3, cyborg::L2());
+  guidance.add("perturbed", .1, cyborg::PerturbedReasons());
+  const auto batch = four();
+  const auto wanted = guidance(hook, net.function(), batch);
+  const Tensor logits =
+      hook.forward([&] { return net.function()(batch.images); });
+  const auto found = guidance(logits, hook, batch, net.function());
+  CHECK(close(found.total, wanted.total));
+  CHECK(close(found["perturbed"].value, wanted["perturbed"].value));
+  // Maps and observations are sources, too.
+  const auto seen = hook.observation();
+  CHECK(
+      close(guidance(logits, seen, batch, net.function()).total, wanted.total));
+}
+
 TEST_CASE("With gradients off the values are the same", "[guidance]") {
   Net net;
   CamHook hook(net);

@@ -170,6 +170,13 @@ sys.exit(not (3, 10) <= sys.version_info < (3, 15))' 2>/dev/null || return 1
       # With PYTHONPATH, it could find another torch.
       folder=$(unset PYTHONPATH && python_torch "$wheel_home/bin/python") ||
         return 1
+      # What `import torch` and the package of examples/python need. Without these
+      # only the test of that package is left out.
+      # shellcheck disable=SC2086
+      "$wheel_home/bin/python" -m pip install --no-input --only-binary=:all: \
+        --disable-pip-version-check --retries=1 --timeout=15 \
+        --progress-bar=off filelock fsspec jinja2 networkx ninja setuptools \
+        sympy typing-extensions >>"$pip_log" 2>&1 || true
       echo "$folder" >"$wheel_home/complete"
       return
     fi
