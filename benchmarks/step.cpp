@@ -11,6 +11,7 @@
 
 #include <cyborg/human/maps.hpp>
 
+#include <torch/cuda.h>
 #include <torch/optim/sgd.h>
 
 #include <functional>
@@ -53,11 +54,16 @@ Network make_network(const std::string& name) {
 /// A network in training, and one batch. Both sides of a claim train the same
 /// parameters in turns, so that both have the same layout in memory.
 struct Training {
-  Training(const std::string& name, int64_t batch, int64_t pixels = kSide) {
+  Training(
+      const std::string& name, int64_t batch, int64_t pixels = kSide,
+      const torch::Device& where = torch::kCPU)
+      : device(where) {
     torch::manual_seed(1);
     net = make_network(name);
     head = cyborg::GuidedHead(net.last->options.in_features(), kClasses);
     head->from_linear(net.last);
+    net.module->to(device);
+    head->to(device);
     hook = std::make_unique<cyborg::CamHook>(*net.module);
     parameters = net.module->parameters();
     for (const auto& parameter : head->parameters()) {
@@ -65,9 +71,9 @@ struct Training {
     }
     optimizer = std::make_unique<torch::optim::SGD>(
         parameters, torch::optim::SGDOptions(1e-3).momentum(0.9));
-    images = torch::randn({batch, 3, pixels, pixels});
-    labels = torch::randint(0, kClasses, {batch}, torch::kLong);
-    maps = torch::rand({batch, pixels, pixels});
+    images = torch::randn({batch, 3, pixels, pixels}).to(device);
+    labels = torch::randint(0, kClasses, {batch}, torch::kLong).to(device);
+    maps = torch::rand({batch, pixels, pixels}).to(device);
     // The published loader has already resized the maps to the size of the CAM.
     const int64_t side = pixels / 32;
     small_maps =
@@ -79,8 +85,12 @@ struct Training {
     optimizer->zero_grad();
     loss.backward();
     optimizer->step();
+    if (device.is_cuda()) {
+      torch::cuda::synchronize();
+    }
   }
 
+  torch::Device device;
   Network net;
   cyborg::GuidedHead head{nullptr};
   std::unique_ptr<cyborg::CamHook> hook;
@@ -176,6 +186,10 @@ struct Side {
   Loss loss;
 };
 
+/// The device of all claims; cuda: convolutions in float32, not TF32, so that
+/// both sides of a claim can be compared.
+torch::Device device = torch::kCPU;
+
 claims::Claim claim(
     const std::string& name, const std::string& net, int64_t batch,
     const Side& ours, const Side& baseline, claims::Pairs pairs,
@@ -187,7 +201,7 @@ claims::Claim claim(
   made.pairs = pairs;
   made.warm_up = 1;
   made.make = [=, full_name = made.name]() -> claims::Sampler {
-    const auto t = std::make_shared<Training>(net, batch);
+    const auto t = std::make_shared<Training>(net, batch, kSide, device);
     expect_same(full_name, ours.loss, *t);
     if (baseline.loss == published) {
       expect_same(full_name, published, *t);
@@ -197,7 +211,7 @@ claims::Claim claim(
         [t, baseline] { t->step(baseline.loss(*t)); });
   };
   made.more = [=](const claims::Result& /*result*/) -> nlohmann::json {
-    return {{"batch", batch}, {"network", net}};
+    return {{"batch", batch}, {"network", net}, {"device", device.str()}};
   };
   return made;
 }
@@ -212,6 +226,10 @@ void add_claims(
       claim("hook_step_vs_plain_step", net, batch, guided, step, pairs, 1.05);
   cheap.by_interval = true;
   all.push_back(cheap);
+  if (device.is_cuda()) {
+    // How far a ratio of equals is from 1.
+    all.push_back(claim("plain_step_vs_itself", net, batch, step, step, pairs));
+  }
   if (net == "densenet121") {
     all.push_back(claim(
         "hook_step_vs_published_step", net, batch, guided,
@@ -242,7 +260,12 @@ void run_steps(const Once& once) {
 
 int main(int argc, char** argv) {
   Once once;
+  bool cuda = false;
   const auto measure = [&](const claims::Program& program) -> nlohmann::json {
+    if (cuda) {
+      device = torch::kCUDA;
+      at::globalContext().setAllowTF32CuDNN(false);
+    }
     if (!once.which.empty()) {
       run_steps(once);
       return {{"rows", nlohmann::json::array()}};
@@ -270,5 +293,6 @@ int main(int argc, char** argv) {
     app.add_option(
         "--pixels", once.pixels,
         "with --once: height and width of the pictures, a multiple of 32");
+    app.add_flag("--cuda", cuda, "measure on the first GPU");
   });
 }

@@ -78,6 +78,7 @@ set(CYBORG_HEADERS
     include/cyborg/detail/torch/double_backward.hpp
     include/cyborg/detail/torch/parallel.hpp
     include/cyborg/detail/torch/precision.hpp
+    include/cyborg/detail/torch/random.hpp
     include/cyborg/detail/torch/tensor.hpp
     include/cyborg/guide/batch.hpp
     include/cyborg/guide/detail/blend.hpp

@@ -2,13 +2,13 @@
 #pragma once
 
 #include <cyborg/detail/torch/precision.hpp>
+#include <cyborg/detail/torch/random.hpp>
 #include <cyborg/guide/detail/input_gradient.hpp>
 #include <cyborg/guide/seen.hpp>
 
 #include <ATen/core/Generator.h>
 #include <ATen/ops/maximum.h>
 #include <ATen/ops/minimum.h>
-#include <ATen/ops/rand.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/where.h>
 #include <torch/arg.h>
@@ -178,7 +178,8 @@ struct PerturbedReasons {
 struct SaliencyGuidedTrainingOptions {
   /// The share of the positions that is masked, in (0, 1). Default 0.5.
   TORCH_ARG(double, fraction) = 0.5;
-  /// Where the masks' random values come from. Default: the global generator.
+  /// Where the masks' random values come from; it may be one of the CPU for
+  /// pictures on a GPU. Default: the global generator of the pictures' device.
   TORCH_ARG(std::optional<at::Generator>, generator) = std::nullopt;
 
  public:
@@ -252,9 +253,9 @@ struct SaliencyGuidedTraining {
     const torch::Tensor low = flat.amin(2, /*keepdim=*/true);
     const torch::Tensor high = flat.amax(2, /*keepdim=*/true);
     const torch::Tensor fill =
-        low + (high - low) * at::rand(
-                                 flat.sizes(), options.generator(),
-                                 images.options().requires_grad(false));
+        low +
+        (high - low) * detail::uniform_like(
+                           flat, options.generator().value_or(at::Generator()));
     return at::where(mask, fill.reshape(images.sizes()), images);
   }
 

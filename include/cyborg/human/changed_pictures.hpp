@@ -2,12 +2,12 @@
 #pragma once
 
 #include <cyborg/detail/torch/checks.hpp>
+#include <cyborg/detail/torch/random.hpp>
 #include <cyborg/human/maps.hpp>
 #include <cyborg/maps/normalize.hpp>
 #include <cyborg/maps/resize.hpp>
 
 #include <ATen/core/Generator.h>
-#include <ATen/ops/rand.h>
 #include <ATen/ops/where.h>
 
 #include <cstdint>
@@ -55,6 +55,7 @@ inline torch::Tensor at_pictures(
 /// whose mask is missing stay as they are.
 /// Shapes: images [B, C, *S]; wrong [B, *S'] or [B, 1, *S'] in [0, 1]; returns
 /// as images.
+/// `generator` may be one of the CPU for pictures on a GPU.
 /// Gradient: none.
 /// Throws: `c10::ValueError` for other shapes and for low >= high.
 /// Source: the counter-examples of Teso and Kersting, "Explanatory interactive
@@ -70,9 +71,8 @@ inline torch::Tensor refilled(
       low < high, kFunction, ": expected low < high, got ", low, " and ", high);
   const auto x = images.detach();
   const auto mask = detail::at_pictures(kFunction, wrong, x);
-  const auto fill = low + (high - low) * at::rand(
-                                             x.sizes(), generator,
-                                             x.options().requires_grad(false));
+  const auto fill =
+      low + (high - low) * cyborg::detail::uniform_like(x, generator);
   return at::where(mask.isfinite(), x + mask * (fill - x), x);
 }
 

@@ -6,6 +6,7 @@
 
 #include <cyborg/detail/torch/tensor.hpp>
 
+#include <ATen/Context.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/isfinite.h>
@@ -34,6 +35,29 @@ inline double epsilon_of(at::ScalarType type) {
     default:
       return std::ldexp(1.0, -7);  // bfloat16
   }
+}
+
+/// The rounding of the factors of a matrix product whose result has this type.
+/// PyTorch may be told to make products of float32 with less precision: TF32
+/// on GPUs, bfloat16 (`torch.set_float32_matmul_precision`).
+inline double product_epsilon_of(at::ScalarType type) {
+  if (type != at::kFloat) {
+    return epsilon_of(type);
+  }
+  try {
+    switch (at::globalContext().float32MatmulPrecision()) {
+      case at::Float32MatmulPrecision::HIGHEST:
+        return epsilon_of(type);
+      case at::Float32MatmulPrecision::HIGH:
+        return std::ldexp(1.0, -10);
+      case at::Float32MatmulPrecision::MEDIUM:
+        break;
+    }
+  } catch (const c10::Error&) {
+    // Newer releases have settings for each backend, and throw where these
+    // differ from the common one. The largest rounding is assumed.
+  }
+  return epsilon_of(at::kBFloat16);
 }
 
 /// Sums over the positions of each sample and channel, in float64.
@@ -150,11 +174,12 @@ inline torch::Tensor head_flags(
     found = found + b;
     size = size + b.abs();
   }
+  const auto unit_of = [&](const torch::Tensor& tensor) {
+    return weight.defined() ? product_epsilon_of(tensor.scalar_type())
+                            : epsilon_of(tensor.scalar_type());
+  };
   const double unit = std::max(
-      epsilon_of(logits.scalar_type()),
-      std::max(
-          epsilon_of(x.scalar_type()),
-          weight.defined() ? epsilon_of(weight.scalar_type()) : 0.0));
+      {unit_of(logits), unit_of(x), weight.defined() ? unit_of(weight) : 0.0});
   // A head of zeros makes zeros of everything, which is what it should.
   return compare(
       (logits.to(at::kDouble).reshape(found.sizes()) - found).abs(),

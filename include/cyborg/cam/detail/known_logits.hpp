@@ -4,6 +4,7 @@
 // Recognises the logits of an observed forward pass, and finds out whether
 // other logits may be asked for maps.
 
+#include <cyborg/cam/detail/equalities.hpp>
 #include <cyborg/cam/detail/graph.hpp>
 #include <cyborg/cam/detail/linear_head.hpp>
 #include <cyborg/cam/methods.hpp>
@@ -215,14 +216,18 @@ inline bool check_sample_wise(
     const torch::Tensor& score, const torch::Tensor& source, int64_t batch_dim,
     bool in_order) {
   const SampleMixing mixing = sample_mixing(function, score, source, batch_dim);
-  bool casts = false;
+  // A gradient that passes through bfloat16 is rounded there, and one of
+  // float32 in TF32 or bfloat16 where PyTorch may use them: on GPUs it may in
+  // convolutions, unless it was told not to.
+  bool casts = source.scalar_type() == at::kFloat &&
+               (!source.is_cpu() ||
+                product_epsilon_of(at::kFloat) > epsilon_of(at::kFloat));
   bool normalizes = false;
   walk_to(logits, node_output(source), [&](const Node& node) {
     const std::string name = node.name();
     casts |= starts_with(name, "ToCopy");
     normalizes |= contains(name, "BatchNorm");
   });
-  // A gradient that passes through bfloat16 is rounded there.
   if (!mixing.decided || mixing.error <= (casts ? 5e-2 : 1e-3)) {
     return mixing.decided;
   }
