@@ -82,6 +82,12 @@ TEST_CASE("A Guidance refuses names and strengths", "[guidance][error]") {
       kOf +
           "with the blend kConvex the strengths add up to at most 1, got 1.1 "
           "with b (kAdditive has no limit)");
+  // The term's own options are checked before the first batch.
+  CHECK(error_of([&] {
+          guidance.add(
+              "b", .1,
+              cyborg::RightReasons{cyborg::RightReasonsOptions().power(3)});
+        }) == "cyborg::RightReasons: expected power 1 or 2, got 3");
   CHECK(error_of([&] {
           guidance.strength("b", .1);
         }) == kOf + "expected the name of a term, got b");

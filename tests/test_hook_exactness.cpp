@@ -456,6 +456,40 @@ TEST_CASE("A batch that is not finite decides nothing for the next", "[hook]") {
   CHECK(contains(hook.observation().reason, "not finite"));
 }
 
+TEST_CASE(
+    "Products are compared with the precision that PyTorch may use", "[hook]") {
+  // A GPU may round the factors of a product of float32 to 10 bits (TF32), and
+  // some processors to 7 (bfloat16). Here the rounding is made by hand.
+  torch::manual_seed(16);
+  const Tensor x = torch::rand({4, 64}) + 0.1;
+  const Tensor weight = torch::randn({3, 64});
+  const auto rounded = [](const Tensor& values, int bits) {
+    const auto kept = std::get<0>(torch::frexp(values)) * (1 << (bits + 1));
+    const auto power = std::get<1>(torch::frexp(values)) - (bits + 1);
+    return torch::ldexp(kept.round(), power);
+  };
+  const auto verdict = [&](const std::string& precision, const Tensor& logits) {
+    at::globalContext().setFloat32MatmulPrecision(precision);
+    const auto flags = cyborg::detail::head_flags(x, weight, {}, logits);
+    at::globalContext().setFloat32MatmulPrecision("highest");
+    return cyborg::detail::verdict_of(flags);
+  };
+  using cyborg::detail::Verdict;
+  const auto product = [&](int bits) {
+    return rounded(x, bits).mm(rounded(weight, bits).t());
+  };
+  const Tensor full = x.mm(weight.t());
+  for (const char* precision : {"highest", "high", "medium"}) {
+    INFO(precision);
+    CHECK(verdict(precision, full) == Verdict::kHolds);
+    CHECK(verdict(precision, full * 1.2) == Verdict::kRefuted);
+  }
+  CHECK(verdict("highest", product(10)) == Verdict::kRefuted);
+  CHECK(verdict("high", product(10)) == Verdict::kHolds);
+  CHECK(verdict("high", product(7) + 0.3) == Verdict::kRefuted);
+  CHECK(verdict("medium", product(7)) == Verdict::kHolds);
+}
+
 TEST_CASE("Maps in every memory format are exact", "[hook]") {
   torch::manual_seed(9);
   using Lay = std::function<Tensor(Net&, const Tensor&)>;

@@ -151,6 +151,23 @@ TEST_CASE("Errors of terms name what is known", "[train_terms]") {
   CHECK(
       error("right-reasons:score=ce") ==
       "expected log-probabilities, loss or logit, got ce");
+  // What the terms themselves refuse.
+  CHECK(
+      error("right-reasons:power=3") ==
+      "the term right-reasons: expected power 1 or 2, got 3");
+  CHECK(
+      error("harmonize:levels=0") ==
+      "the term harmonize: expected levels >= 1, got 0");
+  CHECK(
+      error("perturbed:steps=0") ==
+      "the term perturbed: expected steps >= 1 and epsilon > 0, got 0 and 1");
+  CHECK(
+      error("sgt:fraction=1") ==
+      "the term sgt: expected fraction in (0, 1), got 1");
+  CHECK(
+      error("res-g:slack=-1") ==
+      "the term res-g: expected threshold in (0, 1) and slack >= 0, got 0.5 "
+      "and -1");
 }
 
 TEST_CASE("A term is the same after it became text", "[train_terms]") {

@@ -11,6 +11,7 @@
 #include <cyborg/guide/saliency_term.hpp>
 #include <cyborg/guide/ternary.hpp>
 
+#include <c10/util/Exception.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -300,7 +301,14 @@ TermSetting parse_term(const std::string& text) {
     }
   }
   cyborg::Guidance trial;  // so that wrong values are errors now
-  kind.add(trial, term, {});
+  try {
+    kind.add(trial, term, {});
+  } catch (const c10::Error& error) {
+    // "cyborg::RightReasons: expected ..." names what the caller did not write.
+    const std::string reason = error.what_without_backtrace();
+    throw std::invalid_argument(fmt::format(
+        "the term {}{}", kind.name, reason.substr(reason.find(": "))));
+  }
   return term;
 }
 

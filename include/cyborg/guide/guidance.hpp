@@ -113,13 +113,17 @@ class Guidance {
 
   /// Adds a term. `strength` is its factor in `total`, from 0; with 0 it is not
   /// computed. `blend` is that of this term alone; default: the options'.
-  /// Throws: for a name twice, and for a strength out of range (those of all
-  /// terms with kConvex are together at most 1).
+  /// Throws: for a name twice, for a strength out of range (those of all terms
+  /// with kConvex are together at most 1), and what the term's own `check()`
+  /// throws, if it has one.
   template <class T>
   Guidance& add(
       std::string name, double strength, T term,
       std::optional<Blend> blend = std::nullopt) {
     const Blend how = blend.value_or(options_.blend());
+    if constexpr (detail::HasCheck<T>::value) {
+      term.check();
+    }
     TORCH_CHECK_VALUE(!name.empty(), kName, ": expected a name, got none");
     TORCH_CHECK_VALUE(
         find(name) == nullptr, kName, ": there is a term ", name, " already");

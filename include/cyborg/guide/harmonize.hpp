@@ -100,11 +100,16 @@ struct Harmonize {
   static constexpr unsigned kNeeds = needs::kInputGradient;
   HarmonizeOptions options = {};
 
+  /// Throws: for options that a term cannot have. `Guidance::add` calls it.
+  void check() const {
+    TORCH_CHECK_VALUE(
+        options.levels() >= 1, "cyborg::Harmonize",
+        ": expected levels >= 1, got ", options.levels());
+  }
+
   PerSample operator()(const Seen& seen) const {
     constexpr const char* kFunction = "cyborg::Harmonize";
-    TORCH_CHECK_VALUE(
-        options.levels() >= 1, kFunction, ": expected levels >= 1, got ",
-        options.levels());
+    check();
     TORCH_CHECK_VALUE(
         seen.images.dim() == 4, kFunction,
         ": expected images [B, C, H, W], got ", seen.images.sizes());

@@ -121,13 +121,19 @@ struct PerturbedReasons {
   /// as they are. May be empty.
   std::function<std::shared_ptr<void>()> while_attacking = {};
 
-  PerSample operator()(const Seen& seen) const {
-    constexpr const char* kFunction = "cyborg::PerturbedReasons";
+  /// Throws: for options that a term cannot have. `Guidance::add` calls it.
+  void check() const {
     TORCH_CHECK_VALUE(
         options.steps() >= 1 && options.epsilon() > 0 &&
             std::isfinite(options.epsilon()),
-        kFunction, ": expected steps >= 1 and epsilon > 0, got ",
-        options.steps(), " and ", options.epsilon());
+        "cyborg::PerturbedReasons",
+        ": expected steps >= 1 and epsilon > 0, got ", options.steps(), " and ",
+        options.epsilon());
+  }
+
+  PerSample operator()(const Seen& seen) const {
+    constexpr const char* kFunction = "cyborg::PerturbedReasons";
+    check();
     const torch::Tensor images = seen.images.detach();
     const auto wrong = detail::picture_mask(
         kFunction, "masks of what is wrong", seen.batch.wrong, images,
@@ -210,11 +216,17 @@ struct SaliencyGuidedTraining {
   static constexpr unsigned kNeeds = needs::kInputGradient | needs::kForward;
   SaliencyGuidedTrainingOptions options = {};
 
+  /// Throws: for options that a term cannot have. `Guidance::add` calls it.
+  void check() const {
+    TORCH_CHECK_VALUE(
+        options.fraction() > 0 && options.fraction() < 1,
+        "cyborg::SaliencyGuidedTraining", ": expected fraction in (0, 1), got ",
+        options.fraction());
+  }
+
   PerSample operator()(const Seen& seen) const {
     constexpr const char* kFunction = "cyborg::SaliencyGuidedTraining";
-    TORCH_CHECK_VALUE(
-        options.fraction() > 0 && options.fraction() < 1, kFunction,
-        ": expected fraction in (0, 1), got ", options.fraction());
+    check();
     TORCH_CHECK_VALUE(
         seen.task.task() != Task::kRegression, kFunction,
         ": a regression has no probabilities to compare");

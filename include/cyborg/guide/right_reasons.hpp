@@ -58,11 +58,16 @@ struct RightReasons {
   static constexpr unsigned kNeeds = needs::kInputGradient;
   RightReasonsOptions options = {};
 
+  /// Throws: for options that a term cannot have. `Guidance::add` calls it.
+  void check() const {
+    TORCH_CHECK_VALUE(
+        options.power() == 1 || options.power() == 2, "cyborg::RightReasons",
+        ": expected power 1 or 2, got ", options.power());
+  }
+
   PerSample operator()(const Seen& seen) const {
     constexpr const char* kFunction = "cyborg::RightReasons";
-    TORCH_CHECK_VALUE(
-        options.power() == 1 || options.power() == 2, kFunction,
-        ": expected power 1 or 2, got ", options.power());
+    check();
     const detail::AutocastDisabledGuard no_autocast;
     const auto wrong = detail::picture_mask(
         kFunction, "masks of what is wrong", seen.batch.wrong, seen.images,

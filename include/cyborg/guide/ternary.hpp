@@ -74,12 +74,17 @@ struct Ternary {
   static constexpr unsigned kNeeds = needs::kNothing;
   TernaryOptions options = {};
 
-  PerSample operator()(const Seen& seen) const {
+  /// Throws: for options that a term cannot have. `Guidance::add` calls it.
+  void check() const {
     TORCH_CHECK_VALUE(
         options.threshold() > 0 && options.threshold() < 1 &&
             options.slack() >= 0,
         kName, ": expected threshold in (0, 1) and slack >= 0, got ",
         options.threshold(), " and ", options.slack());
+  }
+
+  PerSample operator()(const Seen& seen) const {
+    check();
     TORCH_CHECK_VALUE(
         seen.batch.maps.defined() || seen.batch.wrong.defined(), kName,
         ": expected maps, or masks of what is wrong, got neither");

@@ -13,6 +13,7 @@
 
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 namespace cyborg {
@@ -56,6 +57,13 @@ constexpr unsigned needs_of() {
     return needs::kNothing;
   }
 }
+
+/// Whether a term checks its own options.
+template <class T, class = void>
+struct HasCheck : std::false_type {};
+template <class T>
+struct HasCheck<T, std::void_t<decltype(std::declval<const T&>().check())>>
+    : std::true_type {};
 
 /// Task and terms of one batch, added one after the other.
 class Blended {
