@@ -1,9 +1,31 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """Small networks, and the guided loss in plain PyTorch, for the tests."""
 
+import os
+import unittest
+
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+# Where the tests run: CYBORG_TEST_DEVICE=cuda runs them on a GPU.
+DEVICE = torch.device(os.environ.get("CYBORG_TEST_DEVICE", "cpu"))
+if DEVICE.type == "cuda":
+    DEVICE = torch.device("cuda", DEVICE.index or 0)  # as tensors name it
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+
+
+def needs_cuda(case):
+    """Skips a test, or a class of tests, unless the tests run on a GPU."""
+    return unittest.skipUnless(
+        DEVICE.type == "cuda", "CYBORG_TEST_DEVICE is not cuda"
+    )(case)
+
+
+def about(tolerance):
+    """A tolerance for two ways to the same number. A GPU adds in any order."""
+    return tolerance if DEVICE.type == "cpu" else 10 * tolerance
 
 
 class Small(nn.Module):
@@ -19,6 +41,7 @@ class Small(nn.Module):
             nn.ReLU() if act is None else act,
         )
         self.fc = nn.Linear(channels, classes)
+        self.to(DEVICE)
 
     def features(self, x):
         return self.body(x)
@@ -27,14 +50,14 @@ class Small(nn.Module):
         return self.fc(self.body(x).mean((2, 3)))
 
 
-def batch(count=6, classes=3, side=8, dtype=torch.float32, seed=0):
+def batch(count=6, classes=3, side=8, dtype=torch.float32, seed=0, device=DEVICE):
     """Images, labels and maps of people; sample 1 has no map."""
     made = torch.Generator().manual_seed(seed)
     images = torch.randn(count, 3, side, side, generator=made, dtype=torch.double)
     labels = torch.randint(classes, (count,), generator=made)
     maps = torch.rand(count, side, side, generator=made, dtype=torch.double)
     maps[1] = float("nan")
-    return images.to(dtype), labels, maps.to(dtype)
+    return images.to(device, dtype), labels.to(device), maps.to(device, dtype)
 
 
 def min_max(maps):

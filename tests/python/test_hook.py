@@ -100,13 +100,13 @@ class Life(unittest.TestCase):
         hook = cyborg.CamHook(self.net)
         self.assertEqual(repr(hook), "CamHook(nothing observed yet)")
         with self.assertRaisesRegex(ValueError, "run the network under this hook"):
-            hook.cam(torch.rand(6, 3), LABELS)
+            hook.cam(torch.rand(6, 3, device=networks.DEVICE), LABELS)
         self.net(IMAGES)
         self.assertRegex(repr(hook), r"^CamHook\(layer=body, features=\[6, 8, 8, 8\]")
         self.assertIn("exact=yes", repr(hook))
 
     def test_errors_speak_python(self):
-        net = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
+        net = nn.Sequential(nn.Flatten(), nn.Linear(192, 3)).to(networks.DEVICE)
         with cyborg.watch(net) as hook:
             net(IMAGES)
             with self.assertRaises(ValueError) as caught:
@@ -249,7 +249,7 @@ class Life(unittest.TestCase):
             def forward(self, x):
                 return self.fc(self.more(self.body(x).mean((2, 3))))
 
-        net = TwoLayers().double()
+        net = TwoLayers().double().to(networks.DEVICE)
         images = IMAGES.double()
         with cyborg.watch(net) as hook:
             logits = net(images)
@@ -260,11 +260,11 @@ class Life(unittest.TestCase):
         score = z.gather(1, LABELS[:, None]).sum()
         (gradient,) = torch.autograd.grad(score, features, create_graph=True)
         wanted = (gradient.mean((2, 3))[:, :, None, None] * features).sum(1)
-        self.assertLess(float((maps - wanted).abs().max()), 1e-12)
+        self.assertLess(float((maps - wanted).abs().max()), networks.about(1e-12))
         found = networks.gradients(maps.square().sum(), net)
         wanted = networks.gradients(wanted.square().sum(), net)
         for name in found:
-            self.assertLess(float((found[name] - wanted[name]).abs().max()), 1e-12)
+            self.assertLess(float((found[name] - wanted[name]).abs().max()), networks.about(1e-12))
 
 
 class Copies(unittest.TestCase):

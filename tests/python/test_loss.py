@@ -93,7 +93,7 @@ class Losses(unittest.TestCase):
         images, labels, maps = networks.batch()
         with cyborg.watch(net) as hook:
             cyborg.SaliencyGuidedLoss(distance)(net(images), labels, hook, maps)
-        ones = torch.tensor([1.0, 0, 1, 1, 1, 1])  # sample 1 has no map
+        ones = torch.tensor([1.0, 0, 1, 1, 1, 1], device=networks.DEVICE)  # sample 1 has no map
         close(self, distance.sums[0], ones, 1e-5)
         close(self, distance.sums[1], ones, 1e-5)
 
@@ -210,7 +210,7 @@ class Terms(unittest.TestCase):
 
     def test_right_reasons_is_the_squared_gradient_where_it_is_wrong(self):
         images, labels, _ = networks.batch(dtype=torch.float64)
-        wrong = (torch.rand(6, 8, 8) > 0.5).double()
+        wrong = (torch.rand(6, 8, 8, device=networks.DEVICE) > 0.5).double()
         net = networks.Small().double().eval()
         hook = cyborg.CamHook(net)
         guidance = cyborg.Guidance(blend="additive").add("right-reasons", 1.0)
@@ -253,7 +253,7 @@ class Terms(unittest.TestCase):
                 (gradient,) = torch.autograd.grad(
                     seen.score().sum(), seen.images, create_graph=True
                 )
-                usable = torch.ones(len(other), dtype=torch.bool)
+                usable = torch.ones(len(other), dtype=torch.bool, device=other.device)
                 return (other - seen.logits).square().sum(1) + gradient.square().sum(
                     (1, 2, 3)
                 ), usable
@@ -294,10 +294,12 @@ def terms_of_task(net, images, labels):
 
 class Heads(unittest.TestCase):
     def test_a_guided_head_is_pooling_and_a_linear_layer(self):
-        linear = nn.Linear(8, 3).double()
+        linear = nn.Linear(8, 3).double().to(networks.DEVICE)
         head = cyborg.GuidedHead.from_linear(linear)
-        features = torch.randn(4, 8, 5, 5, dtype=torch.double, requires_grad=True)
-        labels = torch.tensor([0, 2, 1, 1])
+        features = torch.randn(
+            4, 8, 5, 5, dtype=torch.double, device=networks.DEVICE, requires_grad=True
+        )
+        labels = torch.tensor([0, 2, 1, 1], device=networks.DEVICE)
         out = head.guided(features, labels)
         close(self, out.logits, linear(features.mean((2, 3))), 1e-12)
         close(self, out.cam, networks.cam(features, linear.weight, labels), 1e-12)
@@ -337,7 +339,7 @@ class Heads(unittest.TestCase):
             self.assertIn("GuidedHead", hook.observation.reduction)
         close(self, terms.total, wanted.total, 1e-12)
         with self.assertRaisesRegex(ValueError, "expected features of 8 channels"):
-            guided.fc(torch.rand(2, 9, 4, 4).double())
+            guided.fc(torch.rand(2, 9, 4, 4, device=networks.DEVICE).double())
 
 
 class Functions(unittest.TestCase):

@@ -13,7 +13,7 @@ import weakref
 
 import torch
 
-from ._results import tensors_of
+from ._results import mapped, tensors_of
 
 _CHECK_EVERY = 64  # forwards, away from the CPU, where a check waits for the device
 
@@ -57,6 +57,23 @@ def _eagerly(module):
         finally:
             for m, training in modes:
                 m.training = training
+
+
+@contextlib.contextmanager
+def _without_autocast(module, args):
+    """Inside, autocast is off: it gives the head a copy of its weight, which is not the
+    parameter any more. Yields the arguments in the type of the network."""
+    first = next((p for p in module.parameters() if p.is_floating_point()), None)
+    if first is None or not torch.is_autocast_enabled(first.device.type):
+        yield args
+        return
+
+    def cast(tensor):
+        half = tensor.dtype in (torch.float16, torch.bfloat16)
+        return tensor.to(first.dtype) if half else tensor
+
+    with torch.autocast(first.device.type, enabled=False):
+        yield mapped(args, cast)
 
 
 class _Read:
@@ -106,7 +123,8 @@ class Reader:
 
         handles = [m.register_forward_hook(keep) for m in module.modules() if m is not module]
         try:
-            with _eagerly(module):
+            with _eagerly(module), _without_autocast(module, (args, kwargs)) as given:
+                args, kwargs = given
                 core.begin(lambda: list(module.named_parameters()))
                 try:
                     result = module.forward(*args, **kwargs)

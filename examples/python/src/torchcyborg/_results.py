@@ -70,23 +70,30 @@ def tensors_of(value, logits_of=None):
     return tensors, problem
 
 
-def detached(value):
-    """The same value with every tensor in it detached. Containers are made anew."""
+def mapped(value, function):
+    """The same value with `function(tensor)` for every tensor in it. Containers are made
+    anew."""
     if isinstance(value, torch.Tensor):
-        return value.detach()
+        return function(value)
     if isinstance(value, tuple):
-        items = [detached(one) for one in value]
+        items = [mapped(one, function) for one in value]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     if isinstance(value, list):
-        return [detached(one) for one in value]
+        return [mapped(one, function) for one in value]
     if isinstance(value, Mapping):
         made = copy.copy(value)
         for key in value:
-            made[key] = detached(value[key])
+            made[key] = mapped(value[key], function)
         return made
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         made = copy.copy(value)
         for field in dataclasses.fields(value):
-            object.__setattr__(made, field.name, detached(getattr(value, field.name)))
+            one = mapped(getattr(value, field.name), function)
+            object.__setattr__(made, field.name, one)
         return made
     return value
+
+
+def detached(value):
+    """The same value with every tensor in it detached."""
+    return mapped(value, torch.Tensor.detach)
