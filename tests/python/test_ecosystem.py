@@ -355,7 +355,7 @@ def _rank(rank, port, kind, queue):
         "gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2
     )
     torch.manual_seed(1)
-    net = networks.Small().cpu().double().eval()
+    net = networks.Small(device="cpu").double().eval()
     wrapped = DistributedDataParallel(net, find_unused_parameters=kind == "unused")
     hook = cyborg.CamHook(wrapped)
     images, labels, maps = _whole()
@@ -392,7 +392,7 @@ class Processes(unittest.TestCase):
         if not distributed.is_available() or not distributed.is_gloo_available():
             self.skipTest("this torch has no gloo")
         torch.manual_seed(1)
-        net = networks.Small().cpu().double().eval()
+        net = networks.Small(device="cpu").double().eval()
         images, labels, maps = _whole()
         with cyborg.watch(net) as hook:
             total = cyborg.CyborgL2Loss(0.5)(net(images), labels, hook, maps).total
