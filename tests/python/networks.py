@@ -31,17 +31,16 @@ def about(tolerance):
 class Small(nn.Module):
     """Two convolutions, a mean over the positions, and a linear layer."""
 
-    def __init__(self, classes=3, channels=8, act=None):
+    def __init__(self, classes=3, channels=8, act=None, device=DEVICE):
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(3, channels, 3, padding=1),
-            nn.BatchNorm2d(channels),
+            nn.Conv2d(3, channels, 3, padding=1, device=device),
+            nn.BatchNorm2d(channels, device=device),
             nn.ReLU(),
-            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.Conv2d(channels, channels, 3, padding=1, device=device),
             nn.ReLU() if act is None else act,
         )
-        self.fc = nn.Linear(channels, classes)
-        self.to(DEVICE)
+        self.fc = nn.Linear(channels, classes, device=device)
 
     def features(self, x):
         return self.body(x)

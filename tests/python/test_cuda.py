@@ -750,6 +750,19 @@ class Compiled(Step):
             self.assertTrue(hook.observation.defined, repr(hook))
             self.near(networks.gradients(total, self.net), 5e-2)
 
+    def test_the_whole_network_with_tensor_cores_for_float32(self):
+        torch.set_float32_matmul_precision("high")
+        try:
+            torch._dynamo.reset()
+            compiled = torch.compile(self.net)
+            hook = cyborg.CamHook(compiled)
+            for _ in range(2):
+                total = self.total(compiled, hook)
+                self.assertTrue(hook.observation.defined, repr(hook))
+                self.near(networks.gradients(total, self.net), 5e-2)
+        finally:
+            torch.set_float32_matmul_precision("highest")
+
     def test_the_backbone_alone(self):
         torch._dynamo.reset()
         plain = self.net.body

@@ -317,6 +317,39 @@ class Compiled(unittest.TestCase):
                         error = float((found[name] - wanted).abs().max())
                         self.assertLess(error, 0.1 * float(wanted.abs().max()) + 1e-3)
 
+    def test_products_of_less_precision_are_no_other_logits(self):
+        """torch.compile advises to make products of float32 in TF32 on a GPU."""
+
+        class Rounded(networks.Small):
+            step = 0.0
+
+            def forward(self, x):
+                x = self.body(x).mean((2, 3))
+                return self.fc(x * (1 + self.step))  # for products in TF32
+
+        before = torch.get_float32_matmul_precision()
+        try:
+            for precision, rounding, right in (
+                ("highest", 0.0, True),
+                ("highest", 2.0**-12, False),
+                ("high", 2.0**-12, True),
+                ("high", 0.3, False),
+            ):
+                torch._dynamo.reset()
+                torch.set_float32_matmul_precision(precision)
+                net = Rounded().eval()
+                reader = cyborg._compiled.Reader()
+                reader._reads(net, net.body, "fc.weight", "fc.bias", exact=True)
+                net.step = rounding
+                features, logits = net.features(IMAGES), net(IMAGES)
+                core = cyborg.CamHook(net)._core_of(net)
+                with self.subTest(precision=precision, rounding=rounding):
+                    problem = reader.capture(core, features, logits)
+                    self.assertEqual("are not W x + b" in problem, not right, problem)
+                reader.remove()
+        finally:
+            torch.set_float32_matmul_precision(before)
+
     def test_what_cannot_be_read_is_explained(self):
         class Functional(networks.Small):
             def forward(self, x):
@@ -355,7 +388,7 @@ def _rank(rank, port, kind, queue):
         "gloo", f"tcp://127.0.0.1:{port}", rank=rank, world_size=2
     )
     torch.manual_seed(1)
-    net = networks.Small().cpu().double().eval()
+    net = networks.Small(device="cpu").double().eval()
     wrapped = DistributedDataParallel(net, find_unused_parameters=kind == "unused")
     hook = cyborg.CamHook(wrapped)
     images, labels, maps = _whole()
@@ -392,7 +425,7 @@ class Processes(unittest.TestCase):
         if not distributed.is_available() or not distributed.is_gloo_available():
             self.skipTest("this torch has no gloo")
         torch.manual_seed(1)
-        net = networks.Small().cpu().double().eval()
+        net = networks.Small(device="cpu").double().eval()
         images, labels, maps = _whole()
         with cyborg.watch(net) as hook:
             total = cyborg.CyborgL2Loss(0.5)(net(images), labels, hook, maps).total

@@ -223,6 +223,20 @@ def _drops(module):
     )
 
 
+def _rounding(dtype):
+    """The rounding of the factors of a matrix product of this type. PyTorch may be told
+    to make those of float32 with less precision (torch.set_float32_matmul_precision)."""
+    if dtype != torch.float32:
+        return torch.finfo(dtype).eps
+    try:
+        precision = torch.get_float32_matmul_precision()
+    except RuntimeError:  # the devices differ: the largest rounding is assumed
+        precision = "medium"
+    return {"highest": torch.finfo(dtype).eps, "high": 2.0**-10}.get(
+        precision, torch.finfo(torch.bfloat16).eps
+    )
+
+
 @torch.no_grad()
 def _explains(features, weight, bias, logits):
     """Whether the logits are W x + b of the mean x of the features."""
@@ -232,6 +246,6 @@ def _explains(features, weight, bias, logits):
         if bias is not None:
             found = found + bias.double()
         size = mean.abs() @ weight.double().flatten(1).abs().t() + 1e-30
-        unit = max(torch.finfo(t.dtype).eps for t in (features, weight, logits))
+        unit = max(_rounding(t.dtype) for t in (features, weight, logits))
         error = (logits.double().reshape(found.shape) - found).abs()
         return bool((error <= size * (64 * unit)).all())
