@@ -4,6 +4,7 @@
 // docs/methods/README.md.
 
 #include "decoys.hpp"
+#include "kept_runs.hpp"
 #include "report.hpp"
 #include "results.hpp"
 #include "rows.hpp"
@@ -134,7 +135,8 @@ std::vector<methods::Row> rows_wanted(
 /// The runs of one network on one decoy.
 methods::Results compare(
     const Arguments& arguments, const torch::Tensor& digits,
-    const torch::Tensor& labels, methods::Net net, methods::Decoy decoy) {
+    const torch::Tensor& labels, methods::Net net, methods::Decoy decoy,
+    methods::KeptRuns& kept) {
   const auto rows = rows_wanted(arguments, net, decoy);
   std::vector<int64_t> seeds;
   for (int64_t s = 0; s < arguments.seeds; ++s) {
@@ -157,8 +159,20 @@ methods::Results compare(
       count * arguments.seeds, arguments.threads, [&](int64_t i) {
         const auto s = static_cast<size_t>(i / count);
         const auto r = static_cast<size_t>(i % count);
-        runs[s][r] = methods::run(rows[r], repetitions[s], net);
+        std::optional<methods::Run> run;
+        {
+          const std::lock_guard<std::mutex> lock(mutex);
+          run = kept.find(net, decoy, rows[r], seeds[s]);
+        }
+        const bool made = !run;
+        if (made) {
+          run = methods::run(rows[r], repetitions[s], net);
+        }
+        runs[s][r] = *run;
         const std::lock_guard<std::mutex> lock(mutex);
+        if (made) {
+          kept.add(net, decoy, rows[r], seeds[s], *run);
+        }
         progress.add(1, rows[r].name);
       });
   return methods::summarize(net, decoy, rows, seeds, runs);
@@ -183,6 +197,12 @@ void run(const Arguments& arguments) {
   const auto labels = programs::read_digit_labels(arguments.data);
   using methods::Decoy;
   using methods::Net;
+  methods::KeptRuns kept(arguments.out / "runs.jsonl", "/proc/self/exe");
+  if (kept.size() > 0) {
+    std::printf(
+        "%s holds %zu finished runs, which are not run again.\n",
+        (arguments.out / "runs.jsonl").string().c_str(), kept.size());
+  }
   std::vector<methods::Results> all;
   std::vector<methods::Repetition> shown;
   for (const auto& [net, decoy] :
@@ -193,7 +213,7 @@ void run(const Arguments& arguments) {
         (arguments.network && *arguments.network != net)) {
       continue;
     }
-    all.push_back(compare(arguments, digits, labels, net, decoy));
+    all.push_back(compare(arguments, digits, labels, net, decoy, kept));
     shown.push_back(
         methods::make_repetition(digits, labels, decoy, arguments.first_seed));
     write_results(arguments, all, shown);

@@ -61,7 +61,12 @@ def extension():
         include_dirs=[str(INCLUDE)],
         depends=sorted(str(p) for p in (HERE / "csrc").iterdir()),
         extra_compile_args=["-O2", "-g0", "-fvisibility=hidden", "-Wno-pragmas"],
-        extra_link_args=["-Wl,-s"] if sys.platform.startswith("linux") else [],
+        # A compiler may put its own C++ library into the extension. The symbols of
+        # that copy must stay inside: mixed with the copy that torch uses, numbers are
+        # not printed, or the process crashes.
+        extra_link_args=["-Wl,-s", "-Wl,--exclude-libs,ALL"]
+        if sys.platform.startswith("linux")
+        else [],
     )
     return {"ext_modules": [one], "cmdclass": {"build_ext": BuildExtension}}
 
