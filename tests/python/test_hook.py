@@ -28,6 +28,17 @@ class Returns(networks.Small):
         return self.wrap(super().forward(x))
 
 
+class TwoLayers(networks.Small):
+    """Its head is more than a linear layer, so that its maps are Grad-CAM's."""
+
+    def __init__(self):
+        super().__init__(act=nn.Softplus())
+        self.more = nn.Sequential(nn.Linear(8, 8), nn.Tanh()).to(networks.DEVICE)
+
+    def forward(self, x):
+        return self.fc(self.more(self.body(x).mean((2, 3))))
+
+
 @dataclasses.dataclass
 class Output:
     loss: object
@@ -115,6 +126,16 @@ class Life(unittest.TestCase):
         self.assertTrue(text.startswith("torchcyborg.CamHook: no convolution"), text)
         for word in ("::", "std", "CamHookOptions", "callable", "Exception raised"):
             self.assertNotIn(word, text)
+
+    def test_a_map_that_needs_the_graph_is_asked_for_before_the_backward(self):
+        net = TwoLayers()
+        with cyborg.watch(net) as hook:
+            logits = net(IMAGES)
+            hook.cam(logits, LABELS).sum().backward()
+            with self.assertRaises(RuntimeError) as caught:
+                hook.cam(logits, LABELS)
+        text = str(caught.exception)
+        self.assertIn("before it, or call backward(retain_graph=True)", text)
 
     def test_a_removed_hook_observes_nothing(self):
         hook = cyborg.CamHook(self.net)
@@ -241,15 +262,7 @@ class Life(unittest.TestCase):
             cyborg.CamHook(torch.jit.trace(networks.Small().eval(), IMAGES))
 
     def test_grad_cam_is_that_of_plain_pytorch(self):
-        class TwoLayers(networks.Small):
-            def __init__(self):
-                super().__init__(act=nn.Softplus())
-                self.more = nn.Sequential(nn.Linear(8, 8), nn.Tanh())
-
-            def forward(self, x):
-                return self.fc(self.more(self.body(x).mean((2, 3))))
-
-        net = TwoLayers().double().to(networks.DEVICE)
+        net = TwoLayers().double()
         images = IMAGES.double()
         with cyborg.watch(net) as hook:
             logits = net(images)

@@ -122,6 +122,33 @@ class Losses(unittest.TestCase):
         with self.assertRaisesRegex(ValueError, "distance to be one of l1"):
             cyborg.SaliencyGuidedLoss("l3")
 
+    def test_what_is_no_tensor_is_named(self):
+        images, labels, maps = networks.batch()
+        net = networks.Small()
+        hook = cyborg.CamHook(net)
+        logits = net(images)
+        criterion = cyborg.CyborgL2Loss()
+        guidance = cyborg.Guidance().add("people", 0.5, "l2")
+        for call, text in (
+            (lambda: criterion(logits, labels, maps=maps), "got NoneType; make hook"),
+            (lambda: criterion(logits, labels, net, maps), "a CamHook, .* got Small"),
+            (lambda: guidance(logits, net, labels, maps=maps), "Guidance: .* got Small"),
+            (lambda: criterion(logits, [0], hook, maps), "labels to be a tensor, got list"),
+            (lambda: criterion(logits, labels, hook, 3), "maps to be a tensor, got int"),
+            (lambda: criterion(net, labels, hook, maps), "logits to be .* got Small"),
+            (lambda: criterion.combine(0.5), "task_loss to be a tensor, got float"),
+            (lambda: guidance.step(net, images, labels), "a CamHook, got Small"),
+            (lambda: guidance.step(hook, [1], labels), "images to be .* got list"),
+            (lambda: guidance(logits, hook, labels, maps=1), "maps to be .* got int"),
+            (lambda: guidance.step(hook, images, labels, map=maps), "argument 'map'"),
+            (lambda: hook.cam(logits, [0]), "labels to be a tensor, got list"),
+            (lambda: cyborg.GuidedHead(8, 3)([1]), "features to be a tensor, got list"),
+        ):
+            with self.subTest(text=text):
+                with self.assertRaisesRegex(TypeError, text) as caught:
+                    call()
+                self.assertLess(len(str(caught.exception)), 200)
+
     def test_with_alpha_1_nothing_else_is_read(self):
         images, labels, _ = networks.batch()
         logits = networks.Small()(images)

@@ -69,12 +69,19 @@ def _eagerly(module):
                 m.training = training
 
 
+def _autocasts(device_type):
+    try:
+        return torch.is_autocast_enabled(device_type)
+    except TypeError:  # torch before 2.4
+        return torch.is_autocast_enabled() or torch.is_autocast_cpu_enabled()
+
+
 @contextlib.contextmanager
 def _without_autocast(module, args):
     """Inside, autocast is off: it gives the head a copy of its weight, which is not the
     parameter any more. Yields the arguments in the type of the network."""
     first = next((p for p in module.parameters() if p.is_floating_point()), None)
-    if first is None or not torch.is_autocast_enabled(first.device.type):
+    if first is None or not _autocasts(first.device.type):
         yield args
         return
 

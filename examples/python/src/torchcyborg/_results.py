@@ -10,6 +10,16 @@ import torch
 _NAMES = ("logits", "out")  # "out": torchvision's segmentation
 
 
+def expect_tensors(of, **given):
+    """Raises `TypeError` for what is neither a tensor nor None."""
+    for name, value in given.items():
+        if value is not None and not isinstance(value, torch.Tensor):
+            raise TypeError(
+                f"torchcyborg.{of}: expected {name} to be a tensor, got "
+                f"{type(value).__name__}"
+            )
+
+
 def _add(value, tensors):
     """Appends the tensors in a value, in order."""
     if isinstance(value, torch.Tensor):

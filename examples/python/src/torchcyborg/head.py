@@ -7,6 +7,7 @@ from typing import NamedTuple, Optional
 import torch
 
 from . import _C
+from ._results import expect_tensors
 
 
 class GuidedHeadOutput(NamedTuple):
@@ -55,6 +56,7 @@ class GuidedHead(torch.nn.Module):
     def forward(self, features):
         """The logits [B, K] of features [B, C, *S]. When a `CamHook` observes and there
         are up to 8 classes, the maps of all classes are made in the same pass."""
+        expect_tensors("GuidedHead", features=features)
         return _C.guided_head(features, self.weight, self.bias, None, None)[0]
 
     @torch.compiler.disable
@@ -66,6 +68,7 @@ class GuidedHead(torch.nn.Module):
                 "torchcyborg.GuidedHead.guided: expected labels [B], or "
                 'which="predicted" or "all", got neither'
             )
+        expect_tensors("GuidedHead.guided", features=features, labels=labels)
         return GuidedHeadOutput(
             *_C.guided_head(features, self.weight, self.bias, labels, which)
         )

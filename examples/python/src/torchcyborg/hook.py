@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from . import _C
 from ._compiled import Reader, compiled_parts, ran_compiled
-from ._results import detached, tensors_of
+from ._results import detached, expect_tensors, tensors_of
 
 Observation = _C.Observation
 
@@ -188,7 +188,10 @@ class CamHook:
         Raises:
             ValueError: where no map was found, with the explanation; for other shapes
                 and for logits of another forward.
+            RuntimeError: after the backward, where the map is Grad-CAM: it needs the
+                graph. Ask before it.
         """
+        expect_tensors("CamHook.cam", logits=logits, labels=labels)
         return self.observation.cam(logits, labels, which=which)
 
     def require(self):

@@ -6,6 +6,7 @@ from typing import Any, Dict, NamedTuple, Optional
 import torch
 
 from . import _C
+from ._results import expect_tensors
 from .hook import CamHook
 
 _INPUT_GRADIENT, _FORWARD = 1, 2
@@ -38,9 +39,17 @@ class GuidanceTerms(NamedTuple):
     parts: Dict[str, Part]
 
 
-def _source(source):
+def _source(of, source):
     """What the core reads maps from: an observation or a tensor."""
-    return source.observation if isinstance(source, CamHook) else source
+    if isinstance(source, CamHook):
+        return source.observation
+    if not isinstance(source, (_C.Observation, torch.Tensor)):
+        raise TypeError(
+            f"torchcyborg.{of}: expected a CamHook, an Observation or maps of the model "
+            f"[B, *S], got {type(source).__name__}; make hook = CamHook(net) once, before "
+            "the network runs, and give the hook"
+        )
+    return source
 
 
 class SaliencyGuidedLoss(torch.nn.Module):
@@ -123,11 +132,20 @@ class SaliencyGuidedLoss(torch.nn.Module):
             ValueError: for shapes, types and devices that do not fit, and where the hook
                 found no map.
         """
+        expect_tensors(
+            "SaliencyGuidedLoss",
+            logits=logits,
+            labels=labels,
+            maps=maps,
+            annotated=annotated,
+            weight=weight,
+        )
         if self.alpha == 1:
             source = logits.new_zeros(0)
+        from_ = _source("SaliencyGuidedLoss", source)
         return LossTerms(
             *_C.saliency_guided_loss(
-                *self._made(), logits, labels, _source(source), maps, annotated, weight
+                *self._made(), logits, labels, from_, maps, annotated, weight
             )
         )
 
@@ -135,6 +153,14 @@ class SaliencyGuidedLoss(torch.nn.Module):
     def combine(self, task_loss, cam=None, maps=None, annotated=None, weight=None):
         """The same for any task loss: one number, a mean over the samples. `cam`
         [B, *S] is the model's map."""
+        expect_tensors(
+            "SaliencyGuidedLoss.combine",
+            task_loss=task_loss,
+            cam=cam,
+            maps=maps,
+            annotated=annotated,
+            weight=weight,
+        )
         return LossTerms(
             *_C.combine(*self._made(), task_loss, cam, maps, annotated, weight)
         )
@@ -284,6 +310,8 @@ class Guidance(torch.nn.Module):
             images: for terms that need the gradient of the pictures: the pictures that
                 went into the network, which require a gradient.
         """
+        source = _source("Guidance", source)
+        expect_tensors("Guidance", logits=logits, labels=labels, images=images, **batch)
         made = self._made(self._terms)
         if made.needs & _FORWARD:
             raise ValueError(
@@ -296,7 +324,7 @@ class Guidance(torch.nn.Module):
                 "guidance.step(hook, images, labels), or give images that require a "
                 "gradient to the network and to this call"
             )
-        return self._compute(made, logits, _source(source), labels, images, batch, None)
+        return self._compute(made, logits, source, labels, images, batch, None)
 
     @torch.compiler.disable
     def step(self, hook, images, labels, *, net=None, **batch):
@@ -308,6 +336,12 @@ class Guidance(torch.nn.Module):
                 itself but a wrapper (DistributedDataParallel, torch.compile).
             The others: as `forward`.
         """
+        if not isinstance(hook, CamHook):
+            raise TypeError(
+                "torchcyborg.Guidance.step: expected a CamHook, got "
+                f"{type(hook).__name__}; make hook = CamHook(net) once, and give the hook"
+            )
+        expect_tensors("Guidance.step", images=images, labels=labels, **batch)
         net = hook.module if net is None else net
         made = self._made(self._terms)
         wanted = torch.is_grad_enabled()
