@@ -93,10 +93,9 @@ Loss of_scaled(Distance distance) {
 inline Tensor ssim(const Tensor& m, const Tensor& h) {
   const Tensor a = m.mean(1), b = h.mean(1);
   const Tensor x = m - a.unsqueeze(1), y = h - b.unsqueeze(1);
-  return (1 -
-          (2 * a * b + 1e-4) / (a.square() + b.square() + 1e-4) *
-              (2 * (x * y).mean(1) + 9e-4) /
-              (x.square().mean(1) + y.square().mean(1) + 9e-4))
+  return (1 - (2 * a * b + 1e-4) / (a.square() + b.square() + 1e-4) *
+                  (2 * (x * y).mean(1) + 9e-4) /
+                  (x.square().mean(1) + y.square().mean(1) + 9e-4))
       .mean();
 }
 
@@ -203,8 +202,7 @@ inline Tensor perturbed(models::ResNet& net, const Data& data) {
     delta = (delta.detach() + slope.sign() / 3).clamp(-1, 1);
     delta = (data.images + delta).clamp(0, 1) - data.images;
   }
-  const Tensor logits =
-      net->forward((data.images + wrong * delta).clamp(0, 1));
+  const Tensor logits = net->forward((data.images + wrong * delta).clamp(0, 1));
   net->train();
   return task + nn::cross_entropy(logits, data.labels);
 }
@@ -260,9 +258,9 @@ inline std::vector<std::pair<std::string, Loss>> losses() {
                         .mean();
        })},
       {"dice", of_scaled([](const Tensor& m, const Tensor& h) {
-         return 1 - (2 * (m * h).sum(1) /
-                     (m.square().sum(1) + h.square().sum(1)))
-                        .mean();
+         return 1 -
+                (2 * (m * h).sum(1) / (m.square().sum(1) + h.square().sum(1)))
+                    .mean();
        })},
       {"bce", of_cam(
                   1,
