@@ -107,7 +107,8 @@ for term in $("$terms" --names); do
   hand=$(count_step "$terms" --once "$term" --by-hand --batch "$batch")
   limit=
   case $term in  # distances between maps
-    l1 | l2 | kl | cosine | pearson | dice | bce | ssim | energy | outside)
+    l1 | l2 | kl | cosine | pearson | dice | bce | ssim | energy | outside | \
+      gradia | haics | res-g)
       limit=1.03 ;;
   esac
   rows="$rows,
