@@ -187,7 +187,7 @@ TEST_CASE("PerturbedReasons say what they expect", "[perturb][error]") {
       name + "expected one number, or 2, in low, got 3");
   CHECK(
       refused(Options().low({1})) ==
-      name + "expected low below high for every channel");
+      name + "expected low below high for every channel, got 1 and 1");
   shown.batch.images[0][0][0][0] = 200;
   const std::string range = refused(Options());
   CHECK(support::contains(

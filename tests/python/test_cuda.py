@@ -215,9 +215,10 @@ class Numbers(Same):
         def run(device):
             torch.manual_seed(0)
             linear = nn.Linear(8, 3).to(device, torch.double)
-            head = cyborg.GuidedHead.from_linear(linear)
             features = torch.randn(4, 8, 5, 5, dtype=torch.double).to(device)
             features.requires_grad_()
+            # It draws its first weights by the generator of its device.
+            head = cyborg.GuidedHead.from_linear(linear)
             labels = torch.tensor([0, 2, 1, 1], device=device)
             outs = [
                 head.guided(features, labels),
@@ -392,8 +393,9 @@ class Waiting(unittest.TestCase):
     def test_a_step_does_not_wait(self):
         """docs/loss.md and docs/hook.md: after the first forward of a shape, until the
         64th, where what was refuted is read."""
-        images, labels, maps = networks.batch()
-        large = networks.batch(side=8)[2].repeat_interleave(3, 1).repeat_interleave(2, 2)
+        # With as many channels as rows, the mean's axes would be found by values.
+        images, labels, maps = networks.batch(side=10)
+        large = networks.batch(side=10)[2].repeat_interleave(3, 1).repeat_interleave(2, 2)
         annotated = torch.arange(6, device=GPU) != 2
         weight = torch.linspace(0.5, 1.5, 6, device=GPU)
         for criterion in (

@@ -363,7 +363,8 @@ class Heads(unittest.TestCase):
         with cyborg.watch(guided) as hook:
             terms = cyborg.CyborgL2Loss()(guided(images), labels, hook, maps)
             self.assertTrue(hook.observation.exact)
-            self.assertIn("GuidedHead", hook.observation.reduction)
+            if networks.DEVICE.type == "cpu":  # elsewhere it consists of operators
+                self.assertIn("GuidedHead", hook.observation.reduction)
         close(self, terms.total, wanted.total, 1e-12)
         with self.assertRaisesRegex(ValueError, "expected features of 8 channels"):
             guided.fc(torch.rand(2, 9, 4, 4, device=networks.DEVICE).double())

@@ -7,13 +7,16 @@
 #include <cyborg/guide/seen.hpp>
 
 #include <ATen/core/Generator.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/maximum.h>
 #include <ATen/ops/minimum.h>
-#include <ATen/ops/tensor.h>
 #include <ATen/ops/where.h>
 #include <torch/arg.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -36,10 +39,35 @@ inline torch::Tensor per_channel(
       values.size());
   std::vector<int64_t> sizes(static_cast<size_t>(images.dim()), 1);
   sizes[1] = channels;
-  return at::tensor(at::ArrayRef<double>(values), at::kDouble)
-      .to(images.options().requires_grad(false))
-      .expand({channels})
-      .reshape(sizes);
+  // Each number is written on the device: a copy from here would make the host
+  // wait for it.
+  std::vector<torch::Tensor> numbers;
+  for (const double value : values) {
+    numbers.push_back(
+        at::full({1}, value, images.options().requires_grad(false)));
+  }
+  return at::cat(numbers).expand({channels}).reshape(sizes);
+}
+
+/// Throws, on behalf of `function`, unless each low is below its high. One
+/// number stands for all channels.
+inline void check_low_and_high(
+    const char* function, const std::vector<double>& low,
+    const std::vector<double>& high) {
+  const auto of_channel = [](const std::vector<double>& values, size_t c) {
+    return values.size() == 1 ? values[0] : values[c];
+  };
+  const size_t channels = low.size() == 1 ? high.size()
+                          : high.size() == 1
+                              ? low.size()
+                              : std::min(low.size(), high.size());
+  for (size_t c = 0; c < channels; ++c) {
+    const double from = of_channel(low, c);
+    const double to = of_channel(high, c);
+    TORCH_CHECK_VALUE(
+        std::isfinite(from) && std::isfinite(to) && from < to, function,
+        ": expected low below high for every channel, got ", from, " and ", to);
+  }
 }
 
 /// Throws unless pictures on the CPU are between `low` and `high`, but for
@@ -47,15 +75,11 @@ inline torch::Tensor per_channel(
 inline void check_pixel_range(
     const char* function, const torch::Tensor& images, const torch::Tensor& low,
     const torch::Tensor& high) {
-  const torch::Tensor range = high - low;
-  TORCH_CHECK_VALUE(
-      !range.is_cpu() || range.gt(0).all().item<bool>(), function,
-      ": expected low below high for every channel");
   if (!images.is_cpu() || images.numel() == 0) {
     return;  // reading it elsewhere would make the host wait for the device
   }
   const torch::Tensor values = images.detach();
-  const torch::Tensor slack = range * 1e-3;
+  const torch::Tensor slack = (high - low) * 1e-3;
   const bool inside = values.ge(low - slack)
                           .logical_and(values.le(high + slack))
                           .all()
@@ -129,6 +153,8 @@ struct PerturbedReasons {
         "cyborg::PerturbedReasons",
         ": expected steps >= 1 and epsilon > 0, got ", options.steps(), " and ",
         options.epsilon());
+    detail::check_low_and_high(
+        "cyborg::PerturbedReasons", options.low(), options.high());
   }
 
   PerSample operator()(const Seen& seen) const {

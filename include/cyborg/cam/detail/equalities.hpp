@@ -165,12 +165,13 @@ inline torch::Tensor head_flags(
   torch::Tensor found = wide;
   torch::Tensor size = wide.abs();
   if (weight.defined()) {
-    const torch::Tensor w = weight.detach().to(at::kDouble).t();
+    const torch::Tensor w = weight.detach().to(wide.options()).t();
     found = wide.mm(w);
     size = wide.abs().mm(w.abs());
   }
   if (bias.defined()) {
-    const torch::Tensor b = bias.detach().to(at::kDouble);
+    // The copy of a bias, made before the forward, may be on another device.
+    const torch::Tensor b = bias.detach().to(wide.options());
     found = found + b;
     size = size + b.abs();
   }
