@@ -299,13 +299,35 @@ TEST_CASE("Maps are found by the name of the picture", "[data][table]") {
   }
 }
 
+TEST_CASE("Rows of the split ignore are left out", "[data][table]") {
+  const Folder folder;
+  // What else such a row holds is not read: it may be broken.
+  const auto table = cyborg::data::read_table(folder.write(
+      "t.csv",
+      "split,class,path,boxes\nIgnore,,,nonsense\ntrain,Real,1.png,\n"
+      "train,Synthetic,2.png,\nignore,third,3.png,\n"));
+  REQUIRE(table.rows.size() == 2);
+  CHECK(table.classes == std::vector<std::string>{"Real", "Synthetic"});
+  CHECK(contains(
+      table.warnings_text(), "t.csv: 2 rows of the split ignore are left out"));
+  // Without a header, too.
+  CHECK(
+      cyborg::data::read_table(
+          folder.write(
+              "t.csv",
+              "ignore,Real,0.png\ntrain,Real,1.png\ntrain,Synthetic,2.png\n"))
+          .rows.size() == 2);
+  CHECK(contains(
+      error_in(folder, "ignore,Real,1.png\n"), "t.csv: holds no rows"));
+}
+
 TEST_CASE(
     "An invalid row is an error with file and line", "[data][table][error]") {
   const Folder folder;
   const std::string good = "train,Real,1.png\n";
   CHECK(
       error_in(folder, good + "\nvalue,Real,2.png\n") ==
-      "t.csv:3: unknown split \"value\", expected train, val or test");
+      "t.csv:3: unknown split \"value\", expected train, val, test or ignore");
   CHECK(
       error_in(folder, good + "val,Real\n") ==
       "t.csv:2: expected 3 or 4 fields, got 2");

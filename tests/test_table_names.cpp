@@ -85,7 +85,7 @@ TEST_CASE("Splits have the names that people give them", "[data][table]") {
   CHECK(table.warnings.empty());
   CHECK(
       reason_in(folder, "train,Real,1.png\nvals,Real,2.png\n") ==
-      "unknown split \"vals\", expected train, val or test");
+      "unknown split \"vals\", expected train, val, test or ignore");
 }
 
 TEST_CASE("Folders of splits have these names, too", "[data][table]") {

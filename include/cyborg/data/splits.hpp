@@ -19,4 +19,11 @@ inline std::string split_named(const std::string& name) {
   return lower == "train" || lower == "val" || lower == "test" ? lower : "";
 }
 
+/// Whether a row of this split is left out: "ignore", in upper or lower case.
+/// Example:
+///     cyborg::data::is_ignored("Ignore");  // true
+inline bool is_ignored(const std::string& split) {
+  return io::lower_case(split) == "ignore";
+}
+
 }  // namespace cyborg::data

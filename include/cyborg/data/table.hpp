@@ -75,9 +75,10 @@ inline std::vector<std::filesystem::path> pictures_in(
 /// is in the columns `boxes` ("x0 y0 x1 y1; ..."), `points` ("x y; ..."),
 /// `fixations` ("x y duration; ...") and `mask` (a file, marked where it is not
 /// black); of several annotators in `boxes_anna`, `boxes_ben` and so on. An
-/// empty cell says that this annotator did not see the picture. `split` is `train`, `val` (or
-/// `valid`, `validation`, `dev`) or `test`, in upper or lower case. Relative
-/// paths start at the folder of the CSV.
+/// empty cell says that this annotator did not see the picture. `split` is
+/// `train`, `val` (or `valid`, `validation`, `dev`) or `test`, in upper or lower
+/// case; rows of the split `ignore` are left out, and `Table::warnings` says how
+/// many there are. Relative paths start at the folder of the CSV.
 ///
 /// Quoting is that of RFC 4180; CRLF, a byte order mark and blank lines are
 /// allowed. Semicolons or tabs separate the fields if the first line makes sense
@@ -123,6 +124,10 @@ inline Table read_table(
   const auto place = [&](const std::string& path) {
     return path.empty() ? path : (csv.parent_path() / path).string();
   };
+  const auto split_at = static_cast<size_t>(
+      std::find(columns.roles.begin(), columns.roles.end(), "split") -
+      columns.roles.begin());
+  size_t ignored = 0;
   for (size_t r = header ? 1 : 0; r < records.size(); ++r) {
     const auto& fields = records[r].fields;
     const auto line = records[r].line;
@@ -136,6 +141,10 @@ inline Table read_table(
                     (header || fields.size() < 3
                          ? ""
                          : "; more columns need a header that names them"));
+    }
+    if (is_ignored(fields[split_at])) {
+      ++ignored;
+      continue;
     }
     Row row;
     row.line = line;
@@ -172,8 +181,8 @@ inline Table read_table(
     const auto split = split_named(row.split);
     if (split.empty()) {
       fail(
-          line,
-          "unknown split \"" + row.split + "\", expected train, val or test");
+          line, "unknown split \"" + row.split +
+                    "\", expected train, val, test or ignore");
     }
     row.split = split;
     if (row.cls.empty() || row.path.empty()) {
@@ -187,6 +196,11 @@ inline Table read_table(
     }
     row.annotations = marks.finish(table.name + ":" + std::to_string(line));
     table.rows.push_back(std::move(row));
+  }
+  if (ignored > 0) {
+    table.warnings.push_back(
+        table.name + ": " + std::to_string(ignored) +
+        " rows of the split ignore are left out");
   }
   detail::finish_table(table, options, kFunction, fail);
   return table;

@@ -88,7 +88,7 @@ struct Columns {
     for (const auto& each : needed) {
       any = any || count(each.role) > 0;
     }
-    if (!any && !split_named(first[0]).empty()) {
+    if (!any && (!split_named(first[0]).empty() || is_ignored(first[0]))) {
       roles = {"split", "class", "path", "saliency"};
       return;
     }
