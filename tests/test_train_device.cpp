@@ -6,13 +6,10 @@
 #include "support.hpp"
 #include "training.hpp"
 
-#include <cyborg/io/file.hpp>
-
 #include <torch/cuda.h>
 #include <nlohmann/json.hpp>
 
 #include <cmath>
-#include <sstream>
 #include <string>
 #include <vector>
 
@@ -20,6 +17,7 @@ namespace {
 
 using nlohmann::json;
 using training::command_with;
+using training::log_of;
 using training::run_train;
 
 /// Whether there is no GPU; says so.
@@ -29,15 +27,6 @@ bool lacks_gpu() {
   }
   support::skip("this machine has no GPU");
   return true;
-}
-
-std::vector<json> epochs_of(const std::string& out) {
-  std::vector<json> records;
-  std::istringstream lines(cyborg::io::read_file(out + "/log.jsonl"));
-  for (std::string line; std::getline(lines, line);) {
-    records.push_back(json::parse(line));
-  }
-  return records;
 }
 
 /// Trains for two epochs on this device. Every number of the log is finite.
@@ -51,7 +40,7 @@ std::vector<json> trained(
   const auto ended = run_train(folder, words);
   INFO(ended.errors);
   REQUIRE(ended.status == 0);
-  const auto records = epochs_of(out);
+  const auto records = log_of(out);
   for (const auto& record : records) {
     REQUIRE(std::isfinite(record.at("loss").get<double>()));
   }
@@ -104,5 +93,5 @@ TEST_CASE(
       folder, {"--resume", "--out", out, "--quiet", "--device", "cpu"});
   INFO(ended.errors);
   CHECK(ended.status == 0);
-  CHECK(epochs_of(out).size() == 2);
+  CHECK(log_of(out).size() == 2);
 }

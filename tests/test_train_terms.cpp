@@ -23,17 +23,8 @@ using nlohmann::json;
 using support::contains;
 using support::error_of;
 using training::command_with;
+using training::log_of;
 using training::run_train;
-
-/// The records of a training.
-std::vector<json> log_of(const std::string& out) {
-  std::vector<json> records;
-  std::istringstream lines(cyborg::io::read_file(out + "/log.jsonl"));
-  for (std::string line; std::getline(lines, line);) {
-    records.push_back(json::parse(line));
-  }
-  return records;
-}
 
 /// Adds `--term` with each of the terms.
 void add_terms(training::Words& words, const std::vector<std::string>& terms) {

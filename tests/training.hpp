@@ -10,10 +10,12 @@
 
 #include <torch/types.h>
 #include <torch/utils.h>
+#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cstdint>
 #include <filesystem>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -58,6 +60,16 @@ inline std::vector<std::string> command(
 }
 
 using Words = std::vector<std::string>;
+
+/// The records in the log of a training, one for each epoch.
+inline std::vector<nlohmann::json> log_of(const std::string& out) {
+  std::vector<nlohmann::json> records;
+  std::istringstream lines(cyborg::io::read_file(out + "/log.jsonl"));
+  for (std::string line; std::getline(lines, line);) {
+    records.push_back(nlohmann::json::parse(line));
+  }
+  return records;
+}
 
 #ifdef CYBORG_TRAIN
 /// A command line with options that replace those of `training::command` or

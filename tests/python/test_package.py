@@ -89,6 +89,40 @@ class Package(unittest.TestCase):
             )
             self.assertIn("both are right", said)
 
+    def test_a_compiler_may_bring_its_own_cpp_library(self):
+        """Some compilers put their C++ library into what they link. Mixed with the one
+        that torch uses, numbers were not printed, or the process crashed."""
+        base = os.environ.get("TORCHCYBORG_BUILD")
+        if not SOURCE or not base or not list(Path(base).glob("temp*/**/bindings.o")):
+            self.skipTest("the objects of the extension are not here to be linked again")
+        compiler = os.environ.get("CXX", "g++").split()[0]
+        library = subprocess.run(
+            [compiler, "-print-file-name=libstdc++.a"], capture_output=True, text=True
+        ).stdout.strip()
+        if not os.path.isabs(library):
+            self.skipTest(f"{compiler} has no libstdc++.a")
+        with tempfile.TemporaryDirectory() as folder:
+            flags = "-static-libstdc++ -Wl,-Bsymbolic-functions"
+            subprocess.run(
+                [sys.executable, "setup.py", "-q", "build", "--build-lib", folder],
+                cwd=Path(SOURCE, "examples/python"),
+                env={**os.environ, "LDFLAGS": flags},
+                capture_output=True,
+                check=True,
+            )
+            said = run(
+                "import torch, torchcyborg as cyborg\n"
+                "net = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(),\n"
+                "    torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(),\n"
+                "    torch.nn.Linear(4, 2))\n"
+                "hook = cyborg.CamHook(net)\n"
+                "net(torch.rand(2, 3, 8, 8))\n"
+                "print(hook)\n",
+                folder,
+            )
+            self.assertIn("features=[2, 4, 6, 6]", said)
+            self.assertIn("exact=yes", said)
+
     def test_stubs_name_what_the_package_has(self):
         if not SOURCE:
             self.skipTest("CYBORG_SOURCE_DIR does not name the sources of cyborg")
