@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <memory>
@@ -360,26 +361,47 @@ TEST_CASE(
 }
 
 TEST_CASE(
-    "Coordinates that are shares of the picture give a warning",
-    "[annotations]") {
+    "Coordinates that are shares of the picture are refused", "[annotations]") {
   data::Table table;
   table.rows.resize(1);
   auto marks = std::make_shared<data::Annotation>();
   marks->source = "t.csv:2";
   marks->points = t({.25, .5, 300}, {1, 3});
   table.rows[0].annotations = {marks};
+  // A single mark may lie in the first pixel.
   programs::attach_annotations(table, {});
   REQUIRE(table.warnings.size() == 1);
   CHECK(
       table.warnings[0] ==
-      "all coordinates of annotations are in [0, 1], for example those of "
-      "t.csv:2: pixels are expected, not shares of the picture");
+      "t.csv:2: 2 of 2 coordinates are in [0, 1]: pixels are expected, not "
+      "shares of the picture; multiply x by its width and y by its height");
   auto pixels = std::make_shared<data::Annotation>(*marks);
   pixels->boxes = t({0, 0, 1, 2}, {1, 4});
   table.rows[0].annotations = {marks, pixels};
   table.warnings.clear();
   programs::attach_annotations(table, {});
   CHECK(table.warnings.empty());
+  // Many are shares, also where one of them leaves the picture a little.
+  auto many = std::make_shared<data::Annotation>(*marks);
+  many->points = torch::rand({12, 3}, torch::kDouble);
+  many->points[3][0] = 1.02;
+  table.rows[0].annotations = {many};
+  CHECK(contains(
+      error_of([&] { programs::attach_annotations(table, {}); }),
+      "t.csv:2: 23 of 24 coordinates are in [0, 1]: pixels are expected"));
+}
+
+TEST_CASE("A folder of annotators has no categories", "[annotations]") {
+  const pictures::Folder folder;
+  std::filesystem::create_directories(folder / "maps/anna");
+  data::Table table;
+  programs::AnnotationSettings settings;
+  settings.file = folder / "maps";
+  settings.name = "anna";
+  CHECK(contains(
+      error_of([&] { programs::attach_annotations(table, settings); }),
+      "maps: is a folder of annotators, which has no categories or "
+      "configurations: leave the option out"));
 }
 
 TEST_CASE("Settings of annotations must fit together", "[annotations]") {

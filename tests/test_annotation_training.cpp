@@ -326,6 +326,26 @@ TEST_CASE("Maps are written as PNG", "[annotations][training]") {
         at::IntArrayRef({10, 12}));
     CHECK_FALSE(fs::exists(folder / "maps/maps.csv"));
   }
+  SECTION("a map that would be the same everywhere is left out") {
+    options.settings.data =
+        folder.table(",boxes", [](const Square& square) -> std::string {
+          return square.name == "p3.png"   ? ",5 5 5 9"
+                 : square.name == "p4.png" ? ",0 0 99 99"
+                                           : "," + box_of(square);
+        });
+    options.out = folder / "some";
+    const auto some = rasterize::write_maps(options);
+    CHECK(some.maps == 58);
+    CHECK_FALSE(fs::exists(folder / "some/p3.png"));
+    CHECK_FALSE(fs::exists(folder / "some/p4.png"));
+    REQUIRE(some.warnings.size() == 2);
+    CHECK(contains(some.warnings[0], "1 annotations are partly outside"));
+    CHECK(contains(
+        some.warnings[1],
+        "2 pictures get no map, because it would be the same everywhere:"));
+    CHECK(contains(some.warnings[1], "nothing of it is marked"));
+    CHECK(contains(some.warnings[1], "all of it is marked"));
+  }
   SECTION("nothing to write is an error") {
     options.settings.data = folder.plain_table();
     options.out = folder / "none";

@@ -322,6 +322,86 @@ TEST_CASE("Fixations are read from a CSV", "[data][marks]") {
   CHECK(error("image,x,y\n") == "fix.csv: holds no fixations");
 }
 
+TEST_CASE(
+    "What a table of fixations does not say is not guessed in silence",
+    "[data][marks]") {
+  const MarkedPictures folder;
+  const auto read = [&](const std::string& csv) {
+    return data::read_fixations(folder.write("fix.csv", csv));
+  };
+  const auto file = read(
+      "image,x,y,fixation_duration,observer\n"
+      "1.png,1,1,100,anna\n1.png,2,2,200, anna \n1.png,3,3,100,Anna\n");
+  const std::string name = folder / "fix.csv";
+  REQUIRE(file.warnings.size() == 2);
+  CHECK(
+      file.warnings[0] ==
+      name +
+          ": the columns fixation_duration are not used; known are image, x, "
+          "y, duration, observer and time");
+  CHECK(
+      file.warnings[1] ==
+      name + ": the observers \"anna\" and \"Anna\" are taken for two people");
+  REQUIRE(file.notes.size() == 1);
+  CHECK(
+      file.notes[0] ==
+      name +
+          ": 3 fixations of 2 observers: Anna, anna; all weigh the same (there "
+          "is no column duration)");
+  CHECK(file.items.size() == 2);
+  CHECK(
+      read("image,x,y,duration\n1.png,1,1,3\n").notes.at(0) ==
+      name +
+          ": 1 fixations, all of one observer (there is no column observer); "
+          "their durations are their weights");
+  // Without names, only the places may be there.
+  CHECK(contains(
+      error_of([&] { read("1.png,1,2,300,anna\n"); }),
+      "fix.csv:1: expected a first line that names the columns"));
+}
+
+TEST_CASE("Boxes and polygons over the border are reported", "[data][marks]") {
+  const MarkedPictures folder;
+  const auto outside = [&](const std::string& boxes) {
+    const auto found = data::check_outside(folder.table(
+        "split,class,path,boxes\ntrain,live,1.png," + boxes +
+        "\ntrain,spoof,2.png,0 0 2 2\n"));
+    return found.empty() ? std::string() : found[0].text;
+  };
+  // The picture is 8 x 6. A pixel over the border is how tools round.
+  CHECK(outside("1 1 9 7") == "");
+  CHECK(outside("-1 -1 3 3") == "");
+  CHECK(
+      outside("1 1 3 3; 4 4 11 9.5") ==
+      "1 of 2 marks reach over the border of the picture, which is 8 x 6, by "
+      "up to 4 pixels (are corners and width and height confused? The column "
+      "boxes wants x0 y0 x1 y1, COCO's bbox x y width height)");
+  CHECK(contains(
+      outside("20 20 22 22; -9 0 3 3"),
+      "1 of 2 marks are outside of the picture, which is 8 x 6; 1 of 2 marks "
+      "reach over the border of the picture, by up to 9 pixels"));
+}
+
+TEST_CASE("Maps of annotators without a picture are counted", "[data][marks]") {
+  const MarkedPictures folder;
+  const auto map = pictures::png(2, 6, 8, 0, std::vector<uint32_t>(12, 255));
+  std::filesystem::create_directories(folder / "maps/anna");
+  std::filesystem::create_directories(folder / "maps/ben");
+  folder.write("maps/anna/1.png", map);
+  folder.write("maps/anna/2_map.png", map);
+  folder.write("maps/ben/reel.png", map);
+  folder.write("maps/ben/2.png", map);
+  auto table =
+      folder.table("split,class,path\ntrain,live,1.png\ntrain,spoof,2.png\n");
+  const auto before = table.warnings.size();
+  data::find_maps_of_annotators(table, folder / "maps");
+  REQUIRE(table.warnings.size() == before + 1);
+  CHECK(
+      table.warnings.back() == (folder / "maps/ben") +
+                                   ": 1 maps have no picture in " + table.name +
+                                   ", e.g. " + (folder / "maps/ben/reel.png"));
+}
+
 TEST_CASE("Annotations find their pictures by name", "[data][marks]") {
   const MarkedPictures folder;
   const std::string rows =

@@ -126,6 +126,11 @@ int run(Arguments& arguments, const CLI::App& app) {
   drawn.name.clear();
   drawn = programs::with_given(app, arguments.inputs.annotations, drawn);
   programs::check_annotation_settings(drawn);
+  if (!drawn.file.empty() && drawn.name != settings.annotations.name) {
+    print_warnings({fmt::format(
+        "the training was given --annotation-name \"{}\", and this run \"{}\"",
+        settings.annotations.name, drawn.name)});
+  }
   arguments.inputs.annotations = drawn;
   options.annotations = drawn;
   const auto table = find_pictures(arguments.inputs);

@@ -23,6 +23,9 @@ int run(RasterizeOptions& options) {
   programs::check_annotation_settings(options.settings.annotations);
   programs::check_new_folder("--out", options.out);
   const auto result = write_maps(options);
+  for (const auto& note : result.notes) {
+    fmt::print("{}\n", note);
+  }
   for (const auto& warning : result.warnings) {
     fmt::print(stderr, "warning: {}\n", warning);
   }

@@ -96,6 +96,7 @@ Rasterized write_maps(const RasterizeOptions& options) {
   const auto source = fs::absolute(settings.data);
   const auto folder = fs::is_directory(source) ? source : source.parent_path();
   Rasterized result;
+  result.notes = table.notes;
   result.warnings = table.warnings;
   const auto outside = data::check_outside(table, turned);
   if (!outside.empty()) {
@@ -104,8 +105,24 @@ Rasterized write_maps(const RasterizeOptions& options) {
         "outside is not drawn:{}",
         outside.size(), programs::list_of_notes(outside, table.rows)));
   }
+  const auto other = data::check_proportions(
+      table, turned, settings.exif_orientation == data::Orientation::kBoth);
+  if (!other.empty()) {
+    result.warnings.push_back(fmt::format(
+        "{} maps or annotations have other proportions than their pictures, "
+        "and are stretched:{}",
+        other.size(), programs::list_of_notes(other, table.rows)));
+  }
+  const auto on_side =
+      turned ? std::vector<data::FileNote>() : data::check_orientation(table);
+  if (!on_side.empty()) {
+    result.warnings.push_back(fmt::format(
+        "{} files are stored turned, and are used as they are stored, although "
+        "tools show them upright (--exif-orientation picture):{}",
+        on_side.size(), programs::list_of_notes(on_side, table.rows)));
+  }
+  std::vector<data::FileNote> blank;
   std::set<fs::path> taken;
-  std::set<std::string> written;
   std::string csv = "split,class,path,saliency,attack,group,subject\n";
   bool splits = true;
   const auto from_root = [](const fs::path& path) {
@@ -122,17 +139,35 @@ Rasterized write_maps(const RasterizeOptions& options) {
         throw cyborg::io::FileError(
             "rasterize", row.path, "is no PNG, JPEG or BMP picture");
       }
-      const auto path = options.out / map_path(row.path, folder, taken);
-      fs::create_directories(path.parent_path());
-      data::write_png(path, data::read_human_map(row, size, reading));
-      map = from_root(path);
-      ++result.maps;
+      const auto values = data::read_human_map(row, size, reading);
+      if (values.max().item<double>() == values.min().item<double>()) {
+        // It says nothing: `train` would not use it, and other tools might.
+        blank.push_back(
+            {static_cast<size_t>(&row - table.rows.data()), row.path,
+             values.max().item<double>() == 0 ? "nothing of it is marked"
+                                              : "all of it is marked"});
+      } else {
+        const auto path = options.out / map_path(row.path, folder, taken);
+        fs::create_directories(path.parent_path());
+        data::write_png(path, values);
+        map = from_root(path);
+        ++result.maps;
+      }
     }
     ++result.pictures;
     csv += fmt::format(
         "{},{},{},{},{},{},{}\n", row.split, csv_field(row.cls),
         from_root(row.path), map, csv_field(row.attack), csv_field(row.group),
         csv_field(row.subject));
+  }
+  if (!blank.empty()) {
+    result.warnings.push_back(fmt::format(
+        "{} pictures get no map, because it would be the same everywhere:{}",
+        blank.size(), programs::list_of_notes(blank, table.rows)));
+  }
+  if (result.maps == 0 && !blank.empty()) {
+    throw cyborg::io::FileError(
+        "rasterize", table.name, result.warnings.back());
   }
   if (result.maps == 0) {
     throw cyborg::io::FileError(

@@ -25,6 +25,7 @@ struct RasterizeOptions {
 struct Rasterized {
   size_t pictures = 0;
   size_t maps = 0;
+  std::vector<std::string> notes;  ///< what was read
   std::vector<std::string> warnings;
 };
 

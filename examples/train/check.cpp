@@ -86,6 +86,10 @@ std::vector<Findings> findings_of(
        found.constant},
       {"unclear map", "maps of colours, or in an alpha channel", true,
        found.unclear},
+      {"orientation of marks",
+       "pictures with marks and an EXIF orientation that is ignored, although "
+       "tools show them upright (--exif-orientation picture)",
+       true, found.turned_marks},
       {"duplicate", "the same picture in several splits or classes", true,
        duplicate_notes(table, found)},
       {"subject", "subjects in several splits", true,
@@ -161,6 +165,9 @@ bool check_data(const TrainOptions& options) {
   const auto table = read_pictures(options.settings);
   check_point_width(table.rows, options.settings.annotations);
   const auto reading = dataset_options(options.settings);
+  for (const auto& note : table.notes) {
+    fmt::print("{}\n", note);
+  }
   for (const auto& warning : table.warnings) {
     fmt::print("warning: {}\n", warning);
   }

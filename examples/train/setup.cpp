@@ -265,6 +265,9 @@ Training begin_training(
   training.table = read_pictures(settings);
   settings.classes = training.table.classes;
   check_settings(settings, training.table, processes);
+  for (const auto& note : training.table.notes) {
+    log.print(note);
+  }
   for (const auto& warning : training.table.warnings) {
     log.warn(warning);
   }

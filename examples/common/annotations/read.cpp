@@ -89,16 +89,21 @@ data::AnnotationFile read_json(const fs::path& path, const std::string& name) {
       "annotation tool (a list of objects with image and annotation)");
 }
 
-/// Adds a warning where all coordinates are in [0, 1]: shares of the picture,
-/// where pixels are expected, would all be in its first pixel.
-void warn_of_shares(data::Table& table) {
+/// Throws where nearly all coordinates are in [0, 1]: shares of the picture,
+/// where pixels are expected, would all be in its first pixel. A few marks may
+/// lie there, so of a few there is only a warning.
+void refuse_shares(data::Table& table) {
+  constexpr int64_t kMany = 20;
+  constexpr double kNearlyAll = 0.9;  // gazes may leave the picture a little
   const data::Annotation* any = nullptr;
-  double largest = 0;
+  int64_t all = 0;
+  int64_t small = 0;
   const auto add = [&](const data::Annotation& one,
                        const torch::Tensor& places) {
     if (places.defined() && places.numel() > 0) {
       any = &one;
-      largest = std::max(largest, places.abs().max().item<double>());
+      all += places.numel();
+      small += places.ge(0).logical_and(places.le(1)).sum().item<int64_t>();
     }
   };
   for (const auto& row : table.rows) {
@@ -109,16 +114,21 @@ void warn_of_shares(data::Table& table) {
       for (const auto& polygon : one->polygons) {
         add(*one, polygon);
       }
-      if (largest > 1) {
-        return;
-      }
     }
   }
-  if (any != nullptr) {
-    table.warnings.push_back(fmt::format(
-        "all coordinates of annotations are in [0, 1], for example those of "
-        "{}: pixels are expected, not shares of the picture",
-        any->source));
+  if (any == nullptr ||
+      static_cast<double>(small) < kNearlyAll * static_cast<double>(all)) {
+    return;
+  }
+  const auto text = fmt::format(
+      "{} of {} coordinates are in [0, 1]: pixels are expected, not shares of "
+      "the picture; multiply x by its width and y by its height",
+      small, all);
+  if (all >= kMany) {
+    throw FileError("--annotations", any->source, text);
+  }
+  if (small == all) {
+    table.warnings.push_back(any->source + ": " + text);
   }
 }
 
@@ -144,12 +154,19 @@ data::AnnotationFile read_annotations(
 void attach_annotations(
     data::Table& table, const AnnotationSettings& settings) {
   if (!settings.file.empty() && fs::is_directory(settings.file)) {
+    if (!settings.name.empty()) {
+      throw FileError(
+          "--annotation-name", settings.file,
+          "is a folder of annotators, which has no categories or "
+          "configurations: leave the option out, and name a folder with the "
+          "annotators that are wanted");
+    }
     data::find_maps_of_annotators(table, settings.file);
   } else if (!settings.file.empty()) {
     data::attach_annotations(
         table, read_annotations(settings.file, settings.name));
   }
-  warn_of_shares(table);
+  refuse_shares(table);
 }
 
 std::optional<GaussianWidth> point_width(const AnnotationSettings& settings) {

@@ -33,7 +33,8 @@ struct PictureAnnotation {
 struct AnnotationFile {
   std::string name;  ///< the file
   std::vector<PictureAnnotation> items;
-  std::vector<std::string> warnings;  ///< what a person should know
+  std::vector<std::string> warnings;  ///< what may be wrong
+  std::vector<std::string> notes;     ///< what was read
 };
 
 namespace detail {
@@ -180,6 +181,7 @@ inline void attach_annotations(Table& table, const AnnotationFile& file) {
   }
   table.warnings.insert(
       table.warnings.end(), file.warnings.begin(), file.warnings.end());
+  table.notes.insert(table.notes.end(), file.notes.begin(), file.notes.end());
   if (!unknown.empty()) {
     table.warnings.push_back(
         file.name + ": " + std::to_string(unknown.size()) + " of " +
@@ -188,10 +190,44 @@ inline void attach_annotations(Table& table, const AnnotationFile& file) {
   }
 }
 
+namespace detail {
+
+/// Adds a warning of the maps below a folder whose name is that of no picture.
+inline void warn_of_maps_without_picture(
+    const std::filesystem::path& folder, const std::set<std::string>& stems,
+    Table& table) {
+  const std::string suffix = "_map";
+  std::vector<std::string> others;
+  std::error_code error;
+  for (std::filesystem::recursive_directory_iterator at(folder, error), end;
+       !error && at != end; at.increment(error)) {
+    const auto& path = at->path();
+    auto stem = path.stem().string();
+    const bool map =
+        stem.size() > suffix.size() &&
+        stem.compare(stem.size() - suffix.size(), suffix.size(), suffix) == 0;
+    if (promised_format(path.extension().string()) != PictureFormat::kNone &&
+        stems.count(stem) == 0 &&
+        (!map ||
+         stems.count(stem.substr(0, stem.size() - suffix.size())) == 0)) {
+      others.push_back(path.string());
+    }
+  }
+  if (!others.empty()) {
+    table.warnings.push_back(
+        folder.string() + ": " + std::to_string(others.size()) +
+        " maps have no picture in " + table.name + ", e.g. " +
+        *std::min_element(others.begin(), others.end()));
+  }
+}
+
+}  // namespace detail
+
 /// Gives the rows of a table the human maps of several annotators: `folder`
 /// holds one folder for each, which is as `TableOptions::saliency` says.
 ///
-/// Rows with a map or annotations already keep them alone.
+/// Rows with a map or annotations already keep them alone. A warning counts the
+/// maps of an annotator that have no picture.
 /// Throws: `io::FileError` if there is no such folder, if it holds no folders,
 ///         and as `find_maps`.
 /// Example:
@@ -223,8 +259,13 @@ inline void find_maps_of_annotators(
       open.push_back(i);
     }
   }
+  std::set<std::string> stems;  // of the pictures
+  for (const auto& row : table.rows) {
+    stems.insert(std::filesystem::path(row.path).stem().string());
+  }
   bool any = false;
   for (const auto& annotator : annotators) {
+    detail::warn_of_maps_without_picture(annotator, stems, table);
     Table one;
     one.name = table.name;
     for (const auto i : open) {

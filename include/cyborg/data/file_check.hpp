@@ -113,46 +113,73 @@ inline std::string sizes_text(
   return "is " + text(map) + ", the picture is " + text(picture);
 }
 
-/// What of an annotation lies outside of its picture, of size {H, W}: points,
-/// and shapes with no part inside. "" if nothing does. Masks have no outside.
+/// What of an annotation does not lie on its picture, of size {H, W}: points, and
+/// shapes with no part inside; boxes and polygons that reach over the border by
+/// more than a pixel. "" if all does. Masks have no outside.
 inline std::string outside_text(
     const Annotation& annotation, const std::vector<int64_t>& picture) {
   const auto& size = annotation.size.empty() ? picture : annotation.size;
+  const auto width = static_cast<double>(size[1]);
+  const auto height = static_cast<double>(size[0]);
   int64_t all = 0;
   int64_t outside = 0;
-  // Whether a shape [N, 2] has no part on the picture.
-  const auto add = [&](const torch::Tensor& corners, double margin) {
+  int64_t cut = 0;
+  double furthest = 0;  // how far a shape reaches over the border
+  // A shape [N, 2]; `margin` is what a line adds around its points.
+  const auto add = [&](const torch::Tensor& corners, double margin, bool area) {
     const auto low = corners.amin(/*dim=*/0);
     const auto high = corners.amax(/*dim=*/0);
+    const double left = low[0].item<double>(), top = low[1].item<double>();
+    const double right = high[0].item<double>();
+    const double bottom = high[1].item<double>();
     ++all;
-    outside +=
-        high[0].item<double>() < -margin || high[1].item<double>() < -margin ||
-                low[0].item<double>() > static_cast<double>(size[1]) + margin ||
-                low[1].item<double>() > static_cast<double>(size[0]) + margin
-            ? 1
-            : 0;
+    if (right < -margin || bottom < -margin || left > width + margin ||
+        top > height + margin) {
+      ++outside;
+      return;
+    }
+    const double over = std::max({-left, -top, right - width, bottom - height});
+    if (area && over > 1) {
+      ++cut;
+      furthest = std::max(furthest, over);
+    }
   };
   if (annotation.points.defined()) {
     for (int64_t i = 0; i < annotation.points.size(0); ++i) {
-      add(annotation.points.narrow(0, i, 1).narrow(1, 0, 2), 0);
+      add(annotation.points.narrow(0, i, 1).narrow(1, 0, 2), 0, false);
     }
   }
   if (annotation.boxes.defined()) {
     for (int64_t i = 0; i < annotation.boxes.size(0); ++i) {
-      add(annotation.boxes[i].view({2, 2}), 0);
+      add(annotation.boxes[i].view({2, 2}), 0, true);
     }
   }
   for (const auto& polygon : annotation.polygons) {
-    add(polygon, 0);
+    add(polygon, 0, true);
   }
   for (const auto& stroke : annotation.strokes) {
-    add(stroke.points, stroke.width / 2);
+    add(stroke.points, stroke.width / 2, false);
   }
-  return outside == 0
-             ? ""
-             : std::to_string(outside) + " of " + std::to_string(all) +
-                   " marks are outside of the picture, which is " +
-                   std::to_string(size[1]) + " x " + std::to_string(size[0]);
+  const auto is =
+      ", which is " + std::to_string(size[1]) + " x " + std::to_string(size[0]);
+  std::string text;
+  if (outside > 0) {
+    text = std::to_string(outside) + " of " + std::to_string(all) +
+           " marks are outside of the picture" + is;
+  }
+  if (cut > 0) {
+    text +=
+        (text.empty() ? "" : "; ") + std::to_string(cut) + " of " +
+        std::to_string(all) + " marks reach over the border of the picture" +
+        (outside > 0 ? "" : is) + ", by up to " +
+        std::to_string(static_cast<int64_t>(std::ceil(furthest))) + " pixels";
+    if (annotation.boxes.defined()) {
+      text +=
+          " (are corners and width and height confused? The column boxes wants "
+          "x0 y0 x1 y1, COCO's bbox x y width height)";
+    }
+  }
+  return text;
 }
 
 /// The size {H, W} that an annotation says it was made on; empty if it says
@@ -284,10 +311,10 @@ inline std::vector<FileNote> check_proportions(
       });
 }
 
-/// The annotations of which something lies outside of the picture: points, and
-/// shapes with no part inside. They are not drawn, and may belong to another
-/// picture, or to another size of it. In the order of the rows. Only headers
-/// are read.
+/// The annotations of which something lies outside of the picture: points, shapes
+/// with no part inside, and boxes and polygons that reach over the border by more
+/// than a pixel. What is outside is not drawn; it may belong to another picture,
+/// or to another size of it. In the order of the rows. Only headers are read.
 ///
 /// `turned`: whether EXIF's orientation is applied to the pictures.
 inline std::vector<FileNote> check_outside(

@@ -9,12 +9,14 @@
 
 #include <torch/types.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -26,12 +28,16 @@ namespace cyborg::data {
 /// `image,x,y[,duration,observer,time]`.
 ///
 /// The first line names the columns, in any order and in upper or lower case;
-/// other columns are ignored. Without names the columns are in this order.
+/// for other columns there is a warning, since one of them may be a duration
+/// under another name. Only a file of `image,x,y` may lack the names.
 /// `image` is the name of the picture, also with the folders that it is in. `x`
 /// and `y` are pixels of the picture from its top left corner. `duration`, in
 /// any unit, is the weight of the fixation (1 without that column). Each
-/// `observer` is an annotator. `time` tells two fixations of one place apart:
-/// the same observer, picture and time twice is an error.
+/// `observer` is an annotator; blanks around the name do not count, and there is
+/// a warning where two names differ in upper and lower case alone. `time` tells
+/// two fixations of one place apart: the same observer, picture and time twice is
+/// an error. `AnnotationFile::notes` says what was read: how many fixations, of
+/// whom, and whether durations weigh them.
 /// Throws: `io::FileError` with file and line, for what is not a number, is
 ///         beyond 1e9 or, for a duration, is negative.
 /// Example:
@@ -63,7 +69,21 @@ inline AnnotationFile read_fixations(const std::filesystem::path& csv) {
   const bool header = first.size() < 3 ||
                       !detail::read_coordinate(first[1], number) ||
                       !detail::read_coordinate(first[2], number);
+  if (!header && first.size() > 3) {
+    fail(
+        records[0].line,
+        "expected a first line that names the columns, image,x,y[,duration,"
+        "observer,time]: with more than three columns nobody knows what they "
+        "are");
+  }
+  std::string unused;
   for (size_t c = 0; c < first.size(); ++c) {
+    const auto named = [&](const char* name) {
+      return io::lower_case(first[c]) == name;
+    };
+    if (header && std::none_of(names.begin(), names.end(), named)) {
+      unused += (unused.empty() ? "" : ", ") + first[c];
+    }
     for (size_t i = 0; i < names.size(); ++i) {
       if (header ? io::lower_case(first[c]) == names[i] : c == i) {
         if (place[i] != kNone) {
@@ -83,6 +103,12 @@ inline AnnotationFile read_fixations(const std::filesystem::path& csv) {
               std::string(names[i]) + "\"");
     }
   }
+  const auto trimmed = [](const std::string& name) {
+    const auto from = name.find_first_not_of(" \t");
+    return from == std::string::npos
+               ? std::string()
+               : name.substr(from, name.find_last_not_of(" \t") - from + 1);
+  };
   struct Fixations {
     size_t line;
     std::vector<double> values;
@@ -117,7 +143,7 @@ inline AnnotationFile read_fixations(const std::filesystem::path& csv) {
       fail(line, "expected a duration >= 0, got \"" + fields[place[3]] + "\"");
     }
     const auto key = std::make_pair(
-        image, place[4] == kNone ? std::string() : fields[place[4]]);
+        image, place[4] == kNone ? std::string() : trimmed(fields[place[4]]));
     if (place[5] != kNone) {
       const auto known =
           times.emplace(std::make_tuple(key.first, key.second, read(5)), line);
@@ -140,6 +166,42 @@ inline AnnotationFile read_fixations(const std::filesystem::path& csv) {
   }
   AnnotationFile file;
   file.name = csv.string();
+  if (!unused.empty()) {
+    file.warnings.push_back(
+        file.name + ": the columns " + unused +
+        " are not used; known are image, x, y, duration, observer and time");
+  }
+  std::set<std::string> observers;
+  std::map<std::string, std::string> spelled;  // by the name in lower case
+  for (const auto& key : order) {
+    if (!observers.insert(key.second).second) {
+      continue;
+    }
+    const auto known = spelled.emplace(io::lower_case(key.second), key.second);
+    if (!known.second) {
+      file.warnings.push_back(
+          file.name + ": the observers \"" + known.first->second + "\" and \"" +
+          key.second + "\" are taken for two people");
+    }
+  }
+  std::string people;
+  if (place[4] != kNone) {
+    people = " of " + std::to_string(observers.size()) + " observers";
+    size_t named = 0;
+    for (const auto& one : observers) {
+      people += named == 0 ? ": " : named < 5 ? ", " : "";
+      people += named < 5 ? one : "";
+      ++named;
+    }
+    people += named > 5 ? ", ..." : "";
+  } else {
+    people = ", all of one observer (there is no column observer)";
+  }
+  file.notes.push_back(
+      file.name + ": " + std::to_string(records.size() - (header ? 1 : 0)) +
+      " fixations" + people +
+      (place[3] == kNone ? "; all weigh the same (there is no column duration)"
+                         : "; their durations are their weights"));
   for (const auto& key : order) {
     const auto& fixations = all.at(key);
     auto annotation = std::make_shared<Annotation>();

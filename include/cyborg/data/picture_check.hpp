@@ -53,6 +53,9 @@ struct PictureCheck {
   std::vector<Note> constant;
   /// Maps whose values are not clear: of colours, or in the alpha channel.
   std::vector<Note> unclear;
+  /// Pictures with marks and an EXIF orientation that is ignored: tools show
+  /// the upright picture, so that the marks are probably those of that one.
+  std::vector<Note> turned_marks;
   /// Groups of rows whose picture files are equal, if the rows are not all in
   /// one split and one class.
   std::vector<std::vector<size_t>> duplicates;
@@ -83,7 +86,8 @@ struct PictureCheck {
   /// Whether there are no faults.
   bool ok() const {
     return unreadable.empty() && constant.empty() && unclear.empty() &&
-           duplicates.empty() && shared_subjects.empty();
+           turned_marks.empty() && duplicates.empty() &&
+           shared_subjects.empty();
   }
 };
 
@@ -199,7 +203,9 @@ class RowCheck {
         pixels.values = detail::turned(pixels.values, orientation);
       } else if (orientation != 1) {
         note(
-            found.turned, path,
+            path == row_.path && !row_.annotations.empty() ? found.turned_marks
+                                                           : found.turned,
+            path,
             "has the EXIF orientation " + std::to_string(orientation) +
                 ", which is ignored");
       }
@@ -344,10 +350,10 @@ inline PictureCheck check_pictures(
   for (const auto& row : rows) {
     for (const auto list :
          {&PictureCheck::unreadable, &PictureCheck::constant,
-          &PictureCheck::unclear, &PictureCheck::other_aspect,
-          &PictureCheck::other_size, &PictureCheck::outside,
-          &PictureCheck::turned, &PictureCheck::blank, &PictureCheck::dark,
-          &PictureCheck::transparent}) {
+          &PictureCheck::unclear, &PictureCheck::turned_marks,
+          &PictureCheck::other_aspect, &PictureCheck::other_size,
+          &PictureCheck::outside, &PictureCheck::turned, &PictureCheck::blank,
+          &PictureCheck::dark, &PictureCheck::transparent}) {
       const auto& notes = row.found.*list;
       (all.*list).insert((all.*list).end(), notes.begin(), notes.end());
     }

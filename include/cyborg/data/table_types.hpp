@@ -70,6 +70,8 @@ struct Table {
   /// What a person should know: which rows are used for validation, subjects or
   /// pictures in two splits, columns that are not used. Print them.
   std::vector<std::string> warnings;
+  /// What was read of a file of annotations.
+  std::vector<std::string> notes;
 
   /// Whether there are rows of this split.
   bool has(const std::string& split) const {
