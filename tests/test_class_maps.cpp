@@ -173,6 +173,17 @@ TEST_CASE(
   CHECK(one.features.grad()[2].abs().max().item<double>() == 0);
   one.batch.annotated = flags({0, 1, 1});
   CHECK(close(SaliencyTerm<cyborg::L2>()(one.seen()).usable, t({0, .5, 0})));
+  // One map that is given cannot be that of each class.
+  auto given_pass = given::pass_of(
+      torch::rand({3, 2, 3}, torch::kDouble).requires_grad_(), one.batch.maps);
+  given_pass.batch = one.batch;
+  given_pass.task = one.task;
+  given_pass.logits = torch::zeros({3, 3}, torch::kDouble);
+  CHECK(
+      error_of([&] { SaliencyTerm<cyborg::L2>()(given_pass.seen()); }) ==
+      kSaliencyTerm +
+          "with several labels a sample, expected maps of the model [B, 3, "
+          "*S], one for each class, got [3, 2, 3]");
   one.batch.maps = torch::rand({3, 2, 3});
   CHECK(
       error_of([&] { SaliencyTerm<cyborg::L2>()(one.seen()); }) ==

@@ -254,6 +254,12 @@ TEST_CASE("Pictures get their gradient in the same forward", "[guidance]") {
   CHECK_FALSE(batch.images.requires_grad());
   found.total.backward();
   CHECK(net.conv->weight.grad().abs().max().item<double>() > 0);
+  // What made the pictures learns, too.
+  const Tensor brightness = torch::ones({1}, torch::kDouble).requires_grad_();
+  auto made = batch;
+  made.images = batch.images * brightness;
+  guidance(hook, net.function(), made).total.backward();
+  CHECK(brightness.grad().abs().item<double>() > 0);
   // Three steps of the attack, and the changed pictures.
   guidance.add("perturbed", .1, cyborg::PerturbedReasons());
   net.runs = 0;

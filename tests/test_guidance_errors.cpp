@@ -62,6 +62,16 @@ std::string error_of_batch(const cyborg::Batch& batch) {
 
 }  // namespace
 
+TEST_CASE("Shares of a sample that counts are in [0, 1]", "[guidance][error]") {
+  const Tensor value = t({1, 2}).requires_grad_();
+  for (const Tensor& usable : {t({2, 1}), t({-1, 1}), t({given::kNaN, 1})}) {
+    CHECK(support::contains(
+        error_of_term({value, usable}),
+        "expected usable in [0, 1] from the term mine, got "));
+  }
+  CHECK(error_of_term({value, t({.5, 1})}).empty());
+}
+
 TEST_CASE("A Guidance refuses names and strengths", "[guidance][error]") {
   Guidance guidance;
   guidance.add("a", .5, CamEntropy());
@@ -104,9 +114,10 @@ TEST_CASE("A Guidance refuses names and strengths", "[guidance][error]") {
   CHECK(guidance.strength("a") == .25);
   CHECK(error_of([&] { guidance.strength("b", .6); }) != "");
   CHECK(guidance.strength("b") == .5);
-  CHECK(error_of([] {
-          cyborg::GuidanceTerms()["x"];
-        }) == "cyborg::GuidanceTerms: there is no term x");
+  CHECK(
+      error_of([] { cyborg::GuidanceTerms()["x"]; }) ==
+      "cyborg::GuidanceTerms: there is no term x, or its strength is 0, so "
+      "that it was not computed");
 }
 
 TEST_CASE("A balance takes one term, convex", "[guidance][error]") {

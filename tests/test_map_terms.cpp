@@ -132,6 +132,21 @@ TEST_CASE("Positions that do not exist are not compared", "[term]") {
       kTerm +
           "expected maps of people of the model's size [3, 4] where "
           "positions are given, got [3, 8]");
+  // As many numbers in another shape are another map.
+  pass.maps = torch::rand({3, 2, 2}, torch::kDouble).requires_grad_();
+  pass.batch.positions = torch::ones({3, 2, 2}, torch::kBool);
+  pass.batch.maps = torch::rand({3, 1, 2, 2}, torch::kDouble);
+  CHECK(term_of<cyborg::L1>(pass).usable.all().item<bool>());
+  pass.batch.maps = torch::rand({3, 1, 4}, torch::kDouble);
+  CHECK_FALSE(error_of([&] { term_of<cyborg::L1>(pass); }).empty());
+  pass.maps = torch::rand({3, 2, 4}, torch::kDouble).requires_grad_();
+  pass.batch.positions = torch::ones({3, 2, 4}, torch::kBool);
+  pass.batch.maps = torch::rand({3, 4, 2}, torch::kDouble);
+  CHECK(
+      error_of([&] { term_of<cyborg::L1>(pass); }) ==
+      kTerm +
+          "expected maps of people of the model's size [3, 2, 4] where "
+          "positions are given, got [3, 4, 2]");
 }
 
 TEST_CASE("The entropy goes from 0 to 1, with a finite gradient", "[term]") {

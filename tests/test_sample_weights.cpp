@@ -57,6 +57,17 @@ TEST_CASE("Slow answers weigh more, and are cut at the quartiles", "[guide]") {
           [&] { cyborg::functional::reaction_time_weight(times, {4, 2}); }) ==
       "cyborg::functional::reaction_time_weight: expected quartiles in order, "
       "got 4 and 2");
+  CHECK(
+      error_of([&] {
+        cyborg::functional::reaction_time_weight(t({1, -5, kNone}), {2, 4});
+      }) ==
+      "cyborg::functional::reaction_time_weight: expected times above 0, or "
+      "NaN where one is missing, got -5 ... 1");
+  CHECK(
+      error_of(
+          [] { cyborg::functional::accuracy_weight(t({85, 40, kNone})); }) ==
+      "cyborg::functional::accuracy_weight: expected accuracy in [0, 1] (not "
+      "per cent), or NaN where it is missing, got 0 ... 85");
 }
 
 TEST_CASE("Pictures that people judge wrongly weigh more", "[guide]") {

@@ -39,8 +39,9 @@ struct PerSample {
   /// [B], the loss of each sample.
   torch::Tensor value = {};
   /// [B], bool, or shares in [0, 1]: whether, or how much, a sample counts.
-  /// The value of a sample that does not count is not used. Undefined: all
-  /// count.
+  /// The value of a sample that does not count is not used, but its derivative
+  /// is computed: it must be finite. So mask what goes into a root, a logarithm
+  /// or a division, not what comes out. Undefined: all count.
   torch::Tensor usable = {};
 };
 

@@ -55,14 +55,16 @@ struct GuidanceTerms {
   std::vector<Part> parts;   ///< in the order in which they were added
 
   /// The part with this name.
-  /// Throws: where there is none.
+  /// Throws: where there is none, as for a term whose strength is 0.
   const Part& operator[](const std::string& name) const {
     for (const Part& part : parts) {
       if (part.name == name) {
         return part;
       }
     }
-    TORCH_CHECK_VALUE(false, "cyborg::GuidanceTerms: there is no term ", name);
+    TORCH_CHECK_VALUE(
+        false, "cyborg::GuidanceTerms: there is no term ", name,
+        ", or its strength is 0, so that it was not computed");
   }
 };
 
@@ -201,8 +203,9 @@ class Guidance {
   /// Runs the network under the hook, and computes the loss. `forward` is
   /// called with the pictures and returns the logits.
   ///
-  /// Where a term needs the gradient of the pictures, they are detached and
-  /// require a gradient in this same forward; nothing runs twice.
+  /// Where a term needs the gradient of the pictures, they require one in this
+  /// same forward; nothing runs twice. Pictures that require a gradient already
+  /// are used as they are, so that what made them learns, too.
   /// Throws: where a needed part of the batch is missing; as the terms do.
   template <class F>
   GuidanceTerms operator()(
@@ -219,7 +222,9 @@ class Guidance {
           ": a term needs the gradient of the pictures: expected images of "
           "floating point, got ",
           images.scalar_type());
-      images = images.detach().requires_grad_();
+      if (!images.requires_grad()) {  // else they may come from a network
+        images = images.detach().requires_grad_();
+      }
     }
     const std::function<torch::Tensor(const torch::Tensor&)> again =
         [&forward](const torch::Tensor& other) -> torch::Tensor {

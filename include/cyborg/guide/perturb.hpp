@@ -276,8 +276,8 @@ struct SaliencyGuidedTraining {
     const torch::Tensor importance =
         gradient.abs().mean(/*dim=*/1).flatten(/*start_dim=*/1);
     const int64_t positions = importance.size(1);
-    const auto count = static_cast<int64_t>(
-        std::lround(options.fraction() * static_cast<double>(positions)));
+    const auto count = std::max<int64_t>(
+        1, std::lround(options.fraction() * static_cast<double>(positions)));
     const torch::Tensor least =
         std::get<1>(importance.sort(/*stable=*/true, /*dim=*/1, false))
             .narrow(1, 0, count);

@@ -150,8 +150,12 @@ class SaliencyTerm {
         positions.sizes() == sizes && positions.scalar_type() == at::kBool,
         kName, ": expected positions ", sizes, " of bool, got ",
         positions.sizes(), " of ", positions.scalar_type());
+    std::vector<int64_t> given = people.sizes().vec();
+    if (given.size() == sizes.size() + 1 && given[1] == 1) {
+      given.erase(given.begin() + 1);  // [B, 1, *S]
+    }
     TORCH_CHECK_VALUE(
-        people.numel() == model.numel(), kName, ": expected ", kPeople,
+        at::IntArrayRef(given) == sizes, kName, ": expected ", kPeople,
         " of the model's size ", sizes, " where positions are given, got ",
         people.sizes());
     const torch::Tensor exists = positions.flatten(1);
@@ -189,6 +193,7 @@ class SaliencyTerm {
         people.defined() ? people.sizes() : at::IntArrayRef(),
         " (one map a sample needs CamClass::kFixed or kPredicted)");
     std::vector<torch::Tensor> values, usable;
+    torch::Tensor first;  // the map of class 0, where it is not of a head
     for (int64_t k = 0; k < classes; ++k) {
       // A single logit speaks for class 1.
       detail::ModelMap model =
@@ -197,6 +202,13 @@ class SaliencyTerm {
           model.values.dim() == people.dim() &&
           model.values.size(1) == classes) {
         model.values = model.values.select(1, k);  // given, of all classes
+      } else if (!model.weight.defined() && k == 0) {
+        first = model.values;
+      } else if (!model.weight.defined() && first.defined()) {
+        TORCH_CHECK_VALUE(
+            !model.values.is_same(first), kName,
+            ": with several labels a sample, expected maps of the model [B, ",
+            classes, ", *S], one for each class, got ", first.sizes());
       }
       check(seen, model.values, model.sizes());
       model.values = detail::to_compute_type(model.values);

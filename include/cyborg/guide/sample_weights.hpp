@@ -82,7 +82,8 @@ namespace functional {
 /// gradient.
 ///
 /// Shapes: times [B] -> [B], float32 or float64.
-/// Throws: for a negative strength and quartiles in the wrong order.
+/// Throws: for a negative strength and quartiles in the wrong order; on the CPU
+/// for times that are not above 0 or infinite.
 /// Source: the code of "cyborgXreactiontime" (quartiles of reaction times), with
 /// a factor where that code adds a constant.
 /// Example:
@@ -105,6 +106,15 @@ inline torch::Tensor reaction_time_weight(
       quartiles.third);
   const torch::Tensor values =
       times.scalar_type() == at::kDouble ? times : times.to(at::kFloat);
+  TORCH_CHECK_VALUE(
+      !values.is_cpu() || values.gt(0)
+                              .logical_and(values.isinf().logical_not())
+                              .logical_or(values.isnan())
+                              .all()
+                              .item<bool>(),
+      kFunction, ": expected times above 0, or NaN where one is missing, got ",
+      values.nan_to_num(1).min().item<double>(), " ... ",
+      values.nan_to_num(1).max().item<double>());
   const double range = quartiles.third - quartiles.first;
   const torch::Tensor share =
       range > 0 ? ((values - quartiles.first) / range).clamp(0, 1)
@@ -121,7 +131,7 @@ inline torch::Tensor reaction_time_weight(
 ///
 /// Accuracies that are missing (NaN) have the weight 1.
 /// Shapes: accuracy [B] in [0, 1] -> [B], float32 or float64.
-/// Throws: for a negative strength.
+/// Throws: for a negative strength; on the CPU for accuracies out of [0, 1].
 /// Source: the accuracy version of "PERCEP-TL", as a factor (see
 /// `reaction_time_weight`).
 inline torch::Tensor accuracy_weight(
@@ -137,6 +147,17 @@ inline torch::Tensor accuracy_weight(
   const torch::Tensor values = accuracy.scalar_type() == at::kDouble
                                    ? accuracy
                                    : accuracy.to(at::kFloat);
+  TORCH_CHECK_VALUE(
+      !values.is_cpu() || values.ge(0)
+                              .logical_and(values.le(1))
+                              .logical_or(values.isnan())
+                              .all()
+                              .item<bool>(),
+      kFunction,
+      ": expected accuracy in [0, 1] (not per cent), or NaN where it "
+      "is missing, got ",
+      values.nan_to_num(0).min().item<double>(), " ... ",
+      values.nan_to_num(0).max().item<double>());
   return (1 + strength * (1 - values.clamp(0, 1)))
       .masked_fill(values.isnan(), 1)
       .detach();

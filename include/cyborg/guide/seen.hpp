@@ -87,6 +87,9 @@ struct Seen {
   detail::ModelMap class_map(CamClass which, int64_t fixed) const {
     if (task.task() == Task::kRegression && logits.size(1) == 1 &&
         which != CamClass::kAll) {
+      TORCH_CHECK_VALUE(
+          which != CamClass::kFixed || fixed == 0 || fixed == 1,
+          "cyborg::Seen: expected fixed_class in [0, 1], got ", fixed);
       return maps_of(classes());  // the one number has one map, not negated
     }
     return detail::chosen_map(

@@ -13,6 +13,7 @@
 #include <ATen/ops/where.h>
 #include <torch/arg.h>
 
+#include <cmath>
 #include <cstdint>
 #include <vector>
 
@@ -78,7 +79,7 @@ struct Ternary {
   void check() const {
     TORCH_CHECK_VALUE(
         options.threshold() > 0 && options.threshold() < 1 &&
-            options.slack() >= 0,
+            options.slack() >= 0 && std::isfinite(options.slack()),
         kName, ": expected threshold in (0, 1) and slack >= 0, got ",
         options.threshold(), " and ", options.slack());
   }

@@ -167,6 +167,14 @@ class Blended {
             (found.usable.dim() == 1 && found.usable.size(0) == batch_),
         function, ": expected usable [", batch_, "] from the term ", name,
         ", got ", found.usable.sizes());
+    if (found.usable.defined() && found.usable.is_cpu() &&
+        found.usable.is_floating_point()) {
+      TORCH_CHECK_VALUE(
+          found.usable.ge(0).logical_and(found.usable.le(1)).all().item<bool>(),
+          function, ": expected usable in [0, 1] from the term ", name,
+          ", got ", found.usable.min().item<double>(), " ... ",
+          found.usable.max().item<double>());
+    }
     TORCH_CHECK(
         !at::GradMode::is_enabled() || !task_.requires_grad() ||
             found.value.requires_grad(),
