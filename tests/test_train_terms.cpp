@@ -133,7 +133,7 @@ TEST_CASE("Errors of terms name what is known", "[train_terms]") {
   CHECK(
       error("right-reasons:power=1.5") ==
       "expected a whole number for power, got 1.5");
-  CHECK(error("l2:strength=-1") == "expected strength from 0, got -1");
+  CHECK(error("l2:strength=-1") == "expected strength >= 0, got -1");
   CHECK(
       error("l2:strength") == "expected option=value behind l2:, got strength");
   CHECK(
@@ -217,7 +217,21 @@ TEST_CASE("Masks that nobody drew are said at the start", "[train_terms]") {
   CHECK(contains(
       ended.errors,
       "no picture of split train has a mask of what is wrong (--wrong, or a "
-      "column wrong): a term that reads them does nothing"));
+      "column wrong): the term right-reasons does nothing"));
+  CHECK(log_of(folder / "out").at(0).at("right-reasons_count") == 0);
+  const auto later = run_train(
+      folder, command_with(
+                  table, folder / "later",
+                  {"--epochs", "1", "--term", "cam-entropy:from=9", "--wrong",
+                   folder.path().string()}));
+  CHECK(later.status == 0);
+  CHECK(contains(
+      later.errors,
+      "the term cam-entropy does not begin before epoch 9 of 1: it does "
+      "nothing"));
+  CHECK(contains(
+      later.errors,
+      "--wrong is not used: no --term reads masks of what is wrong"));
   const auto none = run_train(
       folder, command_with(
                   table, folder / "none",

@@ -243,7 +243,7 @@ void set_option(
     const double number = number_of(name, value);
     if (number < 0) {
       throw std::invalid_argument(
-          fmt::format("expected {} from 0, got {}", name, value));
+          fmt::format("expected {} >= 0, got {}", name, value));
     }
     (name == "strength" ? term.strength
      : name == "from"   ? term.from

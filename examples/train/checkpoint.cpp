@@ -36,6 +36,7 @@ json TrainingState::record() const {
       {"pictures", pictures}};
   for (const auto& [name, sums] : terms) {
     record[name] = sums.second == 0 ? json() : json(sums.first / sums.second);
+    record[name + "_count"] = sums.second;
   }
   return record;
 }

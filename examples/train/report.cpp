@@ -295,7 +295,9 @@ void write_report(
       fmt::format(
           "{} on {}: {} epochs, {} optimizer steps.",
           s.alpha == 1
-              ? "Training without human maps" + terms_of(s)
+              ? (s.objective.terms.empty() ? "Training without human maps"
+                                           : "Training with cross entropy") +
+                    terms_of(s)
               : fmt::format("{} with alpha {}", name_of(s.loss), s.alpha) +
                     terms_of(s),
           s.data, result.state.epoch, result.state.step));

@@ -60,11 +60,24 @@ void report_maps(
     log.print(fmt::format(
         "{} of {} training pictures have masks of what is wrong", masks,
         rows.size()));
-    if (masks == 0) {
-      log.warn(
-          "no picture of split train has a mask of what is wrong (--wrong, or "
-          "a column wrong): a term that reads them does nothing");
+    for (const auto& term : settings.objective.terms) {
+      if (masks == 0 && term_kind(term.kind).reads == TermReads::kWrong) {
+        log.warn(fmt::format(
+            "no picture of split train has a mask of what is wrong (--wrong, "
+            "or a column wrong): the term {} does nothing",
+            term.kind));
+      }
     }
+  }
+  for (const auto& term : settings.objective.terms) {
+    if (term.from >= static_cast<double>(settings.epochs)) {
+      log.warn(fmt::format(
+          "the term {} does not begin before epoch {} of {}: it does nothing",
+          term.kind, term.from, settings.epochs));
+    }
+  }
+  if (!settings.objective.wrong.empty() && !reads_wrong(settings)) {
+    log.warn("--wrong is not used: no --term reads masks of what is wrong");
   }
   if (!reads_maps(settings)) {
     return;
@@ -232,7 +245,7 @@ void check_settings(
               first->cls, row.cls));
     }
   }
-  if (settings.alpha < 1) {
+  if (reads_maps(settings)) {
     check_point_width(table.rows, settings.annotations);
   }
   const auto shared = cyborg::data::shared_subjects(table);
