@@ -41,6 +41,9 @@ struct MarkedPictures : pictures::Folder {
         write("table.csv", csv),
         data::TableOptions().classes({"live", "spoof"}));
   }
+  data::AnnotationFile fixations(const std::string& csv) const {
+    return data::read_fixations(write("fix.csv", csv));
+  }
   std::string table_error(const std::string& csv) const {
     const auto error = error_of([&] { table(csv); });
     const auto at = error.find("table.csv");
@@ -273,7 +276,7 @@ TEST_CASE(
 TEST_CASE("Fixations are read from a CSV", "[data][marks]") {
   const MarkedPictures folder;
   const auto read = [&](const std::string& csv) {
-    return data::read_fixations(folder.write("fix.csv", csv));
+    return folder.fixations(csv);
   };
   const auto file = read(
       "Observer,image,x,y,duration,time,pupil\n"
@@ -327,7 +330,7 @@ TEST_CASE(
     "[data][marks]") {
   const MarkedPictures folder;
   const auto read = [&](const std::string& csv) {
-    return data::read_fixations(folder.write("fix.csv", csv));
+    return folder.fixations(csv);
   };
   const auto file = read(
       "image,x,y,fixation_duration,observer\n"

@@ -111,6 +111,34 @@ std::string missing_files(const std::vector<cyborg::data::Row>& rows) {
                              " cannot be read:" + list_of_notes(notes, rows);
 }
 
+std::vector<std::string> header_warnings(
+    const cyborg::data::Table& table, cyborg::data::Orientation orientation) {
+  using cyborg::data::Orientation;
+  std::vector<std::string> warnings;
+  const auto add = [&](const std::vector<cyborg::data::FileNote>& notes,
+                       const char* text) {
+    if (!notes.empty()) {
+      warnings.push_back(
+          std::to_string(notes.size()) + " " + text + ":" +
+          list_of_notes(notes, table.rows));
+    }
+  };
+  const bool turned = orientation != Orientation::kIgnore;
+  if (!turned) {
+    add(cyborg::data::check_orientation(table),
+        "files are stored turned, and are used as they are stored; "
+        "--exif-orientation says otherwise");
+  }
+  add(cyborg::data::check_proportions(
+          table, turned, orientation == Orientation::kBoth),
+      "human maps have other proportions than their pictures, and are "
+      "stretched");
+  add(cyborg::data::check_outside(table, turned),
+      "annotations are partly outside of their pictures, and what is outside "
+      "is not used");
+  return warnings;
+}
+
 void check_files_exist(
     const std::string& name, const std::vector<cyborg::data::Row>& rows) {
   const auto missing = missing_files(rows);

@@ -4,6 +4,7 @@
 // there, and whether the outputs can be written.
 
 #include <cyborg/data/file_check.hpp>
+#include <cyborg/data/picture_options.hpp>
 #include <cyborg/data/table_types.hpp>
 #include <cyborg/io/file.hpp>
 
@@ -31,6 +32,12 @@ void check_new_folder(
 std::string list_of_notes(
     const std::vector<cyborg::data::FileNote>& notes,
     const std::vector<cyborg::data::Row>& rows);
+
+/// What the headers of pictures and maps warn of: files that are stored turned,
+/// maps of other proportions, annotations that are partly outside. All headers
+/// are read. `orientation`: which files are turned when they are read.
+std::vector<std::string> header_warnings(
+    const cyborg::data::Table& table, cyborg::data::Orientation orientation);
 
 /// How many pictures and maps of the rows are not there, and the first ten; ""
 /// where all are. They are not opened.

@@ -6,7 +6,6 @@
 #include "../common/pictures.hpp"
 
 #include <cyborg/data/dataset.hpp>
-#include <cyborg/data/file_check.hpp>
 #include <cyborg/data/image.hpp>
 #include <cyborg/data/splits.hpp>
 #include <cyborg/data/table.hpp>
@@ -98,29 +97,9 @@ Rasterized write_maps(const RasterizeOptions& options) {
   Rasterized result;
   result.notes = table.notes;
   result.warnings = table.warnings;
-  const auto outside = data::check_outside(table, turned);
-  if (!outside.empty()) {
-    result.warnings.push_back(fmt::format(
-        "{} annotations are partly outside of their pictures, and what is "
-        "outside is not drawn:{}",
-        outside.size(), programs::list_of_notes(outside, table.rows)));
-  }
-  const auto other = data::check_proportions(
-      table, turned, settings.exif_orientation == data::Orientation::kBoth);
-  if (!other.empty()) {
-    result.warnings.push_back(fmt::format(
-        "{} maps or annotations have other proportions than their pictures, "
-        "and are stretched:{}",
-        other.size(), programs::list_of_notes(other, table.rows)));
-  }
-  const auto on_side =
-      turned ? std::vector<data::FileNote>() : data::check_orientation(table);
-  if (!on_side.empty()) {
-    result.warnings.push_back(fmt::format(
-        "{} files are stored turned, and are used as they are stored, although "
-        "tools show them upright (--exif-orientation picture):{}",
-        on_side.size(), programs::list_of_notes(on_side, table.rows)));
-  }
+  const auto headers =
+      programs::header_warnings(table, settings.exif_orientation);
+  result.warnings.insert(result.warnings.end(), headers.begin(), headers.end());
   std::vector<data::FileNote> blank;
   std::set<fs::path> taken;
   std::string csv = "split,class,path,saliency,attack,group,subject\n";

@@ -129,40 +129,6 @@ void check_one_size(const cyborg::data::Table& table, bool turned) {
   }
 }
 
-/// Warns of what the headers of the files say. Reads all of them.
-void warn_of_headers(
-    const Settings& settings, const cyborg::data::Table& table,
-    const TrainingLog& log) {
-  using cyborg::data::Orientation;
-  const auto orientation = settings.exif_orientation;
-  const auto turned = orientation == Orientation::kIgnore
-                          ? cyborg::data::check_orientation(table)
-                          : std::vector<cyborg::data::FileNote>();
-  if (!turned.empty()) {
-    log.warn(fmt::format(
-        "{} files are stored turned, and are used as they are stored; "
-        "--exif-orientation says otherwise:{}",
-        turned.size(), list_of_notes(turned, table.rows)));
-  }
-  const auto other = cyborg::data::check_proportions(
-      table, orientation != Orientation::kIgnore,
-      orientation == Orientation::kBoth);
-  if (!other.empty()) {
-    log.warn(fmt::format(
-        "{} human maps have other proportions than their pictures, and are "
-        "stretched:{}",
-        other.size(), list_of_notes(other, table.rows)));
-  }
-  const auto outside =
-      cyborg::data::check_outside(table, orientation != Orientation::kIgnore);
-  if (!outside.empty()) {
-    log.warn(fmt::format(
-        "{} annotations are partly outside of their pictures, and what is "
-        "outside is not used:{}",
-        outside.size(), list_of_notes(outside, table.rows)));
-  }
-}
-
 void load_initial_weights(
     Network& network, const Settings& settings, const TrainingLog& log) {
   if (!settings.weights.empty()) {
@@ -200,7 +166,10 @@ void check_all_files(
         table, settings.exif_orientation != cyborg::data::Orientation::kIgnore);
   }
   if (processes.is_first()) {  // which alone prints
-    warn_of_headers(settings, table, log);
+    for (const auto& warning :
+         header_warnings(table, settings.exif_orientation)) {
+      log.warn(warning);
+    }
   }
 }
 
