@@ -2,14 +2,19 @@
 // The pictures, rows and results of the program `methods`.
 
 #include "catch.hpp"
+#include "pictures.hpp"
 #include "support.hpp"
 
 #include <common/digits.hpp>
 #include <methods/decoys.hpp>
+#include <methods/kept_runs.hpp>
 #include <methods/results.hpp>
 #include <methods/rows.hpp>
 #include <methods/training.hpp>
 
+#include <cyborg/io/file.hpp>
+
+#include <cmath>
 #include <set>
 #include <string>
 #include <vector>
@@ -148,4 +153,57 @@ TEST_CASE("A perceptron learns the decoy, and is freed of it", "[methods]") {
   const double plain = accuracy("ce");
   CHECK(plain < 0.85);
   CHECK(accuracy("right-reasons") > plain + 0.1);
+}
+
+TEST_CASE(
+    "Finished runs are kept for the program that made them", "[methods]") {
+  const pictures::Folder folder;
+  const auto file = folder / "runs.jsonl";
+  const auto program = folder.write("program", "one build");
+  const auto rows = methods::rows_of(Net::kConvolutional, Decoy::kMoving);
+  const methods::Row& first = rows[3];
+  REQUIRE(first.term);
+  {
+    methods::KeptRuns kept(file, program);
+    CHECK(kept.size() == 0);
+    kept.add(Net::kConvolutional, Decoy::kMoving, first, 7, {0.25, 0.5, 3});
+    kept.add(
+        Net::kConvolutional, Decoy::kMoving, first, 8, {0.75, std::nan(""), 3});
+  }
+  SECTION("They are found by network, decoy, row, strength and seed") {
+    const methods::KeptRuns kept(file, program);
+    CHECK(kept.size() == 2);
+    const auto found = kept.find(Net::kConvolutional, Decoy::kMoving, first, 7);
+    REQUIRE(found);
+    CHECK(found->accuracy == 0.25);
+    CHECK(found->wrong_reason == 0.5);
+    CHECK(found->milliseconds == 3);
+    const auto without_map =
+        kept.find(Net::kConvolutional, Decoy::kMoving, first, 8);
+    REQUIRE(without_map);
+    CHECK(std::isnan(without_map->wrong_reason));
+    CHECK(!kept.find(Net::kConvolutional, Decoy::kMoving, first, 9));
+    CHECK(!kept.find(Net::kConvolutional, Decoy::kCorners, first, 7));
+    CHECK(!kept.find(Net::kPerceptron, Decoy::kMoving, first, 7));
+    CHECK(!kept.find(Net::kConvolutional, Decoy::kMoving, rows[4], 7));
+    auto stronger = first;
+    stronger.term->strength *= 2;
+    CHECK(!kept.find(Net::kConvolutional, Decoy::kMoving, stronger, 7));
+    auto control = first;
+    control.guide = methods::Guide::kInverted;
+    CHECK(!kept.find(Net::kConvolutional, Decoy::kMoving, control, 7));
+  }
+  SECTION("A line that was cut off is run again") {
+    auto text = cyborg::io::read_file(file);
+    text.resize(text.size() - 10);
+    cyborg::io::write_file(file, text);
+    methods::KeptRuns kept(file, program);
+    CHECK(kept.size() == 1);
+    kept.add(Net::kConvolutional, Decoy::kMoving, first, 8, {0.5, 0.5, 3});
+    CHECK(methods::KeptRuns(file, program).size() == 2);
+  }
+  SECTION("Runs of another build do not count") {
+    folder.write("program", "another build");
+    CHECK(methods::KeptRuns(file, program).size() == 0);
+  }
 }

@@ -146,6 +146,17 @@ TEST_CASE("A model's map below the floor is flat", "[normalize]") {
   CHECK(close(out.maps, t({0, 0, 0, 1}, {2, 2})));
 }
 
+TEST_CASE("A map whose range is infinite gives zeros", "[maps]") {
+  // Both ends are finite in float32, their difference is not.
+  const Tensor map = torch::tensor({{-3e38F, 1.0F, 3e38F}});
+  for (const auto normalizer :
+       {Normalizer::kMinMax, Normalizer::kMax, Normalizer::kSum,
+        Normalizer::kSoftmax}) {
+    CHECK(normalize(map, normalizer).equal(torch::zeros({1, 3})));
+  }
+  CHECK(!cyborg::detail::usable_maps(map, Normalizer::kNone, 0).item<bool>());
+}
+
 TEST_CASE(
     "A map with a NaN or an infinity gives zeros and no gradient",
     "[normalize][gradient]") {

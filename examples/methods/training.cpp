@@ -85,6 +85,20 @@ void initialize(torch::nn::Sequential& network, Net net, at::Generator random) {
   }
 }
 
+/// Puts the filters in channels-last order. The pictures and maps of the network
+/// then have this order too, in which LibTorch convolves and pools small
+/// pictures in two thirds of the time.
+void to_channels_last(torch::nn::Sequential& network) {
+  const torch::NoGradGuard no_grad;
+  for (auto& parameter : network->parameters()) {
+    if (parameter.dim() == 4) {
+      parameter.set_data(parameter.to(
+          parameter.options(), /*non_blocking=*/false, /*copy=*/true,
+          torch::MemoryFormat::ChannelsLast));
+    }
+  }
+}
+
 /// Maps and masks as the row sees them.
 struct Guides {
   torch::Tensor maps, wrong;
@@ -155,6 +169,7 @@ Run run(const Row& row, const Repetition& repetition, Net net) {
   const auto& images = row.data == Data::kClean ? train.clean : train.image;
   auto network = make_network(net);
   initialize(network, net, generator(repetition, kWeights));
+  to_channels_last(network);
   torch::optim::Adam optimizer(
       network->parameters(), torch::optim::AdamOptions(recipe.learning_rate));
   cyborg::CamHook hook(network);

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """What guidance costs in a training step of Python.
 
-    python step.py [--model resnet18] [--side 64] [--batch 20] [--pairs 60] [--device cpu]
+    python step.py [--model resnet18] [--side 64] [--batch 20] [--pairs 60] [--device cpu] [--steps 1]
 
 Four ways take turns in one process, in another order each time, on one network:
 
 `ours` has a copy of the network with one hook, as in training. On a GPU the clock is read
-when all work of the device is done.
+when all work of the device is done, after --steps steps in a row: with 1 the device waits
+for the processor in each step, with 10 the processor may run ahead, as in a training loop
+that does not read the loss each time.
 
 * plain: forward, cross entropy, backward, step of the optimizer;
 * again: the same, an A/A control, whose ratio to plain shows the noise;
@@ -52,6 +54,7 @@ def main():
     parser.add_argument("--batch", type=int, default=20)
     parser.add_argument("--pairs", type=int, default=60)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--steps", type=int, default=1)
     parser.add_argument("--csv")
     a = parser.parse_args()
     on_gpu = torch.device(a.device).type == "cuda"
@@ -90,13 +93,14 @@ def main():
         if on_gpu:
             torch.cuda.synchronize()
         start = time.perf_counter()
-        loss = ways[name]()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        for _ in range(a.steps):
+            loss = ways[name]()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
         if on_gpu:
             torch.cuda.synchronize()
-        return time.perf_counter() - start
+        return (time.perf_counter() - start) / a.steps
 
     # cudnn tries its kernels in the first steps, and a GPU reaches its clock.
     for name in list(ways) * (10 if on_gpu else 3):
@@ -117,7 +121,7 @@ def main():
     print(
         f"{a.model}, {a.side}x{a.side}, batch {a.batch}, {where}, torch "
         f"{torch.__version__}, {torch.get_num_threads()} threads, load "
-        f"{os.getloadavg()[0]:.1f}, {a.pairs} rounds"
+        f"{os.getloadavg()[0]:.1f}, {a.pairs} rounds of {a.steps} steps"
     )
     for name, values in times.items():
         print(f"{name:<10}{1000 * sorted(values)[len(values) // 2]:9.1f} ms")

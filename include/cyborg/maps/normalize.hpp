@@ -4,9 +4,12 @@
 #include <cyborg/detail/torch/checks.hpp>
 #include <cyborg/detail/torch/precision.hpp>
 
-#include <ATen/ops/isfinite.h>
+#include <ATen/ops/aminmax.h>
 #include <ATen/ops/maximum.h>
 #include <ATen/ops/minimum.h>
+
+#include <cmath>
+#include <tuple>
 
 namespace cyborg {
 
@@ -30,29 +33,45 @@ constexpr double kModelFloor = 1e-5;
 /// (float32 resolves 6e-8; a resize sums hundreds of terms).
 constexpr double kRelativeFloor = 1e-6;
 
-/// Which of the maps [B, P] can be normalised, as bool [B]. Maps with a NaN or
-/// an infinity cannot. Unless `normalizer` is kNone, flat maps cannot either:
-/// max - min <= max(floor, 1e-6 max|x|).
+/// The smallest and the largest value of each map [B, P], as [B, 1], without a
+/// gradient. A NaN in a map is passed on to both.
+struct MapEnds {
+  torch::Tensor low, high;
+};
+
+inline MapEnds ends_of(const torch::Tensor& maps) {
+  const auto ends = at::aminmax(maps.detach(), /*dim=*/1, /*keepdim=*/true);
+  return {std::get<0>(ends), std::get<1>(ends)};
+}
+
+/// Which of the maps with these ends can be normalised, as bool [B]. Maps with
+/// a NaN or an infinity cannot. Unless `normalizer` is kNone, flat maps cannot
+/// either: max - min <= max(floor, 1e-6 max|x|).
 ///
-/// `amin` and `amax` pass on NaN, so max - min is finite only if every value
-/// is. It is tested by `at::isfinite`, which a user's -ffast-math cannot
-/// remove.
+/// A comparison with NaN is false. ATen compares, so a user's -ffast-math
+/// changes nothing.
 inline torch::Tensor usable_maps(
-    const torch::Tensor& maps, Normalizer normalizer, double floor) {
-  const torch::Tensor values = maps.detach();
-  const torch::Tensor high = values.amax(/*dim=*/1);
-  const torch::Tensor low = values.amin(/*dim=*/1);
+    const MapEnds& ends, Normalizer normalizer, double floor) {
+  const torch::Tensor low = ends.low.squeeze(1), high = ends.high.squeeze(1);
   const torch::Tensor range = high - low;
-  const torch::Tensor finite = at::isfinite(range);
+  const torch::Tensor finite = range.lt(HUGE_VAL);
   if (normalizer == Normalizer::kNone) {
     return finite;
   }
-  const torch::Tensor threshold =
-      at::maximum(high, -low).mul(kRelativeFloor).clamp_min(floor);
+  torch::Tensor threshold = at::maximum(high, low.neg()).mul(kRelativeFloor);
+  if (floor > 0) {
+    threshold = threshold.clamp_min(floor);
+  }
   // kMax divides by the maximum, so that must be above the threshold too.
   const torch::Tensor divisor =
       normalizer == Normalizer::kMax ? at::minimum(range, high) : range;
-  return finite.logical_and(divisor > threshold);
+  return finite.logical_and(threshold.lt(divisor));
+}
+
+/// Which of the maps [B, P] can be normalised, as bool [B].
+inline torch::Tensor usable_maps(
+    const torch::Tensor& maps, Normalizer normalizer, double floor) {
+  return usable_maps(ends_of(maps), normalizer, floor);
 }
 
 /// The maps [B, P], with those that are not `usable` [B] replaced by zeros.
@@ -63,35 +82,44 @@ inline torch::Tensor zero_unusable(
   return maps.masked_fill(usable.logical_not().unsqueeze(1), 0);
 }
 
+/// The formula of each normaliser, for maps [B, P]. `low()` and `high()` give
+/// the ends [B, 1]; `divisor(x)` is x, made safe where a map is not usable.
+template <class Low, class High, class Divisor>
+torch::Tensor scaled(
+    const torch::Tensor& maps, Normalizer normalizer, const Low& low,
+    const High& high, const Divisor& divisor) {
+  switch (normalizer) {
+    case Normalizer::kMinMax: {
+      const torch::Tensor least = low();
+      return (maps - least) / divisor(high() - least);
+    }
+    case Normalizer::kMax:
+      return maps / divisor(high());
+    case Normalizer::kSum: {
+      const torch::Tensor shifted = maps - low().clamp_max(0);
+      return shifted / divisor(shifted.sum(/*dim=*/1, /*keepdim=*/true));
+    }
+    case Normalizer::kSoftmax:
+      return maps.softmax(/*dim=*/1);
+    case Normalizer::kNone:
+      break;
+  }
+  return maps;
+}
+
 /// Normalises maps [B, P]. Those that are not `usable` must be zeros and stay
 /// zeros. There is no epsilon: the divisor of a usable map is above the floor.
 inline torch::Tensor normalize_usable(
     const torch::Tensor& maps, const torch::Tensor& usable,
     Normalizer normalizer) {
   const torch::Tensor unusable = usable.logical_not().unsqueeze(1);
-  switch (normalizer) {
-    case Normalizer::kMinMax: {
-      // amin and amax instead of min(dim), since their ties share the gradient.
-      const torch::Tensor low = maps.amin(/*dim=*/1, /*keepdim=*/true);
-      const torch::Tensor high = maps.amax(/*dim=*/1, /*keepdim=*/true);
-      return (maps - low) / (high - low).masked_fill(unusable, 1);
-    }
-    case Normalizer::kMax: {
-      const torch::Tensor high = maps.amax(/*dim=*/1, /*keepdim=*/true);
-      return maps / high.masked_fill(unusable, 1);
-    }
-    case Normalizer::kSum: {
-      const torch::Tensor shifted =
-          maps - maps.amin(/*dim=*/1, /*keepdim=*/true).clamp_max(0);
-      const torch::Tensor sum = shifted.sum(/*dim=*/1, /*keepdim=*/true);
-      return shifted / sum.masked_fill(unusable, 1);
-    }
-    case Normalizer::kSoftmax:
-      return maps.softmax(/*dim=*/1).masked_fill(unusable, 0);
-    case Normalizer::kNone:
-      break;
-  }
-  return maps;
+  // amin and amax instead of min(dim), since their ties share the gradient.
+  const torch::Tensor made = scaled(
+      maps, normalizer, [&] { return maps.amin(/*dim=*/1, /*keepdim=*/true); },
+      [&] { return maps.amax(/*dim=*/1, /*keepdim=*/true); },
+      [&](const torch::Tensor& x) { return x.masked_fill(unusable, 1); });
+  return normalizer == Normalizer::kSoftmax ? made.masked_fill(unusable, 0)
+                                            : made;
 }
 
 /// Maps after normalisation, and which of them could be normalised.
@@ -108,6 +136,25 @@ inline NormalizedMaps normalize(
   return {
       normalize_usable(zero_unusable(maps, usable), usable, normalizer),
       usable};
+}
+
+/// As `normalize`, for maps that need no gradient, with fewer operators. Maps
+/// that `others` [B] bool names false are not usable either; undefined: all may
+/// be.
+inline NormalizedMaps normalize_constant(
+    const torch::Tensor& maps, Normalizer normalizer, double floor,
+    const torch::Tensor& others) {
+  const at::NoGradGuard no_grad;
+  const MapEnds ends = ends_of(maps);
+  torch::Tensor usable = usable_maps(ends, normalizer, floor);
+  if (others.defined()) {
+    usable = usable.logical_and(others);
+  }
+  // What a map that is not usable becomes here, NaN too, is overwritten.
+  const torch::Tensor made = scaled(
+      maps, normalizer, [&] { return ends.low; }, [&] { return ends.high; },
+      [](const torch::Tensor& x) { return x; });
+  return {made.masked_fill(usable.logical_not().unsqueeze(1), 0), usable};
 }
 
 }  // namespace detail

@@ -7,10 +7,11 @@
 #include <cyborg/detail/torch/tensor.hpp>
 
 #include <ATen/Context.h>
+#include <ATen/ops/addmm.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/full_like.h>
 #include <ATen/ops/isfinite.h>
-#include <ATen/ops/ones_like.h>
 #include <ATen/ops/stack.h>
 
 #include <algorithm>
@@ -60,15 +61,22 @@ inline double product_epsilon_of(at::ScalarType type) {
   return epsilon_of(at::kBFloat16);
 }
 
+/// What the flags of an equality say. Away from the CPU each is an operator or
+/// two, so the later forwards of a shape ask for the first one alone.
+enum class Flags : uint8_t {
+  kHolds,  // []: all errors are within the tolerance
+  kAll,    // [3]: that, and what `verdict_of` needs besides
+};
+
 /// Sums over the positions of each sample and channel, in float64.
 struct PositionSums {
   torch::Tensor mean;      // [B, C]
   torch::Tensor mean_abs;  // [B, C], the mean of |F|
-  torch::Tensor spread;    // [B, C], largest minus smallest value
+  torch::Tensor spread;    // [B, C], largest minus smallest value; kAll only
 };
 
 /// `map` is [B, C, *S].
-inline PositionSums position_sums(const torch::Tensor& map) {
+inline PositionSums position_sums(const torch::Tensor& map, Flags wanted) {
   const torch::Tensor rows = resolved_contiguous(map.flatten(2));
   PositionSums sums;
   if (!(map.is_cpu() && (map.scalar_type() == at::kFloat ||
@@ -76,7 +84,9 @@ inline PositionSums position_sums(const torch::Tensor& map) {
     const torch::Tensor wide = rows.to(at::kDouble);
     sums.mean = wide.mean(2);
     sums.mean_abs = wide.abs().mean(2);
-    sums.spread = wide.amax(2) - wide.amin(2);
+    if (wanted == Flags::kAll) {
+      sums.spread = wide.amax(2) - wide.amin(2);
+    }
     return sums;
   }
   // Each value is read once: this runs in every forward pass.
@@ -113,16 +123,20 @@ inline PositionSums position_sums(const torch::Tensor& map) {
   return sums;
 }
 
-/// [3] flags: all errors are within `tolerance`, something in `scale` exceeds
-/// it (so that a wrong value could be seen), all is finite.
+/// Whether all errors are within `tolerance`; for kAll also whether something
+/// in `scale` exceeds it (so that a wrong value could be seen), and whether all
+/// is finite.
 inline torch::Tensor compare(
     const torch::Tensor& error, const torch::Tensor& tolerance,
-    const torch::Tensor& scale) {
-  return at::stack(
-      {error.le(tolerance).all(), scale.gt(tolerance).any(),
-       at::isfinite(error).all()});
+    const torch::Tensor& scale, Flags wanted) {
+  const torch::Tensor holds = error.le(tolerance).all();
+  return wanted == Flags::kHolds ? holds
+                                 : at::stack(
+                                       {holds, scale.gt(tolerance).any(),
+                                        at::isfinite(error).all()});
 }
 
+/// What the flags of kAll say. Waits for the device.
 inline Verdict verdict_of(const torch::Tensor& flags) {
   const torch::Tensor here = flags.cpu();
   const bool* flag = here.data_ptr<bool>();
@@ -136,8 +150,9 @@ inline Verdict verdict_of(const torch::Tensor& flags) {
 /// half types, in float32 and then rounded, `roundings` times. Sums of P
 /// values in one chain err by sqrt(P) units or so.
 inline torch::Tensor mean_flags(
-    const torch::Tensor& map, const torch::Tensor& pooled, int roundings) {
-  const PositionSums sums = position_sums(map);
+    const torch::Tensor& map, const torch::Tensor& pooled, int roundings,
+    Flags wanted = Flags::kAll) {
+  const PositionSums sums = position_sums(map, wanted);
   const auto type = pooled.scalar_type();
   const bool half = type != at::kFloat && type != at::kDouble;
   const double positions =
@@ -153,28 +168,37 @@ inline torch::Tensor mean_flags(
     }
   }
   return compare(
-      (pooled.to(at::kDouble) - sums.mean).abs(), tolerance, sums.spread);
+      (pooled.to(at::kDouble) - sums.mean).abs(), tolerance, sums.spread,
+      wanted);
 }
 
 /// Equality (2), as flags, for x [B, C], logits [B, K]. Without a weight the
 /// logits are x.
 inline torch::Tensor head_flags(
     const torch::Tensor& x, const torch::Tensor& weight,
-    const torch::Tensor& bias, const torch::Tensor& logits) {
+    const torch::Tensor& bias, const torch::Tensor& logits,
+    Flags wanted = Flags::kAll) {
   const torch::Tensor wide = x.to(at::kDouble);
-  torch::Tensor found = wide;
-  torch::Tensor size = wide.abs();
+  torch::Tensor w, b;
   if (weight.defined()) {
-    const torch::Tensor w = weight.detach().to(wide.options()).t();
-    found = wide.mm(w);
-    size = wide.abs().mm(w.abs());
+    w = weight.detach().to(wide.options()).t();
   }
   if (bias.defined()) {
     // The copy of a bias, made before the forward, may be on another device.
-    const torch::Tensor b = bias.detach().to(wide.options());
-    found = found + b;
-    size = size + b.abs();
+    b = bias.detach().to(wide.options());
   }
+  const auto applied = [](const torch::Tensor& to, const torch::Tensor& by,
+                          const torch::Tensor& plus) {
+    if (by.defined()) {
+      return plus.defined() ? at::addmm(plus, to, by) : to.mm(by);
+    }
+    return plus.defined() ? to + plus : to;
+  };
+  const auto size_of = [](const torch::Tensor& value) {
+    return value.defined() ? value.abs() : value;
+  };
+  const torch::Tensor found = applied(wide, w, b);
+  const torch::Tensor size = applied(wide.abs(), size_of(w), size_of(b));
   const auto unit_of = [&](const torch::Tensor& tensor) {
     return weight.defined() ? product_epsilon_of(tensor.scalar_type())
                             : epsilon_of(tensor.scalar_type());
@@ -184,7 +208,7 @@ inline torch::Tensor head_flags(
   // A head of zeros makes zeros of everything, which is what it should.
   return compare(
       (logits.to(at::kDouble).reshape(found.sizes()) - found).abs(),
-      size * (4 * unit), at::ones_like(size).mul_(HUGE_VAL));
+      size * (4 * unit), at::full_like(size, HUGE_VAL), wanted);
 }
 
 }  // namespace cyborg::detail

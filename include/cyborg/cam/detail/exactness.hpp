@@ -17,13 +17,9 @@
 #include <cyborg/cam/methods.hpp>
 #include <cyborg/detail/torch/precision.hpp>
 
-#include <ATen/ops/logical_and.h>
-#include <ATen/ops/logical_not.h>
-#include <ATen/ops/logical_or.h>
-
 #include <cstdint>
 #include <string>
-#include <unordered_map>
+#include <unordered_set>
 #include <utility>
 
 namespace cyborg::detail {
@@ -72,11 +68,14 @@ class Exactness {
     const AutocastDisabledGuard no_autocast;
     const torch::Tensor x =
         collapsed->value.detach().reshape({samples, channels});
-    const torch::Tensor first = mean_flags(ordered, pooled, collapsed->means);
-    const torch::Tensor second =
-        head_flags(x, head.weight, head.bias, logits.detach());
+    const auto flags = [&](Flags wanted) {
+      return std::pair(
+          mean_flags(ordered, pooled, collapsed->means, wanted),
+          head_flags(x, head.weight, head.bias, logits.detach(), wanted));
+    };
     const auto [mean, linear] =
-        read([&] { return key(trace, *collapsed, ordered); }, first, second);
+        ordered.is_cpu() ? read(flags(Flags::kAll))
+                         : decide(key(trace, *collapsed, ordered), flags);
     if (mean == Verdict::kNotFinite || linear == Verdict::kNotFinite) {
       return "the features or logits are not finite, so nothing is proven";
     }
@@ -140,40 +139,42 @@ class Exactness {
         map.scalar_type(), " ", collapsed.pooled.scalar_type());
   }
 
-  /// `key_of()` names the forward; it is asked for away from the CPU only.
-  template <class KeyOf>
-  Verdicts read(
-      const KeyOf& key_of, const torch::Tensor& first,
-      const torch::Tensor& second) {
-    if (first.is_cpu()) {
-      return {verdict_of(first), verdict_of(second)};
-    }
-    // Nobody waits for the device here: refutations are collected on it.
-    const torch::Tensor refuted = at::logical_not(
-        at::logical_and(first.select(0, 0), second.select(0, 0)));
-    refuted_ = refuted_.defined() && refuted_.device() == refuted.device()
-                   ? at::logical_or(refuted_, refuted)
-                   : refuted;
-    if (++forwards_ % kForwardsBetweenReads == 0) {
-      if (refuted_.item<bool>()) {
-        decided_.clear();
+  static Verdicts read(const std::pair<torch::Tensor, torch::Tensor>& flags) {
+    return {verdict_of(flags.first), verdict_of(flags.second)};
+  }
+
+  /// The verdicts away from the CPU, where reading waits for the device. `key`
+  /// names the forward.
+  template <class FlagsOf>
+  Verdicts decide(const std::string& key, const FlagsOf& flags) {
+    constexpr Verdicts kBothHold{Verdict::kHolds, Verdict::kHolds};
+    if (decided_.count(key) > 0) {
+      const auto [mean, linear] = flags(Flags::kHolds);
+      // Nobody waits for the device here: it remembers a refutation.
+      holds_ = holds_.defined() && holds_.device() == mean.device()
+                   ? holds_.logical_and(mean)
+                   : mean;
+      holds_ = holds_.logical_and(linear);
+      if (++forwards_ % kForwardsBetweenReads != 0) {
+        return kBothHold;
       }
-      refuted_ = torch::Tensor();
+      const bool held = holds_.item<bool>();
+      holds_ = torch::Tensor();
+      if (held) {
+        return kBothHold;
+      }
+      decided_.clear();
     }
-    const std::string key = key_of();
-    if (const auto known = decided_.find(key); known != decided_.end()) {
-      return known->second;
-    }
-    const Verdicts now{verdict_of(first), verdict_of(second)};
-    if (now.first == Verdict::kHolds && now.second == Verdict::kHolds) {
-      decided_[key] = now;
+    const Verdicts now = read(flags(Flags::kAll));
+    if (now == kBothHold) {
+      decided_.insert(key);
     }
     return now;
   }
 
-  std::unordered_map<std::string, Verdicts> decided_;
+  std::unordered_set<std::string> decided_;  // forwards for which both hold
   static constexpr int64_t kForwardsBetweenReads = 64;
-  torch::Tensor refuted_;  // on the device: whether some forward refuted
+  torch::Tensor holds_;  // on the device: whether both held since the last read
   int64_t forwards_ = 0;
 };
 

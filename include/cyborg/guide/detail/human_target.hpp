@@ -159,14 +159,8 @@ inline HumanMaps human_maps(
 /// other maps are zeros.
 inline NormalizedMaps normalized_target(
     const HumanMaps& human, Normalizer normalizer) {
-  const at::NoGradGuard no_grad;
-  torch::Tensor usable = usable_maps(human.maps, normalizer, /*floor=*/0);
-  if (human.annotated.defined()) {
-    usable = usable.logical_and(human.annotated);
-  }
-  return {
-      normalize_usable(zero_unusable(human.maps, usable), usable, normalizer),
-      usable};
+  return normalize_constant(
+      human.maps, normalizer, /*floor=*/0, human.annotated);
 }
 
 }  // namespace detail
