@@ -68,31 +68,53 @@ class Spans {
  public:
   /// Sizes are {H, W}.
   Spans(at::IntArrayRef picture, at::IntArrayRef map)
-      : vertical_(picture[0], map[0]),
-        horizontal_(picture[1], map[1]),
-        rows_(static_cast<size_t>(vertical_.count())) {}
+      : vertical_(picture[0], map[0]), horizontal_(picture[1], map[1]) {}
 
   /// Adds the inside of a closed polygon, by the even-odd rule. An edge at the
   /// left or at the top is inside, one at the right or at the bottom is not.
   void add_polygon(const std::vector<Position>& corners) {
-    std::vector<std::pair<int64_t, double>> crossings;  // row and x
+    std::vector<Edge> edges;
+    edges.reserve(corners.size());
     for (size_t i = 0; i < corners.size(); ++i) {
       auto a = corners[i];
       auto b = corners[(i + 1) % corners.size()];
       if (a.y > b.y) {
         std::swap(a, b);
       }
-      const auto end = vertical_.first_from(b.y);
-      for (auto row = vertical_.first_from(a.y); row < end; ++row) {
-        crossings.emplace_back(row, crossing(a, b, vertical_.at(row)));
+      const Edge edge{
+          a, b, vertical_.first_from(a.y), vertical_.first_from(b.y)};
+      if (edge.begin < edge.end) {
+        edges.push_back(edge);
       }
     }
-    std::sort(crossings.begin(), crossings.end());
-    // A closed line crosses each row an even number of times.
-    for (size_t i = 0; i + 1 < crossings.size(); i += 2) {
-      add(static_cast<size_t>(crossings[i].first),
-          horizontal_.first_from(crossings[i].second),
-          horizontal_.first_from(crossings[i + 1].second));
+    std::sort(edges.begin(), edges.end(), [](const Edge& e, const Edge& f) {
+      return e.begin < f.begin;
+    });
+    std::vector<Edge> active;       // those that cross the row
+    std::vector<double> crossings;  // where
+    auto next = edges.cbegin();
+    for (int64_t row = 0; next != edges.cend() || !active.empty(); ++row) {
+      if (active.empty()) {
+        row = next->begin;
+      }
+      for (; next != edges.cend() && next->begin == row; ++next) {
+        active.push_back(*next);
+      }
+      crossings.clear();
+      for (const auto& edge : active) {
+        crossings.push_back(crossing(edge.a, edge.b, vertical_.at(row)));
+      }
+      std::sort(crossings.begin(), crossings.end());
+      // A closed line crosses each row an even number of times.
+      for (size_t i = 0; i + 1 < crossings.size(); i += 2) {
+        add(row, horizontal_.first_from(crossings[i]),
+            horizontal_.first_from(crossings[i + 1]));
+      }
+      active.erase(
+          std::remove_if(
+              active.begin(), active.end(),
+              [&](const Edge& edge) { return edge.end == row + 1; }),
+          active.end());
     }
   }
 
@@ -136,8 +158,7 @@ class Spans {
         }
       }
       if (low <= high) {
-        add(static_cast<size_t>(row), horizontal_.first_from(low),
-            horizontal_.first_after(high));
+        add(row, horizontal_.first_from(low), horizontal_.first_after(high));
       }
     }
   }
@@ -153,9 +174,11 @@ class Spans {
     auto map = at::zeros({vertical_.size, horizontal_.size}, at::kFloat);
     auto* value = map.data_ptr<float>();
     Counts counts(static_cast<size_t>(horizontal_.size));
+    std::sort(spans_.begin(), spans_.end());
+    auto span = spans_.cbegin();
     for (int64_t y = 0; y < vertical_.size; ++y) {
       for (int64_t s = 0; s < vertical_.samples; ++s) {
-        count(rows_[static_cast<size_t>(y * vertical_.samples + s)], counts);
+        span = count(span, y * vertical_.samples + s, counts);
       }
       counts.take([&](size_t x, int64_t n) {
         value[x] = share[static_cast<size_t>(n)];
@@ -166,7 +189,21 @@ class Spans {
   }
 
  private:
-  using Span = std::pair<int64_t, int64_t>;  // [first, second)
+  /// An edge that does not lie flat, from `a` down to `b`, and the rows
+  /// [begin, end) of samples that it crosses.
+  struct Edge {
+    Position a, b;
+    int64_t begin, end;
+  };
+
+  /// The samples [from, to) of a row of samples.
+  struct Span {
+    int64_t row, from, to;
+
+    bool operator<(const Span& other) const {
+      return row != other.row ? row < other.row : from < other.from;
+    }
+  };
 
   /// Where the line from `a` down to `b` is at the height `y`. No step
   /// overflows.
@@ -175,9 +212,9 @@ class Spans {
     return (1 - part) * a.x + part * b.x;
   }
 
-  void add(size_t row, int64_t from, int64_t to) {
+  void add(int64_t row, int64_t from, int64_t to) {
     if (from < to) {
-      rows_[row].emplace_back(from, to);
+      spans_.push_back({row, from, to});
     }
   }
 
@@ -210,38 +247,41 @@ class Spans {
     }
   };
 
-  /// Counts the samples of a row, each once.
-  void count(std::vector<Span>& spans, Counts& counts) const {
-    std::sort(spans.begin(), spans.end());
+  /// Counts the samples of a row, each once. Its spans begin at `span`; returns
+  /// the first one after them.
+  std::vector<Span>::const_iterator count(
+      std::vector<Span>::const_iterator span, int64_t row,
+      Counts& counts) const {
     const auto samples = horizontal_.samples;
     int64_t done = 0;
-    for (const auto& span : spans) {
-      const auto from = std::max(done, span.first);
-      if (from >= span.second) {
+    for (; span != spans_.cend() && span->row == row; ++span) {
+      const auto from = std::max(done, span->from);
+      if (from >= span->to) {
         continue;
       }
-      done = span.second;
+      done = span->to;
       const auto first = from / samples;
-      const auto last = (span.second - 1) / samples;
+      const auto last = (span->to - 1) / samples;
       const auto at = [](std::vector<int64_t>& list, int64_t i) -> int64_t& {
         return list[static_cast<size_t>(i)];
       };
       counts.begin = std::min(counts.begin, static_cast<size_t>(first));
       counts.end = std::max(counts.end, static_cast<size_t>(last) + 1);
       if (first == last) {
-        at(counts.partly, first) += span.second - from;
+        at(counts.partly, first) += span->to - from;
         continue;
       }
       at(counts.partly, first) += (first + 1) * samples - from;
-      at(counts.partly, last) += span.second - last * samples;
+      at(counts.partly, last) += span->to - last * samples;
       at(counts.change, first + 1) += samples;
       at(counts.change, last) -= samples;
     }
+    return span;
   }
 
   Axis vertical_;
   Axis horizontal_;
-  std::vector<std::vector<Span>> rows_;
+  std::vector<Span> spans_;
 };
 
 }  // namespace cyborg::human::detail
