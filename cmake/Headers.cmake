@@ -54,6 +54,7 @@ set(CYBORG_HEADERS
     include/cyborg/data/detail/standardize.hpp
     include/cyborg/data/detail/stb.hpp
     include/cyborg/data/detail/table_checks.hpp
+    include/cyborg/data/detail/window.hpp
     include/cyborg/data/draw_annotation.hpp
     include/cyborg/data/example.hpp
     include/cyborg/data/file_check.hpp

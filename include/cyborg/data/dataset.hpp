@@ -44,6 +44,9 @@ struct PictureDatasetOptions {
   TORCH_ARG(std::vector<int64_t>, size);
   /// 1: grey, 3: RGB. Default 3.
   TORCH_ARG(int64_t, channels) = 3;
+  /// The stored values {low, high} of pictures that become 0 and 1, as in
+  /// `ImageOptions`. Maps and masks have no window. Default: none.
+  TORCH_ARG(std::vector<double>, window);
   /// Subtracted from the channels of a picture in [0, 1]: one number for each
   /// channel, or one for all. Default: none. ImageNet: {.485, .456, .406}.
   TORCH_ARG(std::vector<double>, mean);
@@ -100,6 +103,17 @@ inline torch::Tensor combined(
       break;
   }
   return maps.size() == 1 ? maps[0] : human::mean_of(maps);
+}
+
+/// How the files of pictures are read.
+inline ImageOptions image_options(const PictureDatasetOptions& options) {
+  return ImageOptions()
+      .channels(options.channels())
+      .size(options.size())
+      .window(options.window())
+      .max_pixels(options.max_pixels())
+      .check_extension(options.check_extension())
+      .apply_orientation(options.orientation() != Orientation::kIgnore);
 }
 
 /// How the files of maps and masks are read.
@@ -220,6 +234,7 @@ class PictureDataset
         options_.channels() == 1 || options_.channels() == 3,
         "cyborg::data::PictureDataset: expected 1 or 3 channels, got ",
         options_.channels());
+    detail::check_window("cyborg::data::PictureDataset", options_.window());
     detail::check_stddev("cyborg::data::PictureDataset", options_.stddev());
     standard_ = detail::standard(
         "cyborg::data::PictureDataset", options_.channels(), options_.mean(),
@@ -232,14 +247,7 @@ class PictureDataset
   /// with `OnError::kSkip`: there is nothing else to return.
   GuidedExample get(size_t index) override {
     const auto& row = this->row(index);
-    auto image = read_image(
-        row.path,
-        ImageOptions()
-            .channels(options_.channels())
-            .size(options_.size())
-            .max_pixels(options_.max_pixels())
-            .check_extension(options_.check_extension())
-            .apply_orientation(options_.orientation() != Orientation::kIgnore));
+    auto image = read_image(row.path, detail::image_options(options_));
     const auto map_size = !options_.map_size().empty()
                               ? options_.map_size()
                               : image.sizes().slice(1).vec();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cyborg/data/detail/picture_header.hpp>
+#include <cyborg/data/detail/window.hpp>
 #include <cyborg/data/table_types.hpp>
 #include <cyborg/detail/torch/parallel.hpp>
 
@@ -270,6 +271,40 @@ inline std::vector<FileNote> check_orientation(const Table& table) {
           check(map);
         }
       });
+}
+
+/// The pictures that do not fit a window {low, high} of stored values
+/// (`ImageOptions::window`), in the order of the rows: those of 8 bits if the
+/// window reaches above 255. Otherwise, if some pictures have 8 bits and some
+/// have 16, those of 16: one value is a bright grey in the ones and nearly black
+/// in the others. Only headers are read. Without a window: none.
+///
+/// Throws: `c10::ValueError` for an invalid window.
+inline std::vector<FileNote> check_bits(
+    const Table& table, const std::vector<double>& window) {
+  detail::check_window("cyborg::data::check_bits", window);
+  if (window.empty()) {
+    return {};
+  }
+  std::vector<int64_t> bits(table.rows.size());  // 0: no header
+  detail::notes_of_rows(table, [&](size_t i, std::vector<FileNote>&) {
+    const auto header = detail::read_header(table.rows[i].path);
+    bits[i] = header.width > 0 ? header.bits : 0;
+  });
+  const bool any_of_8 = std::count(bits.begin(), bits.end(), 8) > 0;
+  std::vector<FileNote> notes;
+  for (size_t i = 0; i < bits.size(); ++i) {
+    auto problem = bits[i] == 8 ? detail::window_problem(255, window) : "";
+    if (bits[i] == 16 && any_of_8 && window[1] <= 255) {
+      problem =
+          "has 16 bits, and other pictures have 8: a window is for "
+          "pictures of one kind";
+    }
+    if (!problem.empty()) {
+      notes.push_back({i, table.rows[i].path, std::move(problem)});
+    }
+  }
+  return notes;
 }
 
 /// The maps whose proportions are not those of their pictures, by more than one

@@ -4,6 +4,7 @@
 #include <cyborg/data/detail/decode.hpp>
 #include <cyborg/data/detail/picture_bytes.hpp>
 #include <cyborg/data/detail/stb.hpp>
+#include <cyborg/data/detail/window.hpp>
 #include <cyborg/io/file.hpp>
 #include <cyborg/maps/resize.hpp>
 
@@ -33,6 +34,13 @@ struct ImageOptions {
   /// in 8 bits, so values are rounded to 1 / 255, as by PIL in the published
   /// code. Default: it is not resized.
   TORCH_ARG(std::vector<int64_t>, size);
+  /// The stored values {low, high} that become 0 and 1, for pictures of which
+  /// only a range of values matters: {0, 4095} for 12 bits in 16. A channel's
+  /// value v becomes (v - low) / (high - low), cut to [0, 1]. Cutting is not
+  /// linear, so this comes before resizing and before colour becomes grey; the
+  /// result is resized in floating point. Stored values are 0 to 255, and 0 to
+  /// 65535 in a 16-bit PNG. Default: none, 0 becomes 0 and the largest one 1.
+  TORCH_ARG(std::vector<double>, window);
   /// Pictures of more pixels are rejected before they are decoded. Default
   /// 2^26, 64 megapixels: decoding an RGB picture of that size needs about 800
   /// MB.
@@ -85,6 +93,25 @@ inline PictureFormat checked_format(
                          : PictureFormat::kNone;
 }
 
+/// The colours of `pixels`, in [0, 1] as a window {low, high} says. `fail(reason)`
+/// is called for pixels whose largest value is below `high`, and has to throw.
+template <class Fail>
+Pixels windowed(
+    const Pixels& pixels, const std::vector<double>& window, const Fail& fail) {
+  const auto problem = window_problem(pixels.largest, window);
+  if (!problem.empty()) {
+    fail(problem);
+  }
+  Pixels shown;
+  shown.values = pixels.colours()
+                     .to(at::kFloat)
+                     .sub(window[0])
+                     .div_(window[1] - window[0])
+                     .clamp_(0, 1);
+  shown.largest = 1;
+  return shown;
+}
+
 /// Decodes the bytes of a whole file. `promised` is the format that the file's
 /// name says. `fail(reason)` is called for a picture that cannot be used, and
 /// has to throw.
@@ -95,6 +122,9 @@ torch::Tensor decode_picture(
   auto stored = decode_pixels(bytes, promised, options.max_pixels(), fail);
   if (options.apply_orientation()) {
     stored = turned(std::move(stored), bytes);
+  }
+  if (!options.window().empty()) {
+    stored = windowed(stored, options.window(), fail);
   }
   auto pixels = stored.colours();  // alpha is dropped
   const auto& size = options.size();
@@ -122,12 +152,14 @@ torch::Tensor decode_picture(
 /// `convert("RGB")`). Colour profiles are ignored, and orientation tags unless
 /// `ImageOptions::apply_orientation` is set.
 /// Shapes: [C, H, W] float32, contiguous, with C of `ImageOptions::channels`.
-/// Range: [0, 1]: 8-bit values / 255, values of a 16-bit PNG / 65535.
+/// Range: [0, 1]: 8-bit values / 255, values of a 16-bit PNG / 65535, unless
+///        `ImageOptions::window` is set. Pixels of fewer than 8 bits are
+///        stretched to 8 bits first.
 /// Throws: `io::FileError`, with path and reason, for a file that is missing, a
 ///         directory, empty, truncated, damaged, not a picture, of another
 ///         format than its name says, larger than `max_pixels`, CMYK, or in a
-///         variant that cannot be decoded. `c10::ValueError` for invalid
-///         options.
+///         variant that cannot be decoded; and for an 8-bit picture with a
+///         window above 255. `c10::ValueError` for invalid options.
 /// Example:
 ///     auto face = cyborg::data::read_image("face.jpg");
 ///     auto map = cyborg::data::read_image(
@@ -148,6 +180,7 @@ inline torch::Tensor read_image(
   TORCH_CHECK_VALUE(
       options.max_pixels() > 0, kFunction, ": expected max_pixels > 0, got ",
       options.max_pixels());
+  detail::check_window(kFunction, options.window());
   const auto bytes =
       io::read_file(path, detail::max_file_bytes(options), kFunction);
   return detail::decode_picture(

@@ -74,9 +74,11 @@ struct PictureCheck {
   std::vector<Note> outside;
   /// Files with an EXIF orientation that is not applied to them.
   std::vector<Note> turned;
-  /// Pictures that are the same everywhere, for example black.
+  /// Pictures that are the same everywhere, for example black, as they are
+  /// stored or in the window.
   std::vector<Note> blank;
-  /// 16-bit files whose values use the lowest 12 bits at most.
+  /// 16-bit files whose values use the lowest 12 bits at most, but pictures that
+  /// a window makes brighter.
   std::vector<Note> dark;
   /// Maps with transparent parts, which are used as if they were opaque.
   std::vector<Note> transparent;
@@ -105,6 +107,8 @@ struct CheckedRow {
 /// Reads the files of one row.
 class RowCheck {
  public:
+  static constexpr auto* kFunction = "cyborg::data::check_pictures";
+
   RowCheck(const Row& row, size_t index, const PictureDatasetOptions& options)
       : row_(row), index_(index), options_(options) {}
 
@@ -112,17 +116,10 @@ class RowCheck {
     read(
         row_.path, options_.orientation() != Orientation::kIgnore,
         [&](const Pixels& pixels, std::string_view bytes) {
+          check_blank(pixels);  // first, as it may throw
           picture_size_ = {pixels.height(), pixels.width()};
           checked_.read = true;
           checked_.content = {bytes.size(), io::fnv1a(bytes)};
-          const auto colours = pixels.colours()[0].flatten(/*start_dim=*/1);
-          if (colours.amax(/*dim=*/1).equal(colours.amin(/*dim=*/1))) {
-            note(
-                checked_.found.blank, row_.path,
-                pixels.height() * pixels.width() == 1 ? "is 1 x 1 pixels"
-                : colours.max().item<double>() == 0   ? "is black everywhere"
-                                                    : "is the same everywhere");
-          }
         });
     for (const auto& path : row_.map_files()) {
       read(
@@ -140,6 +137,35 @@ class RowCheck {
   }
 
  private:
+  /// Notes a picture that shows nothing. Throws `io::FileError` for one that
+  /// the window does not fit.
+  void check_blank(const Pixels& pixels) {
+    const auto same_everywhere = [](const Pixels& each) {
+      const auto colours = each.colours()[0].flatten(/*start_dim=*/1);
+      return colours.amax(/*dim=*/1).equal(colours.amin(/*dim=*/1));
+    };
+    Pixels shown = pixels;
+    std::string in_window;
+    if (const auto& window = options_.window(); !window.empty()) {
+      shown = windowed(pixels, window, [&](const std::string& reason) {
+        throw io::FileError(kFunction, row_.path, reason);
+      });
+      in_window = same_everywhere(pixels)
+                      ? ""
+                      : " in the window " + window_text(window);
+    }
+    if (same_everywhere(shown)) {
+      const auto values = shown.colours();
+      note(
+          checked_.found.blank, row_.path,
+          pixels.height() * pixels.width() == 1 ? "is 1 x 1 pixels"
+          : values.max().item<double>() == 0 ? "is black everywhere" + in_window
+          : !in_window.empty() && values.min().item<double>() == 1
+              ? "is white everywhere" + in_window
+              : "is the same everywhere" + in_window);
+    }
+  }
+
   void check_annotation(const Annotation& annotation) {
     auto& found = checked_.found;
     constexpr int64_t kLargest = 224;  // fast, and loses no mark
@@ -186,7 +212,6 @@ class RowCheck {
   /// calls `use(pixels, bytes)`.
   template <class Use>
   void read(const std::string& path, bool apply_orientation, const Use& use) {
-    constexpr auto* kFunction = "cyborg::data::check_pictures";
     auto& found = checked_.found;
     try {
       const auto bytes = io::read_file(
@@ -210,9 +235,14 @@ class RowCheck {
                 ", which is ignored");
       }
       if (pixels.deep()) {
+        const auto& window = options_.window();  // maps have none
+        const auto high = path == row_.path && !window.empty()
+                              ? static_cast<int64_t>(window[1])
+                              : 65535;
         const auto largest =
             static_cast<int64_t>(pixels.colours().max().item<double>());
-        if (largest > 0 && largest < 4096) {
+        if (largest > 0 && largest < 4096 && high >= 4096 &&
+            largest * 16 <= high) {
           note(
               found.dark, path,
               "has 16 bits, and no value above " + std::to_string(largest) +
@@ -329,15 +359,17 @@ inline void find_duplicates(
 /// reports what a person should know before training.
 ///
 /// Of `options`, those are used that say how files are read: `max_pixels`,
-/// `check_extension`, `map_values`, `point_width` and `orientation`. Each thread holds one file
-/// at a time.
-/// Throws: nothing for files that cannot be used: the result lists them.
+/// `check_extension`, `window`, `map_values`, `point_width` and `orientation`.
+/// Each thread holds one file at a time.
+/// Throws: `c10::ValueError` for an invalid window; nothing for files that cannot
+///         be used: the result lists them.
 /// Example:
 ///     const auto found = cyborg::data::check_pictures(table);
 ///     for (const auto& note : found.unreadable)
 ///       std::cerr << note.path << ": " << note.text << '\n';
 inline PictureCheck check_pictures(
     const Table& table, const PictureDatasetOptions& options = {}) {
+  detail::check_window(detail::RowCheck::kFunction, options.window());
   std::vector<detail::CheckedRow> rows(table.rows.size());
   cyborg::detail::parallel(
       static_cast<int64_t>(rows.size()), [&](int64_t begin, int64_t end) {

@@ -43,8 +43,8 @@ inline std::vector<data::Row> rows_to_show(const data::Table& table) {
 /// has its own colours. The tile of a file that cannot be used is grey.
 ///
 /// Of `options`, those are used that say how files are read: `max_pixels`,
-/// `check_extension`, `map_values`, `map_blur`, `combine`, `threshold`,
-/// `point_width` and `orientation`.
+/// `check_extension`, `window`, `map_values`, `map_blur`, `combine`,
+/// `threshold`, `point_width` and `orientation`.
 /// Shapes: `rows` x `columns` tiles of `tile` pixels with 2 white pixels
 ///         between them: [3, rows (tile + 2) - 2, columns (tile + 2) - 2]. If
 ///         there are fewer pictures than tiles, only the rows that are needed.

@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <string_view>
 
-// What a picture file says of its picture before the compressed data: size and
-// orientation. Little of the file is read, so it is quick for whole folders.
+// What a picture file says of its picture before the compressed data: size, bits
+// and orientation. Little of the file is read, so it is quick for whole folders.
 namespace cyborg::data::detail {
 
 /// What the header of a picture file says.
@@ -16,6 +16,7 @@ struct PictureHeader {
   PictureFormat format = PictureFormat::kNone;
   int64_t height = 0;  ///< as stored; 0 if it was not found
   int64_t width = 0;   ///< as stored; 0 if it was not found
+  int64_t bits = 8;    ///< of a stored value once it is decoded: 8 or 16
   /// EXIF's orientation, 1 to 8: how the stored picture is turned. 1: not at
   /// all, or not known. From 5 on, height and width are exchanged.
   uint32_t orientation = 1;
@@ -65,6 +66,7 @@ PictureHeader parse_header(const Read& read) {
   } else if (header.format == PictureFormat::kPng) {
     header.width = big_endian_32(start, 16);
     header.height = big_endian_32(start, 20);
+    header.bits = byte_at(start, 24) == 16 ? 16 : 8;
     size_t at = kPngSignature.size();
     for (int i = 0; i < kMostSegments; ++i) {
       const auto chunk = read(at, size_t{8});  // length and name
