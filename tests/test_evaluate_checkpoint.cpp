@@ -195,6 +195,56 @@ TEST_CASE("Missing pictures are listed before any is read", "[evaluate]") {
       none + ": no picture of split test can be read, e.g. "));
 }
 
+TEST_CASE("Pictures are scored in the window of the training", "[evaluate]") {
+  const Lab lab;
+  auto checkpoint = cyborg::train::load_checkpoint(lab.net);
+  auto settings = nlohmann::json::parse(checkpoint.texts.at("settings"));
+  const auto score = [&](const std::string& net, const std::string& table) {
+    return program_on(
+        {net, "--data", table, "--threshold-from", "0.5", "--scores",
+         lab.folder / "s.csv"});
+  };
+  settings["window"] = {1000, 3550};
+  checkpoint.texts["settings"] = settings.dump();
+  const std::string net = lab.folder / "window.pt";
+  cyborg::train::save_checkpoint(net, checkpoint);
+  // In the window the values 1000 + 10 k are k / 255.
+  std::vector<uint32_t> deep, flat;
+  for (uint32_t i = 0; i < 32 * 32; ++i) {
+    flat.push_back(i * 37 % 256);
+    deep.push_back(1000 + 10 * flat.back());
+  }
+  const std::string rows = "split,class,path\ntest,live,x.png\n";
+  const auto deep_table = lab.folder.write("deep/t.csv", rows);
+  const auto flat_table = lab.folder.write("flat/t.csv", rows);
+  lab.folder.write("deep/x.png", pictures::png(32, 32, 16, 0, deep));
+  lab.folder.write("flat/x.png", pictures::png(32, 32, 8, 0, flat));
+  const auto logit = [&](const std::string& with, const std::string& table) {
+    const auto outcome = score(with, table);
+    INFO(outcome.error);
+    REQUIRE(outcome.code == 0);
+    const auto scores = evaluate::read_scores(lab.folder / "s.csv");
+    return scores.rows.at(0).logits.at(0);
+  };
+  CHECK(
+      logit(net, deep_table) ==
+      Approx(logit(lab.net, flat_table)).epsilon(1e-4));
+  CHECK(
+      logit(lab.net, deep_table) !=
+      Approx(logit(lab.net, flat_table)).epsilon(1e-2));
+  CHECK(contains(
+      score(net, flat_table).error,
+      "evaluate: " + flat_table +
+          ": 1 of 1 pictures do not fit the window 1000 to 3550:\n  "));
+  lab.folder.write(
+      "deep/x.png",
+      pictures::png(32, 32, 16, 0, std::vector<uint32_t>(32 * 32, 999)));
+  CHECK(contains(
+      score(net, deep_table).out,
+      "x.png shows nothing in the window 1000 to 3550: its values are 999 to "
+      "999"));
+}
+
 TEST_CASE("A checkpoint scores a set of attacks alone", "[evaluate]") {
   const Lab lab;
   const auto table = lab.folder.write(

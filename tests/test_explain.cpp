@@ -33,8 +33,10 @@ using support::contains;
 using support::error_of;
 
 /// A checkpoint of the demo's network as it begins.
-std::string write_checkpoint(const pictures::Folder& folder) {
+std::string write_checkpoint(
+    const pictures::Folder& folder, const std::vector<double>& window = {}) {
   programs::Settings settings;
+  settings.window = window;
   settings.network = programs::Architecture::kDemo;
   settings.classes = {"live", "spoof"};
   settings.size = {32, 32};
@@ -587,6 +589,57 @@ TEST_CASE("An error of explain names the flag", "[explain]") {
     CHECK(
         std::filesystem::exists(folder / ("out" + split) + "/d_overlay.png") ==
         (split == "all"));
+  }
+}
+
+TEST_CASE("Pictures are shown in the window of the training", "[explain]") {
+  const pictures::Folder folder;
+  const auto net = write_checkpoint(folder, {1000, 3000});
+  const auto deep = [&](const std::string& name, std::vector<uint32_t> row) {
+    return folder.write(name, pictures::png(4, 1, 16, 0, row));
+  };
+  const auto one = deep("a.png", {0, 1400, 2600, 4000});
+  const auto out = folder / "out";
+  REQUIRE(program({net, one, "--opacity", "0", "--out", out}) == 0);
+  const auto seen = cyborg::data::read_image(out + "/a_overlay.png");
+  CHECK(support::close(
+      seen[0][0], support::t({0, .2, .8, 1}, {4}), /*tolerance=*/1e-6));
+
+  SECTION("A checkpoint of an earlier version has none") {
+    auto checkpoint = cyborg::train::load_checkpoint(net);
+    auto settings = nlohmann::json::parse(checkpoint.texts.at("settings"));
+    settings.erase("window");
+    checkpoint.texts["settings"] = settings.dump();
+    cyborg::train::save_checkpoint(folder / "old.pt", checkpoint);
+    CHECK(explain::settings_of(folder / "old.pt").window.empty());
+    CHECK(program({folder / "old.pt", one, "--out", folder / "old"}) == 0);
+  }
+  SECTION("Pictures of 8 bits are refused before any work") {
+    const auto flat = picture(folder, "b.png", 8, 8);
+    CHECK(
+        printed_error({net, one, flat, "--out", folder / "none"}) ==
+        "explain: the pictures: 1 of 2 pictures do not fit the window 1000 to "
+        "3000:\n  " +
+            flat +
+            ": has 8 bits, so no value above 255, and the window is 1000 to "
+            "3000 (--window): the picture would be too dark. Save it with 16 "
+            "bits and values like those of the others\n");
+    CHECK(!std::filesystem::exists(folder / "none"));
+  }
+  SECTION("A window that shows nothing of any picture is warned of") {
+    const auto dark = deep("c.png", {0, 1, 2, 3});
+    ExplainOptions options;
+    options.checkpoint = net;
+    options.out = folder / "dark";
+    std::vector<cyborg::data::Row> rows(1);
+    rows[0].path = dark;
+    rows[0].label = -1;
+    CHECK(
+        explain::warnings_of(explain::explain_pictures(rows, options)) ==
+        std::vector<std::string>{
+            dark +
+            " shows nothing in the window 1000 to 3000: its values are 0 to "
+            "3"});
   }
 }
 

@@ -157,6 +157,63 @@ TEST_CASE("The CSV of a check lists what the screen counts", "[train][check]") {
                         ": neither val nor test rows: no validation");
 }
 
+TEST_CASE("A check looks at pictures in their window", "[train][check]") {
+  const Folder folder;
+  const auto deep = [&](const std::string& name, uint32_t a, uint32_t b) {
+    folder.write(name, pictures::png(2, 1, 16, 0, {a, b}));
+  };
+  deep("1.png", 0, 4000);
+  deep("2.png", 700, 3000);
+  deep("3.png", 10, 20);
+  folder.write(
+      "t.csv", "train,Real,1.png\ntrain,Synthetic,2.png\nval,Real,3.png\n");
+  auto checked = check_of(folder);
+  CHECK(checked.verdict == "verdict: ok");
+  CHECK(contains(
+      checked.text,
+      "warning: files of 16 bits that hold 12 bits or fewer (if all pictures "
+      "do: --window 0,4095): 3\n"));
+  checked = check_of(folder, "--window 0,4095");
+  CHECK(checked.verdict == "verdict: ok");
+  CHECK(csv_of(folder).size() == 1);  // the head alone
+  CHECK_FALSE(contains(checked.text, "16 bits"));
+
+  SECTION("that leaves nothing to see of one") {
+    checked = check_of(folder, "--window 500,4095");
+    CHECK(checked.verdict == "verdict: ok");
+    CHECK(
+        csv_of(folder) ==
+        std::vector<std::string>{
+            "kind: line: text",
+            "blank: 3: is black everywhere in the window 500 to 4095"});
+  }
+  SECTION("that leaves nothing to see of all") {
+    checked = check_of(folder, "--window 5000,6000");
+    CHECK(checked.status == 2);
+    CHECK(
+        checked.verdict ==
+        "verdict: not ok: pictures that do not fit --window: 3");
+    CHECK(
+        csv_of(folder)[1] ==
+        "window: 1: shows nothing in the window 5000 to 6000: its values are 0 "
+        "to 4000");
+  }
+  SECTION("beside pictures of 8 bits") {
+    folder.write("3.png", grey(10, 20));
+    checked = check_of(folder, "--window 0,4095");
+    CHECK(checked.verdict == "verdict: not ok: files that cannot be read: 1");
+    CHECK(contains(checked.text, "3.png: has 8 bits, so no value above 255"));
+    checked = check_of(folder, "--window 0,200");
+    CHECK(
+        checked.verdict ==
+        "verdict: not ok: pictures that do not fit --window: 2");
+    CHECK(contains(
+        checked.text,
+        "1.png: has 16 bits, and other pictures have 8: a window "
+        "is for pictures of one kind\n"));
+  }
+}
+
 TEST_CASE(
     "Options of reading act in a check as in a training", "[train][check]") {
   const Folder folder;

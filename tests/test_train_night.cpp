@@ -27,6 +27,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <filesystem>
 #include <map>
@@ -276,6 +277,92 @@ TEST_CASE("A signal during validation stops at once", "[train][night]") {
   CHECK(programs::read_training(out + "/last.pt").state.batch == 6);
 }
 
+TEST_CASE("A training sees pictures in its window", "[train][night]") {
+  const pictures::Folder folder;
+  const auto table = write_table(folder);
+  const pictures::Folder deep;  // the same values in files of 16 bits
+  const auto deep_table = deep.write("table.csv", cyborg::io::read_file(table));
+  for (const auto& entry : fs::directory_iterator(folder.path())) {
+    const auto name = entry.path().filename().string();
+    if (name[0] == 'm') {  // maps have no window
+      fs::copy_file(entry.path(), deep / name);
+    } else if (name[0] == 'p') {
+      const auto image =
+          cyborg::data::read_image(
+              entry.path(), cyborg::data::ImageOptions().channels(1))
+              .mul(255)
+              .round()
+              .to(torch::kLong)
+              .flatten();
+      const auto side = static_cast<uint32_t>(std::sqrt(image.numel()));
+      deep.write(
+          name, pictures::png(
+                    side, side, 16, 0,
+                    {image.data_ptr<int64_t>(),
+                     image.data_ptr<int64_t>() + image.numel()}));
+    }
+  }
+  const auto train = [&](const std::string& data, const std::string& out,
+                         const Words& others) {
+    auto words = command_with(data, out, {"--epochs", "1"});
+    words.insert(words.end(), others.begin(), others.end());
+    return run_train(folder, words);
+  };
+  const Words window{"--window", "0,200"};
+  REQUIRE(train(table, folder / "a", window).status == 0);
+  REQUIRE(train(deep_table, folder / "b", window).status == 0);
+  CHECK(same_checkpoints(folder / "a/best.pt", folder / "b/best.pt"));
+  CHECK(
+      programs::load_trained(folder / "b/best.pt").settings.window ==
+      std::vector<double>{0, 200});
+  REQUIRE(train(table, folder / "c", {}).status == 0);
+  CHECK(!same_checkpoints(folder / "a/best.pt", folder / "c/best.pt"));
+  CHECK(programs::load_trained(folder / "c/best.pt").settings.window.empty());
+
+  // What is wrong is said before anything is trained.
+  const auto refused = [&](const std::string& data, const Words& others,
+                           const std::string& text) {
+    const auto ended = train(data, folder / "none", others);
+    INFO(ended.errors);
+    CHECK(ended.status == 2);
+    CHECK(contains(ended.errors, text));
+    CHECK(!fs::exists(folder / "none/last.pt"));
+  };
+  refused(
+      table, {"--window", "0,4095"},
+      "train: --window " + table +
+          ": 60 of 60 pictures do not fit the window 0 to 4095:\n  " +
+          folder / "p0.png" +
+          " (line 2): has 8 bits, so no value above 255, and the window is 0 "
+          "to 4095 (--window): the picture would be too dark. Save it with 16 "
+          "bits and values like those of the others\n");
+  refused(
+      deep_table, {"--window", "60000,65535"},
+      "train: --window " + deep_table +
+          ": all 8 pictures that were looked at show nothing:\n  " +
+          deep / "p0.png" +
+          " (line 2): shows nothing in the window 60000 to 65535: its values "
+          "are 0 to 255\n");
+  fs::copy_file(
+      folder / "p5.png", deep / "p5.png", fs::copy_options::overwrite_existing);
+  refused(
+      deep_table, window,
+      ": 59 of 60 pictures do not fit the window 0 to 200:\n  " +
+          deep / "p0.png" +
+          " (line 2): has 16 bits, and other pictures have 8: a window is for "
+          "pictures of one kind\n");
+  refused(
+      table, {"--window", "-1000,400"},
+      "--window: expected two stored values LOW,HIGH with 0 <= LOW < HIGH <= "
+      "65535 and a whole number from LOW to HIGH, for example 0,4095; got "
+      "-1000,400\n");
+  // A picture of another kind can be left out, as one that cannot be read.
+  CHECK(
+      train(
+          deep_table, folder / "d", {"--window", "0,300", "--skip-unreadable"})
+          .status == 0);
+}
+
 TEST_CASE("Options of a training that is resumed", "[train][night]") {
   const pictures::Folder folder;
   const auto table = write_table(folder);
@@ -295,18 +382,19 @@ TEST_CASE("Options of a training that is resumed", "[train][night]") {
       INFO(ended.errors);
       CHECK(ended.status == 2);
       CHECK(contains(
-          ended.errors, "--resume " + out + "/last.pt: was trained with " +
-                            text +
+          ended.errors, "--resume " + out + "/last.pt: was trained " + text +
                             ": a training keeps its settings. Leave the option "
                             "out, or begin a new training with another --out"));
     };
-    refused({"--lr", "0.01"}, "--lr 0.002, got --lr 0.01");
-    refused({"--loss", "ce"}, "--loss cyborg-kl, got --loss ce");
-    refused({"--size", "16", "24"}, "--size 32 32, got --size 16 24");
-    refused({"--bf16"}, "--bf16 false, got --bf16 true");
-    refused({"--seed", "3"}, "--seed 0, got --seed 3");
-    refused({"--std", "0.5"}, "--std 0.25, got --std 0.5");
-    refused({"--layer", "c1"}, "--layer , got --layer c1");
+    refused({"--lr", "0.01"}, "with --lr 0.002, got --lr 0.01");
+    refused({"--loss", "ce"}, "with --loss cyborg-kl, got --loss ce");
+    refused({"--size", "16", "24"}, "with --size 32 32, got --size 16 24");
+    refused({"--size", "0", "0"}, "with --size 32 32, got --size 0 0");
+    refused({"--bf16"}, "with --bf16 false, got --bf16 true");
+    refused({"--seed", "3"}, "with --seed 0, got --seed 3");
+    refused({"--std", "0.5"}, "with --std 0.25, got --std 0.5");
+    refused({"--layer", "c1"}, "without --layer, got --layer c1");
+    refused({"--window", "0,200.5"}, "without --window, got --window 0,200.5");
     CHECK(programs::read_training(out + "/last.pt").state.step == 8);
   }
   SECTION("may be more epochs, but not fewer than it has") {

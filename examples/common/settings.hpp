@@ -214,6 +214,7 @@ struct Settings {
   std::vector<std::string> classes;  ///< read from the training split
   std::vector<int64_t> size = {224, 224};  ///< H, W; empty: not resized
   int64_t channels = 3;
+  std::vector<double> window;  ///< stored values for 0 and 1; empty: none
   std::vector<double> mean = {0.485, 0.456, 0.406};  // ImageNet's
   std::vector<double> stddev = {0.229, 0.224, 0.225};
   double map_blur = 0;
@@ -280,7 +281,7 @@ struct Settings {
 // A setting that an older checkpoint lacks has its default.
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(
     Settings, data, saliency, annotations, positive, classes, size, channels,
-    mean, stddev, map_blur, skip_unreadable, path_column, class_column,
+    window, mean, stddev, map_blur, skip_unreadable, path_column, class_column,
     split_column, map_values, exif_orientation, max_pixels, any_extension,
     folds, fold, allow_shared_subjects, flip, vertical_flip, min_area, rotation,
     scale, brightness, contrast, saturation, network, model, weights, layer,

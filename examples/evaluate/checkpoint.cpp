@@ -74,6 +74,8 @@ ScoresTable rows_to_score(
     if (!job.trained.settings.skip_unreadable) {
       programs::check_files_exist(job.table.name, rows);
     }
+    programs::check_bits(
+        "evaluate", job.table.name, rows, job.trained.settings);
     for (const auto& row : rows) {
       ScoreRow empty;
       empty.split = row.split;
@@ -103,6 +105,9 @@ CheckpointScores score_checkpoint(
       continue;  // `judge` reports it where it needs the split
     }
     const auto rows = table.rows_of(split);
+    for (const auto& note : programs::blank_in_window(rows, settings)) {
+      out.notes.push_back(note.path + " " + note.text);
+    }
     try {
       parts.push_back(programs::score_pictures(
           job.trained.network, rows, settings,

@@ -78,6 +78,9 @@ constexpr size_t kShown = 40;
 struct ExplainResult {
   std::vector<Explained> pictures;
   std::vector<std::string> skipped;  ///< unreadable, with reasons
+  /// If the window of the training shows nothing of the pictures: some of them,
+  /// with their values.
+  std::vector<std::string> blank;
   /// Pictures whose human map has the same value everywhere, which says
   /// nothing: they count as pictures without a map.
   std::vector<std::string> constant_maps;

@@ -66,6 +66,7 @@ std::vector<std::string> warnings_of(const ExplainResult& result) {
   for (const auto& one : result.skipped) {
     warnings.push_back("left out: " + one);
   }
+  warnings.insert(warnings.end(), result.blank.begin(), result.blank.end());
   if (!result.constant_maps.empty()) {
     warnings.push_back(fmt::format(
         "pictures whose human map has one value everywhere, and counts as no "

@@ -4,6 +4,7 @@
 #include "../common/annotations/read.hpp"
 #include "../common/pictures.hpp"
 
+#include <cyborg/data/file_check.hpp>
 #include <cyborg/data/image.hpp>
 #include <cyborg/data/picture_check.hpp>
 #include <cyborg/io/csv.hpp>
@@ -77,8 +78,21 @@ std::vector<PictureCheck::Note> duplicate_notes(
   return notes;
 }
 
+/// The pictures for which a window is wrong, beside those that cannot be read
+/// with it.
+std::vector<PictureCheck::Note> window_notes(
+    const data::Table& table, const Settings& settings) {
+  auto notes = blank_in_window(table.rows, settings);
+  if (!settings.window.empty() && settings.window.back() <= 255) {
+    const auto other = data::check_bits(table, settings.window);
+    notes.insert(notes.end(), other.begin(), other.end());
+  }
+  return notes;
+}
+
 std::vector<Findings> findings_of(
-    const data::Table& table, const PictureCheck& found) {
+    const data::Table& table, const PictureCheck& found,
+    const Settings& settings) {
   return {
       {"unreadable", "files that cannot be read", true, found.unreadable},
       {"constant map",
@@ -90,6 +104,8 @@ std::vector<Findings> findings_of(
        "pictures with marks and an EXIF orientation that is ignored, although "
        "tools show them upright (--exif-orientation picture)",
        true, found.turned_marks},
+      {"window", "pictures that do not fit --window", true,
+       window_notes(table, settings)},
       {"duplicate", "the same picture in several splits or classes", true,
        duplicate_notes(table, found)},
       {"subject", "subjects in several splits", true,
@@ -104,8 +120,10 @@ std::vector<Findings> findings_of(
       {"blank", "pictures that show nothing", false, found.blank},
       {"repeated", "the same picture twice in a split and class", false,
        found.repeated},
-      {"dark", "files of 16 bits that hold 12 bits or fewer", false,
-       found.dark},
+      {"dark",
+       "files of 16 bits that hold 12 bits or fewer (if all pictures do: "
+       "--window 0,4095)",
+       false, found.dark},
       {"transparent map", "maps with transparent parts", false,
        found.transparent},
       {"other size", "maps of another size than their picture (resized)", false,
@@ -172,7 +190,7 @@ bool check_data(const TrainOptions& options) {
     fmt::print("warning: {}\n", warning);
   }
   const auto found = data::check_pictures(table, reading);
-  const auto all = findings_of(table, found);
+  const auto all = findings_of(table, found, options.settings);
   print_counts(found);
   std::string faults;
   for (const auto& findings : all) {
@@ -194,7 +212,7 @@ bool check_data(const TrainOptions& options) {
   fmt::print("some pictures with their maps: {}\n", sheet.string());
   fmt::print(
       "{}\n", faults.empty() ? "verdict: ok" : "verdict: not ok: " + faults);
-  return found.ok();
+  return faults.empty();
 }
 
 }  // namespace programs

@@ -56,6 +56,16 @@ void add_pictures(CLI::App& app, Settings& s) {
       ->capture_default_str();
   group
       ->add_option(
+          "--window", s.window,
+          "the stored values of pictures that become black and white, for "
+          "example 0,4095 for 12 bits in files of 16; values outside are cut, "
+          "and human maps are not changed; without this option all values are "
+          "kept")
+      ->delimiter(',')
+      ->expected(2)
+      ->type_name("LOW,HIGH");
+  group
+      ->add_option(
           "--mean", s.mean,
           "subtracted from the channels of pictures in [0, 1]; with "
           "--channels 1 the default is 0.449")

@@ -6,7 +6,10 @@
 #include "../common/annotations/options.hpp"
 #include "../common/annotations/read.hpp"
 
+#include <cyborg/data/detail/window.hpp>
+
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
@@ -102,6 +105,15 @@ void complete_options(TrainOptions& options) {
     const std::string text = error.what();
     const auto at = text.find(": ");
     throw CLI::ValidationError(text.substr(0, at), text.substr(at + 2));
+  }
+  if (!settings.window.empty() &&
+      !cyborg::data::detail::is_window(settings.window)) {
+    throw CLI::ValidationError(
+        "--window",
+        fmt::format(
+            "expected two stored values LOW,HIGH with 0 <= LOW < HIGH <= 65535 "
+            "and a whole number from LOW to HIGH, for example 0,4095; got {}",
+            fmt::join(settings.window, ",")));
   }
   if (was_given(options, "--model") && was_given(options, "--network")) {
     throw CLI::ValidationError(

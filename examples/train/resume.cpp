@@ -26,20 +26,38 @@ using nlohmann::json;
 const std::set<std::string> kMayDiffer{
     "data", "saliency", "annotations/file", "objective/wrong", "epochs"};
 
-/// A value of a setting, as it was given on the command line.
-std::string shown(const json& value) {
+/// A value of a setting, as it was given on the command line. `between` stands
+/// between several ones.
+std::string shown(const json& value, const char* between) {
   if (value.is_object() && value.contains("kind")) {
     return to_text(value.get<TermSetting>());
   }
   if (value.is_string()) {
     return value.get<std::string>();
   }
+  if (value.is_number_float()) {
+    return fmt::format("{}", value.get<double>());
+  }
+  if (!value.is_array()) {
+    return value.dump();
+  }
   std::string all;
-  for (const auto& part : value.is_array() ? value : json::array({value})) {
-    all += (all.empty() ? "" : " ") +
-           (part.is_object() || part.is_string() ? shown(part) : part.dump());
+  for (const auto& part : value) {
+    all += (all.empty() ? "" : between) + shown(part, between);
   }
   return all;
+}
+
+/// `with` and "--lr 0.1", or `without` and the flag of a setting that was not
+/// given.
+std::string shown_option(
+    const std::string& flag, const json& value, const char* with,
+    const char* without) {
+  auto text = shown(value, flag == "--window" ? "," : " ");
+  if (text.empty() && flag == "--size") {
+    text = "0 0";
+  }
+  return text.empty() ? without + flag : with + flag + " " + text;
 }
 
 /// The settings of the checkpoint with those of the command line that may
@@ -60,10 +78,10 @@ Settings resumed_settings(
       throw FileError(
           "--resume", path,
           fmt::format(
-              "was trained with {0} {1}, got {0} {2}: a training keeps its "
-              "settings. Leave the option out, or begin a new training with "
-              "another --out",
-              flag, shown(settings.at(member)), shown(now.at(member))));
+              "was trained {}, got {}: a training keeps its settings. Leave "
+              "the option out, or begin a new training with another --out",
+              shown_option(flag, settings.at(member), "with ", "without "),
+              shown_option(flag, now.at(member), "", "no ")));
     }
     if (key == "epochs") {
       const auto begun = saved.state.epoch + (saved.state.batch > 0 ? 1 : 0);

@@ -161,6 +161,15 @@ void check_all_files(
   } else {
     check_files_exist(table.name, table.rows);
   }
+  check_bits("--window", table.name, table.rows, settings);
+  const auto blank = blank_in_window(table.rows, settings);
+  if (!blank.empty()) {
+    throw FileError(
+        "--window", table.name,
+        fmt::format(
+            "all {} pictures that were looked at show nothing:{}", blank.size(),
+            list_of_notes(blank, table.rows)));
+  }
   if (settings.size.empty() && settings.batch > 1) {
     check_one_size(
         table, settings.exif_orientation != cyborg::data::Orientation::kIgnore);

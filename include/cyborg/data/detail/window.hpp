@@ -12,18 +12,20 @@
 // Windows: the stored values low and high that become 0 and 1.
 namespace cyborg::data::detail {
 
+/// Whether these are two stored values, low and high. NaN is not in any order.
+/// Stored values are whole numbers, so a window between two of them would make
+/// each pixel black or white.
+inline bool is_window(const std::vector<double>& window) {
+  return window.size() == 2 && window[0] >= 0 && window[0] < window[1] &&
+         window[1] <= 65535 && std::ceil(window[0]) <= std::floor(window[1]);
+}
+
 /// Throws `c10::ValueError`, which begins with `function`, for a window that is
 /// none. An empty one is valid: no window.
 inline void check_window(
     const char* function, const std::vector<double>& window) {
-  // NaN is not in any order. Stored values are whole numbers, so a window
-  // between two of them would make each pixel black or white.
-  const bool valid =
-      window.empty() ||
-      (window.size() == 2 && window[0] >= 0 && window[0] < window[1] &&
-       window[1] <= 65535 && std::ceil(window[0]) <= std::floor(window[1]));
   TORCH_CHECK_VALUE(
-      valid, function,
+      window.empty() || is_window(window), function,
       ": expected a window {low, high} of stored values, with 0 <= low < high "
       "<= 65535 and a whole number from low to high, got ",
       at::ArrayRef<double>(window));
