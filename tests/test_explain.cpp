@@ -622,8 +622,8 @@ TEST_CASE("Pictures are shown in the window of the training", "[explain]") {
         "3000:\n  " +
             flat +
             ": has 8 bits, so no value above 255, and the window is 1000 to "
-            "3000 (--window): the picture would be too dark. Save it with 16 "
-            "bits and values like those of the others\n");
+            "3000 (--window of train): the picture would be too dark. Save it "
+            "with 16 bits and values like those of the others\n");
     CHECK(!std::filesystem::exists(folder / "none"));
   }
   SECTION("A window that shows nothing of any picture is warned of") {
