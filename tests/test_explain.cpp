@@ -174,12 +174,12 @@ TEST_CASE("What a path is, its content says", "[explain]") {
            {"a.heic", "\0\0\0\x18"s + "ftypheic", "HEIF, AVIF or video"},
            {"a.jp2", "\0\0\0\x0CjP  "s, "JPEG 2000"},
            {"a", "%PDF-1.4", "PDF"}}) {
-    const auto png = name.substr(0, 1) + ".png";
     CHECK(
         input_error(folder.write(name, bytes)) ==
         name + ": its content is " + format + ", " + expected +
-            ": convert it, for example with: magick \"" + name + "\" \"" + png +
-            "\"");
+            ": convert it, for example with: mogrify -define png:bit-depth=16 "
+            "-format png \"" +
+            folder / name + "\"");
   }
   CHECK(
       input_error(folder.write("b.dcm", "\x01\x02\x03"s)) ==

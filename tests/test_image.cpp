@@ -360,7 +360,8 @@ TEST_CASE(
       "is mislabelled: its content is text, not a PNG, JPEG or BMP picture");
   CHECK(
       reason_of(folder, "t.webp", std::string("RIFF\0\0\0\0WEBPVP8 ", 16)) ==
-      "its content is WebP, not a PNG, JPEG or BMP picture");
+      "its content is WebP, not a PNG, JPEG or BMP picture: convert it, for "
+      "example with: mogrify -define png:bit-depth=16 -format png FILE");
   CHECK(
       reason_of(folder, "t.jpg", std::string("\x01\x02\x03\x04", 4)) ==
       "is mislabelled: its content is not a PNG, JPEG or BMP picture");

@@ -552,6 +552,38 @@ TEST_CASE("Files that are missing are known at the start", "[train][night]") {
   CHECK(contains(without.errors, "warning: 2 files cannot be read:"));
 }
 
+TEST_CASE(
+    "Files of other formats are known at the start, with a way out",
+    "[train][night]") {
+  const pictures::Folder folder;
+  auto csv = cyborg::io::read_file(write_table(folder));
+  const auto replace = [&](const std::string& from, const std::string& to) {
+    const auto at = csv.find("," + from);
+    REQUIRE(at != std::string::npos);
+    csv.replace(at + 1, from.size(), to);
+  };
+  replace("p55.png", "p55.tif");  // of the validation
+  replace("p3.png", "p3.dat");    // a PNG under another name
+  folder.write("p55.tif", std::string("II*\0\x08\0\0\0", 8));
+  fs::copy_file(folder / "p3.png", folder / "p3.dat");
+  const auto table = folder.write("other.csv", csv);
+  const auto ended = [&](const Words& others) {
+    return run_train(folder, command_with(table, folder / "run", others));
+  };
+  const auto text = "1 file cannot be read:\n  " + folder / "p55.tif" +
+                    " (line 57): its content is TIFF, not a PNG, JPEG or BMP "
+                    "picture: convert it, for example with: mogrify -define "
+                    "png:bit-depth=16 -format png \"" +
+                    folder / "p55.tif" + "\"\n";
+  const auto refused = ended({});
+  CHECK(refused.status == 2);
+  CHECK(contains(refused.errors, text));
+  CHECK(!fs::exists(folder / "run"));
+  const auto without = ended({"--skip-unreadable", "--epochs", "1"});
+  CHECK(without.status == 0);
+  CHECK(contains(without.errors, "warning: " + text));
+}
+
 TEST_CASE("A picture of two classes is known at the start", "[train][night]") {
   const pictures::Folder folder;
   const auto table = write_table(folder);

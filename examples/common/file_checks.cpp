@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "file_checks.hpp"
 
+#include <cyborg/data/detail/picture_bytes.hpp>
+#include <cyborg/data/table.hpp>
+
 #include <algorithm>
 #include <cstddef>
+#include <fstream>
 #include <system_error>
+#include <utility>
 
 namespace programs {
 
@@ -24,6 +29,33 @@ void check_folder_writable(
   }
   std::error_code ignored;
   fs::remove(probe, ignored);
+}
+
+/// The pictures and maps that are not PNG, JPEG or BMP, of those whose names do
+/// not end so. Only these are opened.
+std::vector<cyborg::data::FileNote> foreign_files(
+    const std::vector<cyborg::data::Row>& rows) {
+  std::vector<cyborg::data::FileNote> notes;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    auto files = rows[i].map_files();
+    files.insert(files.begin(), rows[i].path);
+    for (const auto& path : files) {
+      if (cyborg::data::is_picture(path) || !fs::is_regular_file(path)) {
+        continue;
+      }
+      std::string bytes(512, '\0');
+      std::ifstream file(path, std::ios::binary);
+      file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+      bytes.resize(static_cast<size_t>(file.gcount()));
+      if (!bytes.empty() && cyborg::data::detail::picture_format(bytes) ==
+                                cyborg::data::detail::PictureFormat::kNone) {
+        notes.push_back(
+            {i, path,
+             cyborg::data::detail::foreign_problem(bytes, "\"" + path + "\"")});
+      }
+    }
+  }
+  return notes;
 }
 
 }  // namespace
@@ -104,7 +136,10 @@ std::string list_of_notes(
 std::string missing_files(const std::vector<cyborg::data::Row>& rows) {
   cyborg::data::Table table;
   table.rows = rows;
-  const auto notes = cyborg::data::check_files(table);
+  auto notes = cyborg::data::check_files(table);
+  for (auto& note : foreign_files(rows)) {
+    notes.push_back(std::move(note));
+  }
   return notes.empty() ? ""
                        : std::to_string(notes.size()) +
                              (notes.size() == 1 ? " file" : " files") +

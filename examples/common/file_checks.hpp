@@ -39,14 +39,14 @@ std::string list_of_notes(
 std::vector<std::string> header_warnings(
     const cyborg::data::Table& table, cyborg::data::Orientation orientation);
 
-/// How many pictures and maps of the rows are not there, and the first ten; ""
-/// where all are. They are not opened.
+/// How many pictures and maps of the rows are not there, or are of a format that
+/// is not read, and the first ten; "" where there is none. Files that are named
+/// as pictures are not opened.
 std::string missing_files(const std::vector<cyborg::data::Row>& rows);
 
-/// Checks that all pictures and maps of the rows are there. They are not
-/// opened.
-/// Throws: `cyborg::io::FileError` of `name`, the table, with how many are
-/// missing and the first ten of them.
+/// Checks as `missing_files` that all pictures and maps of the rows can be read.
+/// Throws: `cyborg::io::FileError` of `name`, the table, with how many cannot
+/// and the first ten of them.
 void check_files_exist(
     const std::string& name, const std::vector<cyborg::data::Row>& rows);
 

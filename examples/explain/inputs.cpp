@@ -122,12 +122,10 @@ Kind kind_of(const fs::path& path) {
   if (foreign.empty()) {
     fail(path, std::string("is of an unknown format, ") + kExpected);
   }
-  auto png = path.filename();
-  png.replace_extension(".png");
   fail(
       path, "its content is " + foreign + ", " + kExpected +
-                ": convert it, for example with: magick \"" +
-                path.filename().string() + "\" \"" + png.string() + "\"");
+                ": convert it, for example with: " +
+                data::detail::conversion_command("\"" + path.string() + "\""));
 }
 
 /// A picture that is in no table.

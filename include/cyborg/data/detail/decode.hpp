@@ -63,12 +63,9 @@ Pixels decode_pixels(
     const Fail& fail) {
   const auto format = picture_format(bytes);
   if (format == PictureFormat::kNone) {
-    const auto foreign = foreign_format(bytes);
     fail(
         (promised != PictureFormat::kNone ? "is mislabelled: " : "") +
-        (foreign.empty() ? std::string("its content is")
-                         : "its content is " + foreign + ",") +
-        " not a PNG, JPEG or BMP picture");
+        foreign_problem(bytes));
   }
   if (promised != PictureFormat::kNone && promised != format) {
     fail(

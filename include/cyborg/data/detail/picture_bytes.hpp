@@ -123,6 +123,25 @@ inline std::string foreign_format(std::string_view bytes) {
   return "text";
 }
 
+/// How to convert a picture of such a format with ImageMagick: without a number of
+/// bits, values that fit into 8 bits would be written as such.
+inline std::string conversion_command(const std::string& file = "FILE") {
+  return "mogrify -define png:bit-depth=16 -format png " + file;
+}
+
+/// Why a file with these first bytes, which is not a PNG, JPEG or BMP, is not
+/// read. `file` is its name in the command that converts it.
+inline std::string foreign_problem(
+    std::string_view bytes, const std::string& file = "FILE") {
+  const auto format = foreign_format(bytes);
+  return (format.empty() ? "its content is not"
+                         : "its content is " + format + ", not") +
+         std::string(" a PNG, JPEG or BMP picture") +
+         (format.empty() || format == "text"
+              ? ""
+              : ": convert it, for example with: " + conversion_command(file));
+}
+
 /// What the first bytes of a file say that it is, for error messages: "PNG",
 /// "WebP", "text", ...; "" if it is not known.
 inline std::string content_name(std::string_view bytes) {
