@@ -419,8 +419,9 @@ TEST_CASE("A table is read from folders split/class", "[data][table]") {
     REQUIRE(again.warnings.size() == 3);
     CHECK(again.warnings[0] == folder / "maps" + " is not used");
     CHECK(
-        again.warnings[1] ==
-        folder / "train/Real" + ": 2 files are not used, e.g. more.txt");
+        again.warnings[1] == folder / "train/Real" +
+                                 ": 2 files are not used, e.g. more.txt: PNG, "
+                                 "JPEG and BMP are read");
   }
   SECTION("files next to the folders give warnings") {
     folder.write("about.txt", "x");

@@ -203,12 +203,13 @@ TEST_CASE(
       "cyborg::data::read_folders: " + folder.path().string() +
           ": expected two or more classes, got only \"a\"; or name all classes "
           "(classes in TableOptions); warnings: " +
-          folder / "train/b" + ": 2 files are not used, e.g. 1.tif");
+          folder / "train/b" +
+          ": 2 files are not used, e.g. 1.tif: PNG, JPEG and BMP are read");
   fs::remove(folder / "train/a/1.png");
   CHECK(contains(
       error_of([&] { data::read_folders(folder.path()); }),
       "where split is train, val or test; warnings: " + folder / "train/b" +
-          ": 2 files are not used, e.g. 1.tif"));
+          ": 2 files are not used, e.g. 1.tif: PNG, JPEG and BMP are read"));
   data::Table table;
   CHECK(table.warnings_text().empty());
   table.warnings = {"a", "b", "c", "d", "e"};

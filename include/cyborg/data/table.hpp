@@ -265,7 +265,8 @@ inline Table read_folders(
       if (!others.empty()) {  // one warning for a folder, not for each file
         table.warnings.push_back(
             cls.string() + ": " + std::to_string(others.size()) +
-            " files are not used, e.g. " + others[0].filename().string());
+            " files are not used, e.g. " + others[0].filename().string() +
+            ": PNG, JPEG and BMP are read");
       }
     }
   }
