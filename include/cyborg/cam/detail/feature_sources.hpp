@@ -6,6 +6,8 @@
 #include <cyborg/cam/detail/trace.hpp>
 
 #include <algorithm>
+#include <set>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -34,6 +36,32 @@ inline std::vector<int> feature_sources(
     ids.erase(std::remove_if(ids.begin(), ids.end(), gate), ids.end());
   }
   return ids;
+}
+
+/// Maps as an error lists them.
+struct ListOfMaps {
+  std::string text;  // a line for each map
+  bool same_layer;   // whether all are of one layer, whose name is known
+};
+
+/// `name_of(key)` gives the name of a map's layer, or "".
+template <class NameOf>
+ListOfMaps list_of_maps(
+    const Trace& trace, const std::vector<int>& ids, const NameOf& name_of) {
+  std::ostringstream list;
+  std::set<std::string> names;
+  for (const int id : ids) {
+    const auto& source = trace.sources[static_cast<size_t>(id)];
+    const std::string name = name_of(source.key);
+    names.insert(name);
+    list << "\n  layer "
+         << (name.empty() ? "(without a name)" : "'" + name + "'") << " ";
+    if (source.tensor.defined()) {
+      list << source.tensor.sizes();
+    }
+    list << " through " << source.op;
+  }
+  return {list.str(), names.size() == 1 && !names.begin()->empty()};
 }
 
 /// Why no features were found, and what the user can do. The likeliest reason

@@ -14,8 +14,6 @@
 #include <cyborg/cam/observation.hpp>
 
 #include <memory>
-#include <set>
-#include <sstream>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -45,8 +43,9 @@ class Finder {
   /// The wanted layer with its parameters as they are now.
   NamedLayer layer_at_run() const { return wanted_.at_run(view_); }
 
-  /// The observation of one forward pass that returned `results`. Where the features of a result cannot be found, its observation is
-  /// not defined, and says why.
+  /// The observation of one forward pass that returned `results`. Where the
+  /// features of a result cannot be found, its observation is not defined, and
+  /// says why.
   /// `keep_graph`: the caller will detach the results, so the observations
   /// keep them as they are.
   Observation observe(Trace& trace, const Results& results, bool keep_graph);
@@ -109,28 +108,17 @@ inline const FeatureMap& Finder::pick(
       "a checkpoint. Name a layer with CamHookOptions().layer(name), or use "
       "capture(features, weight)");
   if (ids.size() > 1) {
-    std::ostringstream list;
-    std::set<std::string> names;
-    for (const int id : ids) {
-      const auto& source = trace.sources[static_cast<size_t>(id)];
-      const std::string name = names_.of(view_, trace, logits, source.key);
-      names.insert(name);
-      list << "\n  layer "
-           << (name.empty() ? "(without a name)" : "'" + name + "'") << " ";
-      if (source.tensor.defined()) {
-        list << source.tensor.sizes();
-      }
-      list << " through " << source.op;
-    }
+    const auto list = list_of_maps(trace, ids, [&](const NodeOutput& key) {
+      return names_.of(view_, trace, logits, key);
+    });
     TORCH_CHECK_VALUE(
         false, "the logits come from ", ids.size(), " maps; ",
-        names.size() == 1 && !names.begin()->empty()
-            ? "the same layer ran several times, so observe the "
-              "forwards one by one, a hook.forward each (or, if "
-              "its output was split, use capture(features)):"
-            : "name one with CamHookOptions().layer(name), or "
-              "observe the forwards one by one:",
-        list.str());
+        list.same_layer ? "the same layer ran several times, so observe the "
+                          "forwards one by one, a hook.forward each (or, if "
+                          "its output was split, use capture(features)):"
+                        : "name one with CamHookOptions().layer(name), or "
+                          "observe the forwards one by one:",
+        list.text);
   }
   const auto& map = trace.sources[static_cast<size_t>(ids.front())];
   TORCH_CHECK_VALUE(

@@ -134,12 +134,11 @@ inline bool weighs(const TracedValue& gate, const Step& step) {
              });
 }
 
-/// Appends what is new.
-inline void add_all(std::vector<int>& to, const std::vector<int>& from) {
-  for (const int id : from) {
-    if (std::find(to.begin(), to.end(), id) == to.end()) {
-      to.push_back(id);
-    }
+/// Appends an item that is not in the list.
+template <class List, class Item>
+void add_new(List& list, const Item& item) {
+  if (std::find(list.begin(), list.end(), item) == list.end()) {
+    list.push_back(item);
   }
 }
 
@@ -199,7 +198,9 @@ void collapse(const Step& step, TracedValue& value, const SourceOf& source_of) {
     // done to compute them is not done to what they weigh.
     const bool gate = input->tokens && weighs(*input, step);
     if (!gate) {
-      add_all(value.sources, input->sources);
+      for (const int source : input->sources) {
+        add_new(value.sources, source);
+      }
     }
     before = input;
     value.tokens |= input->tokens && !gate;
@@ -218,7 +219,7 @@ void collapse(const Step& step, TracedValue& value, const SourceOf& source_of) {
     if (step.inputs[i] != nullptr && step.inputs[i]->is_map()) {
       // What a custom function did is not seen: the next operator is named.
       value.op = step.opaque() ? std::string() : step.shown();
-      add_all(value.sources, {source_of(i)});
+      add_new(value.sources, source_of(i));
     }
   }
   std::sort(value.sources.begin(), value.sources.end());

@@ -9,8 +9,6 @@
 #include <cyborg/cam/detail/steps.hpp>
 #include <cyborg/cam/detail/traced_value.hpp>
 
-#include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -56,7 +54,7 @@ class Trace {
     const auto key = node_output(out);
     if (const TracedValue* known = find(key)) {
       if (known->of_maps()) {
-        keep_alive(out);
+        recent_.keep(out);
       }
       return;  // an operator inside this one returned it
     }
@@ -181,11 +179,6 @@ class Trace {
     step.call = call_;
     step.out = out;
     const bool convolves = step.rule == Rule::kConvolution;
-    const auto add = [](auto& list, const auto& item) {
-      if (std::find(list.begin(), list.end(), item) == list.end()) {
-        list.push_back(item);
-      }
-    };
     const auto& edges = node.next_edges();
     for (size_t i = 0; i < edges.size(); ++i) {
       if (!edges[i].function) {
@@ -196,12 +189,12 @@ class Trace {
       step.inputs.push_back(&value);
       const bool parameter = value.kind == TracedValue::Kind::kParameter;
       if (value.of_maps()) {
-        add(step.found.of_maps, edge_output(edges[i]));
+        add_new(step.found.of_maps, edge_output(edges[i]));
       } else if (parameter && !(convolves && i == 0)) {
         step.parameters = true;
         step.found.of_others |= value.of_others;
         if (value.of_layer) {
-          add(step.found.of_layer, value.parameter);
+          add_new(step.found.of_layer, value.parameter);
         }
       } else {
         step.others = true;  // also a picture that requires a gradient
@@ -237,7 +230,7 @@ class Trace {
     value.parents = step.found.of_maps;
     describe(step, value);
     if (value.of_maps() && out.defined()) {
-      keep_alive(out);
+      recent_.keep(out);
     }
     const auto& placed = values_.emplace(key, std::move(value)).first->second;
     if (layer.wanted && out.defined()) {
@@ -295,17 +288,10 @@ class Trace {
     }
   }
 
-  /// Holds the last few values: TorchScript's interpreter frees an operator's
-  /// inputs before it reports the operator's end, and `source_of` needs them.
-  void keep_alive(const torch::Tensor& value) {
-    recent_[next_++ % recent_.size()] = value;
-  }
-
   // Its elements do not move when it grows, which pointers to them rely on.
   std::unordered_map<NodeOutput, TracedValue, NodeOutputHash> values_;
-  std::array<torch::Tensor, 8> recent_;  // a ring of values, see keep_alive
-  size_t next_ = 0;                      // the entry that is written next
-  int64_t call_ = 0;                     // the top-level operator that runs
+  RecentTensors recent_;  // for `source_of`
+  int64_t call_ = 0;      // the top-level operator that runs
 };
 
 }  // namespace cyborg::detail

@@ -7,6 +7,8 @@
 #include <cyborg/cam/detail/axes_after.hpp>
 #include <cyborg/cam/detail/graph.hpp>
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -136,6 +138,19 @@ inline FeatureMap make_feature_map(
   map.version = tensor.defined() ? static_cast<int64_t>(tensor._version()) : 0;
   return map;
 }
+
+/// Holds the last few values: TorchScript's interpreter frees an operator's
+/// inputs before it reports the operator's end.
+class RecentTensors {
+ public:
+  void keep(const torch::Tensor& value) {
+    ring_[next_++ % ring_.size()] = value;
+  }
+
+ private:
+  std::array<torch::Tensor, 8> ring_;
+  size_t next_ = 0;  // the entry that is written next
+};
 
 /// The class activation maps that a `GuidedHead` made during the forward pass.
 /// An `Observation` takes them over, so that they are not computed twice.
