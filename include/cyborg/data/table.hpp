@@ -37,8 +37,8 @@ inline bool is_picture(const std::filesystem::path& path) {
 /// `read_table` and `read_folders` do this already; for tables that were made
 /// otherwise.
 /// Throws: `io::FileError` when the folder does not exist, or when two pictures
-/// would get the same map, or one picture two maps. If no picture has a map, a warning is added to the
-/// table.
+/// would get the same map, or one picture two maps. If no picture has a map, a
+/// warning is added to the table.
 /// Example:
 ///     cyborg::data::find_maps(
 ///         table, cyborg::data::TableOptions().saliency("maps"));

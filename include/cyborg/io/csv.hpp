@@ -24,10 +24,11 @@ struct CsvRecord {
 
 /// Splits `text` into records.
 ///
-/// Commas separate fields, or another `separator`. Inside double quotes, separators and line breaks are
-/// part of the field, and a doubled quote is one quote. Lines end with LF, CRLF
-/// or CR. A UTF-8 byte order mark and blank lines are skipped; blanks around a
-/// field are not part of it. Records may have different numbers of fields.
+/// Commas separate fields, or another `separator`. Inside double quotes,
+/// separators and line breaks are part of the field, and a doubled quote is one
+/// quote. Lines end with LF, CRLF or CR. A UTF-8 byte order mark and blank lines
+/// are skipped; blanks around a field are not part of it. Records may have
+/// different numbers of fields.
 ///
 /// `fail(size_t line, const std::string& reason)` is called for text that is
 /// not CSV. It has to throw, because the caller knows the name of the file.

@@ -123,8 +123,8 @@ inline std::string foreign_format(std::string_view bytes) {
   return "text";
 }
 
-/// How to convert a picture of such a format with ImageMagick: without a number of
-/// bits, values that fit into 8 bits would be written as such.
+/// How to convert a picture of such a format with ImageMagick. Without a number
+/// of bits, values that fit into 8 bits would be written with 8.
 inline std::string conversion_command(const std::string& file = "FILE") {
   return "mogrify -define png:bit-depth=16 -format png " + file;
 }
