@@ -279,14 +279,15 @@ TEST_CASE("Maps are found by the name of the picture", "[data][table]") {
               folder, "train,Real,a/1.jpg\nval,Real,b/1.jpg\n",
               TableOptions().saliency(folder / "maps"));
         }),
-        "maps/1.jpg: is the map of two pictures of the same name, "));
+        "maps/1.jpg: is the human map of two pictures of the same name, "));
   }
   SECTION("a folder with no map for these pictures gives a warning") {
     const auto none = table_of(
         folder, "train,Real,x.jpg\nval,Real,y.jpg\n",
         TableOptions().saliency(folder / "maps"));
     REQUIRE(none.warnings.size() == 1);
-    CHECK(contains(none.warnings[0], "maps holds no map for a picture of "));
+    CHECK(contains(
+        none.warnings[0], "maps holds no human map for a picture of "));
   }
   SECTION("the folder must exist") {
     CHECK(contains(

@@ -241,7 +241,7 @@ TEST_CASE(
         error_of([&] { maps_of(folder, pictures_named({"2.jpg"})); }) ==
         "cyborg::data::find_maps: " + folder / "2.png" + ": and " +
             folder / "2_map.PNG" +
-            " may both be the map of x/2.jpg; keep one of them");
+            " may both be the human map of x/2.jpg; keep one of them");
   }
   SECTION("the name of another picture is no doubt") {
     folder.write("2.png", "x");

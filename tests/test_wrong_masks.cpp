@@ -145,6 +145,11 @@ TEST_CASE("Masks are found in a folder, by the pictures' names", "[data]") {
           data::TableOptions().wrong(folder / "masks"))
           .warnings_text(),
       "masks holds no mask for a picture of "));
+  CHECK(contains(
+      error_of([&] {
+        data::read_table(plain, data::TableOptions().wrong(folder / "none"));
+      }),
+      "none: is not a folder of masks"));
 }
 
 TEST_CASE("Masks that cannot be read are found before a training", "[data]") {

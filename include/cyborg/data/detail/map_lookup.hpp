@@ -22,15 +22,19 @@ namespace cyborg::data::detail {
 /// Finds the maps of a folder.
 class MapLookup {
  public:
-  /// `pictures` are those that want maps. Throws an `io::FileError` of
-  /// `function` where the folder does not exist.
+  /// `pictures` are those that want maps, and `what` is what a map is called
+  /// in errors. Throws an `io::FileError` of `function` where the folder does
+  /// not exist.
   MapLookup(
       std::filesystem::path folder, const std::vector<Row>& pictures,
-      const char* function)
-      : folder_(std::move(folder)), function_(function) {
+      std::string what, const char* function)
+      : folder_(std::move(folder)),
+        what_(std::move(what)),
+        function_(function) {
     std::error_code error;
     if (!std::filesystem::is_directory(folder_, error)) {
-      throw io::FileError(function_, folder_, "is not a folder of human maps");
+      throw io::FileError(
+          function_, folder_, "is not a folder of " + what_ + "s");
     }
     for (const auto& entry :
          std::filesystem::directory_iterator(folder_, error)) {
@@ -61,7 +65,7 @@ class MapLookup {
       if (maps.size() > 1) {
         throw io::FileError(
             function_, maps[0],
-            "and " + maps[1] + " may both be the map of " + row.path +
+            "and " + maps[1] + " may both be the " + what_ + " of " + row.path +
                 "; keep one of them");
       }
       if (!maps.empty()) {
@@ -135,6 +139,7 @@ class MapLookup {
   }
 
   std::filesystem::path folder_;
+  std::string what_;  ///< what a map is called
   const char* function_;
   std::map<std::string, std::vector<std::string>> folders_of_split_;
   std::unordered_map<std::string, Files> files_;  ///< of each folder
@@ -153,7 +158,7 @@ void find_files_of_rows(
   if (folder.empty()) {
     return;
   }
-  MapLookup lookup(folder, table.rows, function);
+  MapLookup lookup(folder, table.rows, what, function);
   // From a map to the picture that has it. `annotated` counts the rows with a
   // map, also those that name their own: if it stays 0, the folder is probably
   // wrong.
@@ -190,7 +195,7 @@ void find_files_of_rows(
 inline void find_maps(
     Table& table, const TableOptions& options, const char* function) {
   find_files_of_rows(
-      table, options.saliency(), "map", function,
+      table, options.saliency(), "human map", function,
       [](const Row& row) { return row.has_map(); },
       [](Row& row, const std::string& map) { row.saliency.assign(1, map); });
   find_files_of_rows(
