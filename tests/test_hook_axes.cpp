@@ -135,7 +135,7 @@ std::vector<Case> tokens_to_map() {
        [](Net& n, Tensor f) {
          const Tensor t = n.norm(f.flatten(2).permute({2, 0, 1}));
          n.tap(t.view({f.size(2), f.size(3), f.size(0), 8}), {2, 3, 0, 1});
-         return n.fc(n.truth.mean({0, 1}));
+         return n.fc(n.truth.mean(std::vector<int64_t>{0, 1}));
        }},
       {"attention between tokens, then a map",
        [](Net& n, Tensor f) {

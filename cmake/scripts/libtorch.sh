@@ -176,7 +176,9 @@ sys.exit(not (3, 10) <= sys.version_info < (3, 15))' 2>/dev/null || return 1
       "$wheel_home/bin/python" -m pip install --no-input --only-binary=:all: \
         --disable-pip-version-check --retries=1 --timeout=15 \
         --progress-bar=off filelock fsspec jinja2 networkx ninja setuptools \
-        sympy typing-extensions >>"$pip_log" 2>&1 || true
+        sympy typing-extensions >>"$pip_log" 2>&1 ||
+        say "the test of the Python package will be skipped: pip could not" \
+          "install what it needs (build/log/pip.log)"
       echo "$folder" >"$wheel_home/complete"
       return
     fi
