@@ -116,6 +116,9 @@ ScoresTable read_run(const Arguments& arguments, const std::string& file) {
         "is a picture: name a checkpoint or a CSV of scores; --data names the "
         "pictures of a checkpoint");
   }
+  if (!fs::exists(file)) {
+    throw cyborg::io::FileError("evaluate", file, "no such file");
+  }
   const auto& pictures = arguments.pictures;
   for (const auto& [flag, used] :
        {std::pair("--data", !pictures.data.empty()),

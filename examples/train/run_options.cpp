@@ -24,9 +24,9 @@ void add_run_options(CLI::App& app, TrainOptions& options) {
                 word.empty() ? Resume::kYes : choice_named<Resume>(word);
           },
           "continue the training in the output folder from its last "
-          "checkpoint, with the settings that it began with (--epochs, --data "
-          "and --saliency may be others); --resume auto begins a training "
-          "where there is none")
+          "checkpoint, with the settings that it began with (--epochs, --data, "
+          "--saliency, --annotations and --wrong may be others); --resume auto "
+          "begins a training where there is none")
       ->expected(0, 1)
       ->type_name("[auto]")
       ->check([](const std::string& word) {
