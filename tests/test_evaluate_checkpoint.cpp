@@ -159,9 +159,9 @@ TEST_CASE(
       "evaluate: --scores " + lab.table +
           ": is an input or another output, too: choose another file\n");
   CHECK(contains(error({lab.folder / "none.csv"}), "none.csv: no such file"));
-  CHECK(contains(
-      error({lab.folder / "none.pt", "--data", lab.table}),
-      "none.pt: no such file"));
+  CHECK(
+      program_on({lab.folder / "none.pt", "--data", lab.table}).error ==
+      "evaluate: " + lab.folder / "none.pt" + ": no such file\n");
   CHECK(contains(
       error({lab.folder / "7.png"}),
       "7.png: is a picture: name a checkpoint or a CSV of scores"));
