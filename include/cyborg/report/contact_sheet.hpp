@@ -38,9 +38,10 @@ inline std::vector<data::Row> rows_to_show(const data::Table& table) {
 ///
 /// The pictures are taken at equal distances from the rows that have a map
 /// or annotations (from all rows if none does), in their order.
-/// `data::PictureDataset` reads them: each is resized to a square, and the maps of several annotators are
-/// averaged. A picture that is not annotated (its map is missing or constant)
-/// has its own colours. The tile of a file that cannot be used is grey.
+/// `data::PictureDataset` reads them: each is resized to a square, and the maps
+/// of several annotators are averaged. A picture that is not annotated (its map
+/// is missing or constant) has its own colours. The tile of a file that cannot
+/// be used is grey.
 ///
 /// Of `options`, those are used that say how files are read: `max_pixels`,
 /// `check_extension`, `window`, `map_values`, `map_blur`, `combine`,

@@ -206,9 +206,11 @@ inline torch::Tensor head_flags(
   const double unit = std::max(
       {unit_of(logits), unit_of(x), weight.defined() ? unit_of(weight) : 0.0});
   // A head of zeros makes zeros of everything, which is what it should.
+  const torch::Tensor scale =
+      wanted == Flags::kAll ? at::full_like(size, HUGE_VAL) : torch::Tensor();
   return compare(
       (logits.to(at::kDouble).reshape(found.sizes()) - found).abs(),
-      size * (4 * unit), at::full_like(size, HUGE_VAL), wanted);
+      size * (4 * unit), scale, wanted);
 }
 
 }  // namespace cyborg::detail
