@@ -124,8 +124,9 @@ TEST_CASE("The share that a row recovers is paired by seed", "[methods]") {
   const auto run = [](double accuracy, double milliseconds) {
     return methods::Run{accuracy, 0.25, milliseconds};
   };
+  const auto recipe = methods::recipe_of(Net::kConvolutional);
   const auto results = methods::summarize(
-      Net::kConvolutional, Decoy::kMoving, rows, {0, 1},
+      Net::kConvolutional, Decoy::kMoving, recipe, rows, {0, 1},
       {{run(.1, 2), run(.9, 2), run(.5, 6), run(.2, 6)},
        {run(.3, 2), run(.9, 2), run(.6, 6), run(.3, 6)}});
   CHECK(results.row("half").recovered.value == Approx(.7 / 1.4));
@@ -135,6 +136,7 @@ TEST_CASE("The share that a row recovers is paired by seed", "[methods]") {
   REQUIRE(results.controls.size() == 1);
   CHECK(results.controls[0].difference.difference == Approx(.3));
   const auto text = methods::to_text(results);
+  CHECK(contains(text, "the patch moves, 25 epochs, 2 seeds"));
   CHECK(contains(text, "half - half shuffled: 0.300 [0.300, 0.300]"));
   CHECK(methods::to_json(results)["rows"][2]["recovered"] == Approx(.5));
 }
@@ -145,7 +147,10 @@ TEST_CASE("A perceptron learns the decoy, and is freed of it", "[methods]") {
     for (const auto& row :
          methods::rows_of(Net::kPerceptron, Decoy::kCorners)) {
       if (row.name == name) {
-        return methods::run(row, made, Net::kPerceptron).accuracy;
+        return methods::run(
+                   row, made, Net::kPerceptron,
+                   methods::recipe_of(Net::kPerceptron))
+            .accuracy;
       }
     }
     return -1.0;
@@ -163,35 +168,42 @@ TEST_CASE(
   const auto rows = methods::rows_of(Net::kConvolutional, Decoy::kMoving);
   const methods::Row& first = rows[3];
   REQUIRE(first.term);
+  const auto recipe = methods::recipe_of(Net::kConvolutional);
   {
     methods::KeptRuns kept(file, program);
     CHECK(kept.size() == 0);
-    kept.add(Net::kConvolutional, Decoy::kMoving, first, 7, {0.25, 0.5, 3});
     kept.add(
-        Net::kConvolutional, Decoy::kMoving, first, 8, {0.75, std::nan(""), 3});
+        Net::kConvolutional, Decoy::kMoving, first, recipe, 7, {0.25, 0.5, 3});
+    kept.add(
+        Net::kConvolutional, Decoy::kMoving, first, recipe, 8,
+        {0.75, std::nan(""), 3});
   }
-  SECTION("They are found by network, decoy, row, strength and seed") {
+  SECTION("They are found by network, decoy, row, strength, epochs and seed") {
     const methods::KeptRuns kept(file, program);
     CHECK(kept.size() == 2);
-    const auto found = kept.find(Net::kConvolutional, Decoy::kMoving, first, 7);
+    const auto found =
+        kept.find(Net::kConvolutional, Decoy::kMoving, first, recipe, 7);
     REQUIRE(found);
     CHECK(found->accuracy == 0.25);
     CHECK(found->wrong_reason == 0.5);
     CHECK(found->milliseconds == 3);
     const auto without_map =
-        kept.find(Net::kConvolutional, Decoy::kMoving, first, 8);
+        kept.find(Net::kConvolutional, Decoy::kMoving, first, recipe, 8);
     REQUIRE(without_map);
     CHECK(std::isnan(without_map->wrong_reason));
-    CHECK(!kept.find(Net::kConvolutional, Decoy::kMoving, first, 9));
-    CHECK(!kept.find(Net::kConvolutional, Decoy::kCorners, first, 7));
-    CHECK(!kept.find(Net::kPerceptron, Decoy::kMoving, first, 7));
-    CHECK(!kept.find(Net::kConvolutional, Decoy::kMoving, rows[4], 7));
+    CHECK(!kept.find(Net::kConvolutional, Decoy::kMoving, first, recipe, 9));
+    CHECK(!kept.find(Net::kConvolutional, Decoy::kCorners, first, recipe, 7));
+    CHECK(!kept.find(Net::kPerceptron, Decoy::kMoving, first, recipe, 7));
+    CHECK(!kept.find(Net::kConvolutional, Decoy::kMoving, rows[4], recipe, 7));
     auto stronger = first;
     stronger.term->strength *= 2;
-    CHECK(!kept.find(Net::kConvolutional, Decoy::kMoving, stronger, 7));
+    CHECK(!kept.find(Net::kConvolutional, Decoy::kMoving, stronger, recipe, 7));
+    auto longer = recipe;
+    longer.epochs *= 2;
+    CHECK(!kept.find(Net::kConvolutional, Decoy::kMoving, first, longer, 7));
     auto control = first;
     control.guide = methods::Guide::kInverted;
-    CHECK(!kept.find(Net::kConvolutional, Decoy::kMoving, control, 7));
+    CHECK(!kept.find(Net::kConvolutional, Decoy::kMoving, control, recipe, 7));
   }
   SECTION("A line that was cut off is run again") {
     auto text = cyborg::io::read_file(file);
@@ -199,7 +211,8 @@ TEST_CASE(
     cyborg::io::write_file(file, text);
     methods::KeptRuns kept(file, program);
     CHECK(kept.size() == 1);
-    kept.add(Net::kConvolutional, Decoy::kMoving, first, 8, {0.5, 0.5, 3});
+    kept.add(
+        Net::kConvolutional, Decoy::kMoving, first, recipe, 8, {0.5, 0.5, 3});
     CHECK(methods::KeptRuns(file, program).size() == 2);
   }
   SECTION("Runs of another build do not count") {

@@ -22,11 +22,14 @@ namespace {
 using nlohmann::json;
 
 /// What decides a run, beside the program.
-std::string key_of(Net net, Decoy decoy, const Row& row, int64_t seed) {
+std::string key_of(
+    Net net, Decoy decoy, const Row& row, const Recipe& recipe, int64_t seed) {
   return fmt::format(
-      "{} {} {} {} {} {} {}", static_cast<int>(net), static_cast<int>(decoy),
-      static_cast<int>(row.data), static_cast<int>(row.guide), row.name,
-      row.term ? programs::to_text(*row.term) : "-", seed);
+      "{} {} {} {} {} {} {} {} {} {}", static_cast<int>(net),
+      static_cast<int>(decoy), static_cast<int>(row.data),
+      static_cast<int>(row.guide), row.name,
+      row.term ? programs::to_text(*row.term) : "-", recipe.epochs,
+      recipe.batch, recipe.learning_rate, seed);
 }
 
 std::string line_of(
@@ -76,15 +79,17 @@ KeptRuns::KeptRuns(
 }
 
 std::optional<Run> KeptRuns::find(
-    Net net, Decoy decoy, const Row& row, int64_t seed) const {
-  const auto found = runs_.find(key_of(net, decoy, row, seed));
+    Net net, Decoy decoy, const Row& row, const Recipe& recipe,
+    int64_t seed) const {
+  const auto found = runs_.find(key_of(net, decoy, row, recipe, seed));
   return found == runs_.end() ? std::nullopt
                               : std::optional<Run>(found->second);
 }
 
 void KeptRuns::add(
-    Net net, Decoy decoy, const Row& row, int64_t seed, const Run& run) {
-  const auto key = key_of(net, decoy, row, seed);
+    Net net, Decoy decoy, const Row& row, const Recipe& recipe, int64_t seed,
+    const Run& run) {
+  const auto key = key_of(net, decoy, row, recipe, seed);
   runs_[key] = run;
   std::ofstream out(file_, std::ios::app);
   out << line_of(program_, key, run);

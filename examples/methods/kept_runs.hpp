@@ -27,10 +27,13 @@ class KeptRuns {
 
   /// The run, if it is finished.
   std::optional<Run> find(
-      Net net, Decoy decoy, const Row& row, int64_t seed) const;
+      Net net, Decoy decoy, const Row& row, const Recipe& recipe,
+      int64_t seed) const;
 
   /// Writes a finished run.
-  void add(Net net, Decoy decoy, const Row& row, int64_t seed, const Run& run);
+  void add(
+      Net net, Decoy decoy, const Row& row, const Recipe& recipe, int64_t seed,
+      const Run& run);
 
  private:
   std::filesystem::path file_;

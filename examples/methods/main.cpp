@@ -64,6 +64,7 @@ struct Arguments {
   std::optional<methods::Net> network;
   bool quick = false;
   bool develop = false;
+  std::optional<int64_t> epochs;
 };
 
 bool begins_with(const methods::Row& row, const std::string& name) {
@@ -108,7 +109,7 @@ std::vector<methods::Row> rows_wanted(
     for (const auto& row : rows) {
       if (!row.term) {
         tried.push_back(row);
-      } else if (row.of.empty()) {
+      } else if (row.name == row.term->kind) {
         for (const double strength : methods::strengths_tried(row.term->kind)) {
           tried.push_back(row);
           tried.back().term->strength = strength;
@@ -138,6 +139,8 @@ methods::Results compare(
     const torch::Tensor& labels, methods::Net net, methods::Decoy decoy,
     methods::KeptRuns& kept) {
   const auto rows = rows_wanted(arguments, net, decoy);
+  auto recipe = methods::recipe_of(net);
+  recipe.epochs = arguments.epochs.value_or(recipe.epochs);
   std::vector<int64_t> seeds;
   for (int64_t s = 0; s < arguments.seeds; ++s) {
     seeds.push_back(
@@ -162,20 +165,20 @@ methods::Results compare(
         std::optional<methods::Run> run;
         {
           const std::lock_guard<std::mutex> lock(mutex);
-          run = kept.find(net, decoy, rows[r], seeds[s]);
+          run = kept.find(net, decoy, rows[r], recipe, seeds[s]);
         }
         const bool made = !run;
         if (made) {
-          run = methods::run(rows[r], repetitions[s], net);
+          run = methods::run(rows[r], repetitions[s], net, recipe);
         }
         runs[s][r] = *run;
         const std::lock_guard<std::mutex> lock(mutex);
         if (made) {
-          kept.add(net, decoy, rows[r], seeds[s], *run);
+          kept.add(net, decoy, rows[r], recipe, seeds[s], *run);
         }
         progress.add(1, rows[r].name);
       });
-  return methods::summarize(net, decoy, rows, seeds, runs);
+  return methods::summarize(net, decoy, recipe, rows, seeds, runs);
 }
 
 /// Writes what is known so far.
@@ -187,7 +190,8 @@ void write_results(
     json.push_back(methods::to_json(one));
   }
   cyborg::io::write_file(arguments.out / "results.json", json.dump(1) + "\n");
-  methods::write_report(all, shown, arguments.out / "report.html");
+  methods::write_report(
+      all, shown, arguments.develop, arguments.out / "report.html");
 }
 
 void run(const Arguments& arguments) {
@@ -261,13 +265,21 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
   app.add_flag("--quick", arguments.quick, "2 seeds");
-  app.add_flag(
+  auto* develop = app.add_flag(
       "--develop", arguments.develop,
       "try several strengths of each term, with other seeds than the results "
       "have");
+  app.add_option(
+         "--epochs", arguments.epochs,
+         "epochs of all rows instead of those of the results")
+      ->check(CLI::Range(1, 100000))
+      ->needs(develop);
   CLI11_PARSE(app, argc, argv);
   if (arguments.quick) {
     arguments.seeds = 2;
+  }
+  if (arguments.develop && app.count("--out") == 0) {
+    arguments.out += "-development";  // the results stay
   }
   try {
     run(arguments);

@@ -51,8 +51,9 @@ void add_chart(report::HtmlPage& page, const Results& results) {
   };
   page.chart(
       draw(900),
-      "Mean over " + std::to_string(results.seeds.size()) +
-          " seeds, bars of one standard deviation. ce: cross entropy alone; "
+      "Mean over " + std::to_string(results.seeds.size()) + " seeds, " +
+          std::to_string(results.epochs) +
+          " epochs, bars of one standard deviation. ce: cross entropy alone; "
           "clean: the same without any patch, in training and tests.",
       draw(350));
 }
@@ -121,7 +122,7 @@ void add_pictures(report::HtmlPage& page, const Repetition& repetition) {
 
 void write_report(
     const std::vector<Results>& all, const std::vector<Repetition>& shown,
-    const std::filesystem::path& path) {
+    bool development, const std::filesystem::path& path) {
   report::HtmlPage page(
       "Which terms free a network from a decoy?",
       "Handwritten digits with a patch whose brightness gives the answer away "
@@ -150,11 +151,16 @@ void write_report(
   page.section("How it was done");
   page.paragraph(
       "All rows of a seed share pictures, split, initial weights and order. "
-      "Epochs and learning rate are the same for all rows of a network, and "
-      "were chosen on other seeds, 100 and above. Each term has its first "
-      "strength, the default of `train`, unless its row names another one; "
-      "`methods --develop` tries others. Nothing was chosen after the results "
-      "were seen. The network after the last epoch is tested.");
+      "Epochs and learning rate are the same for all rows of a network. " +
+      std::string(
+          development
+              ? "Each row names the strength of its term. These are trainings "
+                "of development: their seeds are not those of the results. "
+              : "Each term has its first strength, the default of `train`, "
+                "unless its row names another one. `methods --develop` tries "
+                "other strengths and numbers of epochs with other seeds; "
+                "docs/methods/results.md says what it gave. ") +
+      "The network after the last epoch is tested.");
   page.paragraph(
       "Digits: Optical Recognition of Handwritten Digits, E. Alpaydin and C. "
       "Kaynak, UCI Machine Learning Repository, CC BY 4.0.");

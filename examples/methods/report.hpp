@@ -10,9 +10,10 @@
 namespace methods {
 
 /// Writes the page: pictures, a chart and a table for each network and decoy.
-/// `shown[i]` are pictures of `all[i]`.
+/// `shown[i]` are pictures of `all[i]`. `development`: the runs try strengths and
+/// epochs, and are no results.
 void write_report(
     const std::vector<Results>& all, const std::vector<Repetition>& shown,
-    const std::filesystem::path& path);
+    bool development, const std::filesystem::path& path);
 
 }  // namespace methods

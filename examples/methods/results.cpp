@@ -74,10 +74,10 @@ const RowResult& Results::row(const std::string& name) const {
 }
 
 Results summarize(
-    Net net, Decoy decoy, const std::vector<Row>& rows,
+    Net net, Decoy decoy, const Recipe& recipe, const std::vector<Row>& rows,
     const std::vector<int64_t>& seeds,
     const std::vector<std::vector<Run>>& runs) {
-  Results out{net, decoy, seeds, {}, {}};
+  Results out{net, decoy, seeds, {}, {}, recipe.epochs};
   std::vector<double> step;  // milliseconds, by row
   for (size_t r = 0; r < rows.size(); ++r) {
     RowResult result{rows[r], {}, {}, {}, {}, 0};
@@ -121,6 +121,7 @@ nlohmann::ordered_json to_json(const Results& results) {
   nlohmann::ordered_json json;
   json["network"] = name_of(results.net);
   json["decoy"] = name_of(results.decoy);
+  json["epochs"] = results.epochs;
   json["seeds"] = results.seeds;
   for (const auto& one : results.rows) {
     nlohmann::ordered_json row;
@@ -151,9 +152,9 @@ nlohmann::ordered_json to_json(const Results& results) {
 
 std::string to_text(const Results& results) {
   auto text = fmt::format(
-      "{}, {} seeds\n{:<26} {:>14} {:>22} {:>12} {:>6}\n", title_of(results),
-      results.seeds.size(), "row", "accuracy", "share of (clean - ce)",
-      "wrong reason", "cost");
+      "{}, {} epochs, {} seeds\n{:<26} {:>14} {:>22} {:>12} {:>6}\n",
+      title_of(results), results.epochs, results.seeds.size(), "row",
+      "accuracy", "share of (clean - ce)", "wrong reason", "cost");
   for (const auto& one : results.rows) {
     text += fmt::format(
         "{:<26} {:.3f} +- {:.3f} {:>5.2f} [{:>5.2f}, {:>5.2f}]    {:>9.2f} "

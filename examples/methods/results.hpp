@@ -40,13 +40,14 @@ struct Results {
   std::vector<int64_t> seeds;
   std::vector<RowResult> rows;
   std::vector<Comparison> controls;
+  int64_t epochs = 0;  ///< of each training
 
   const RowResult& row(const std::string& name) const;
 };
 
 /// `runs[s][r]` is the run of seed s and row r. The rows hold ce and clean.
 Results summarize(
-    Net net, Decoy decoy, const std::vector<Row>& rows,
+    Net net, Decoy decoy, const Recipe& recipe, const std::vector<Row>& rows,
     const std::vector<int64_t>& seeds,
     const std::vector<std::vector<Run>>& runs);
 

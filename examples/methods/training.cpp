@@ -162,9 +162,10 @@ torch::Tensor test_maps(
 
 }  // namespace
 
-Run run(const Row& row, const Repetition& repetition, Net net) {
+Run run(
+    const Row& row, const Repetition& repetition, Net net,
+    const Recipe& recipe) {
   const Pictures& train = repetition.train;
-  const Recipe recipe = recipe_of(net);
   const Guides guides = guides_of(row, repetition);
   const auto& images = row.data == Data::kClean ? train.clean : train.image;
   auto network = make_network(net);

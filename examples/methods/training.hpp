@@ -17,6 +17,8 @@ struct Run {
 
 /// Trains a row and tests it. The rows of a seed share pictures, initial
 /// weights and order.
-Run run(const Row& row, const Repetition& repetition, Net net);
+Run run(
+    const Row& row, const Repetition& repetition, Net net,
+    const Recipe& recipe);
 
 }  // namespace methods
