@@ -9,7 +9,7 @@
 
 #include <cyborg/cam/methods.hpp>
 #include <cyborg/data/picture_options.hpp>
-#include <cyborg/guide/saliency_guided.hpp>
+#include <cyborg/guide/reduction.hpp>
 #include <cyborg/maps/normalize.hpp>
 #include <cyborg/train/schedule.hpp>
 

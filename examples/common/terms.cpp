@@ -5,6 +5,7 @@
 
 #include <cyborg/guide/distances.hpp>
 #include <cyborg/guide/entropy.hpp>
+#include <cyborg/guide/guidance.hpp>
 #include <cyborg/guide/harmonize.hpp>
 #include <cyborg/guide/perturb.hpp>
 #include <cyborg/guide/right_reasons.hpp>

@@ -3,8 +3,7 @@
 // The terms that a training may add to its loss, by name. `train`, `methods`,
 // the help and the checkpoints read this one list.
 
-#include <cyborg/guide/guidance.hpp>
-
+#include <ATen/core/Generator.h>
 #include <nlohmann/json.hpp>
 
 #include <cstdint>
@@ -13,6 +12,10 @@
 #include <memory>
 #include <string>
 #include <vector>
+
+namespace cyborg {
+class Guidance;  // who only names terms does not compile it
+}
 
 namespace programs {
 
