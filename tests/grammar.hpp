@@ -214,6 +214,20 @@ struct Batch {
   bool blank = false;     // the pictures are 0 everywhere
 };
 
+/// One operation that a test puts into random networks, at one place.
+struct Operation {
+  enum Place {
+    kMap,       // [B, C, *S] -> [B, C', *S']: it makes the last map
+    kCollapse,  // [B, C, *S] -> [B, C, *S without the last axis]: it reads it
+    kHead       // [B, C] and a matrix [3, C] -> [B, 3]: after the mean
+  };
+  std::string row;   // the node that it leaves on the graph
+  int64_t rank = 0;  // the number of position axes that it needs; 0: any
+  Place place = kMap;
+  std::function<Tensor(const Tensor&)> run = {};
+  std::function<Tensor(const Tensor&, const Tensor&)> head = {};
+};
+
 /// One random network. `forward` returns one or two outputs.
 class Network : public nn::Module {
  public:
@@ -228,6 +242,35 @@ class Network : public nn::Module {
     body();
     outputs_.push_back(tail());
     results();
+    to(type_);
+    noise();
+    batches();
+  }
+
+  /// A random body, then the operation, a mean of what is left of the positions
+  /// and a linear head.
+  Network(uint64_t seed, const Operation& operation) : dice_(seed) {
+    torch::manual_seed(seed);
+    text_ = "seed " + std::to_string(seed) + ", " + operation.row + ":";
+    rank_ = operation.rank == 0 ? dice_.pick<int64_t>({2, 2, 1, 3})
+                                : operation.rank;
+    body();
+    want_channels_first();
+    smallest_ = 4;
+    halves_ = true;
+    if (operation.place == Operation::kMap) {
+      const auto run = operation.run;
+      channels_ =
+          run(torch::randn(
+                  joined({2, channels_}, Sizes(static_cast<size_t>(rank_), 4))))
+              .size(1);
+      add(operation.row, [run](const Value& v) { return v.with(run(v.x)); });
+    }
+    // Values do not show which axis a norm or a median took away.
+    distinct_ = operation.place == Operation::kCollapse;
+    outputs_.push_back(tail_of(operation));
+    casts_ = operation.row == "ToCopy" ||
+             operation.row == "FakeQuantizePerChannelAffineCachemask";
     to(type_);
     noise();
     batches();
@@ -1551,6 +1594,33 @@ class Network : public nn::Module {
     return made;
   }
 
+  /// What follows the map in a network that is made for one operation.
+  Tail tail_of(const Operation& operation) {
+    Tail made;
+    made.kind_of_pool = always(Kind::kExact);
+    made.pool = [](const Value& v) { return v.x.flatten(2).mean(2); };
+    if (operation.place == Operation::kCollapse) {
+      made.kind_of_pool = always(Kind::kGradCam);
+      const auto run = operation.run;
+      made.pool = [run](const Value& v) {
+        const Tensor rest = run(v.x);
+        return rest.dim() > 2 ? rest.flatten(2).mean(2) : rest;
+      };
+    }
+    const Tensor weight = parameter({3, channels_});
+    made.weight = [weight] { return weight; };
+    auto head = operation.head;
+    if (operation.place == Operation::kHead) {
+      made.kind_of_head = Kind::kEither;
+    } else {
+      head = [](const Tensor& x, const Tensor& w) {
+        return nn::functional::linear(x, w);
+      };
+    }
+    made.head = [head, weight](const Tensor& x) { return head(x, weight); };
+    return made;
+  }
+
   void pool(Tail& made, int64_t& inputs, bool& own) {
     made.kind_of_pool = always(Kind::kExact);
     kept_ = false;
@@ -2066,7 +2136,15 @@ class Network : public nn::Module {
       while (size < smallest_) {
         size += unit;
       }
+      while (distinct_ &&
+             (size == channels_ ||
+              std::count(map_sizes_.begin(), map_sizes_.end(), size))) {
+        size += unit;
+      }
       map_sizes_.push_back(size);
+    }
+    if (distinct_) {
+      return;
     }
     if (halves_ && rank_ == 3) {  // one axis at most has one row then
       map_sizes_.assign(3, 4);
@@ -2141,6 +2219,7 @@ class Network : public nn::Module {
   bool kept_ = false;      // the pooled tensor is [B, D, 1, 1]
   bool one_size_ = false;  // the head fits one size of pictures only
   bool several_ = false;   // one sample is not enough
+  bool distinct_ = false;  // no two axes may have the same size
   bool halves_ = false;    // a piece reads a map of half the size
   bool casts_ = false;
   bool may_fuse_ = true;  // attention may be one operator

@@ -50,11 +50,10 @@ inline std::string_view base_name(std::string_view node_name) {
   return node_name.substr(0, node_name.find("Backward"));
 }
 
-/// The rule for the node of this name.
-inline Rule rule_of(std::string_view node_name) {
-  using Map = std::unordered_map<std::string_view, Rule>;
-  static const Map kTable = [] {
-    Map table;
+/// The rows of the table, by `base_name`.
+inline const std::unordered_map<std::string_view, Rule>& rules() {
+  static const auto kTable = [] {
+    std::unordered_map<std::string_view, Rule> table;
     const auto add = [&](Rule rule, auto... names) {
       (table.emplace(std::string_view(names), rule), ...);
     };
@@ -81,7 +80,7 @@ inline Rule rule_of(std::string_view node_name) {
         "NativeBatchNormLegitNoTraining", "ChannelShuffle",
         "FakeQuantizePerTensorAffineCachemask",
         "FakeQuantizePerChannelAffineCachemask");
-    add(Rule::kCopy, "Copy", "CopyBackwards");
+    add(Rule::kCopy, "Copy");  // "CopyBackwards"
     // Views.
     add(Rule::kReorder, "Permute", "Transpose", "T");
     add(Rule::kReshape, "View", "UnsafeView", "ReshapeAlias", "ReshapeCopy",
@@ -115,8 +114,13 @@ inline Rule rule_of(std::string_view node_name) {
         "MkldnnLinear", "Mv", "Addmv");
     return table;
   }();
+  return kTable;
+}
+
+/// The rule for the node of this name.
+inline Rule rule_of(std::string_view node_name) {
   const auto name = base_name(node_name);
-  if (const auto found = kTable.find(name); found != kTable.end()) {
+  if (const auto found = rules().find(name); found != rules().end()) {
     return found->second;
   }
   const auto holds = [&](std::string_view part) {
