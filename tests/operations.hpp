@@ -202,6 +202,16 @@ inline std::vector<Operation> operations() {
             torch::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)}), 2);
       },
       2);
+  add(
+      "T",
+      [](T x) {
+        std::vector<Tensor> samples;
+        for (const Tensor& one : x.unbind(0)) {
+          samples.push_back(one.t().contiguous().t());
+        }
+        return torch::stack(samples, 0);
+      },
+      1);
   // Windows, borders, other sizes.
   add("AvgPool2D", [](T x) { return torch::avg_pool2d(x, 2); }, 2);
   add("AvgPool3D", [](T x) { return torch::avg_pool3d(x, 2); }, 3);
@@ -360,7 +370,6 @@ inline std::vector<Operation> operations() {
     all.push_back(one);
   };
   head("Mm", [](T x, T w) { return torch::mm(x, w.t()); });
-  head("T", [](T x, T w) { return torch::mm(w, x.t()).t(); });
   head("Addmm", [](T x, T w) {
     return torch::addmm(x.new_ones({3}), x, w.t());
   });

@@ -71,18 +71,41 @@ bool begins_with(const methods::Row& row, const std::string& name) {
   return row.name.compare(0, name.size(), name) == 0;
 }
 
+/// All rows of a network and a decoy; in development each term has one for each
+/// strength that is tried.
+std::vector<methods::Row> all_rows(
+    bool develop, methods::Net net, methods::Decoy decoy) {
+  const auto rows = methods::rows_of(net, decoy);
+  if (!develop) {
+    return rows;
+  }
+  std::vector<methods::Row> tried;
+  for (const auto& row : rows) {
+    if (!row.term) {
+      tried.push_back(row);
+    } else if (row.name == row.term->kind) {
+      for (const double strength : methods::strengths_tried(row.term->kind)) {
+        tried.push_back(row);
+        tried.back().term->strength = strength;
+        tried.back().name = fmt::format("{} {}", row.name, strength);
+      }
+    }
+  }
+  return tried;
+}
+
 /// Throws for a name with which no row of any network and decoy begins.
-void check_names(const std::vector<std::string>& wanted) {
+void check_names(const Arguments& arguments) {
   std::vector<methods::Row> all;
   for (const auto net :
        {methods::Net::kConvolutional, methods::Net::kPerceptron}) {
     for (const auto decoy :
          {methods::Decoy::kMoving, methods::Decoy::kCorners}) {
-      const auto rows = methods::rows_of(net, decoy);
+      const auto rows = all_rows(arguments.develop, net, decoy);
       all.insert(all.end(), rows.begin(), rows.end());
     }
   }
-  for (const auto& name : wanted) {
+  for (const auto& name : arguments.methods) {
     const auto known = [&](const auto& row) { return begins_with(row, name); };
     if (name == "all" || std::any_of(all.begin(), all.end(), known)) {
       continue;
@@ -103,22 +126,7 @@ void check_names(const std::vector<std::string>& wanted) {
 /// The rows that are wanted; ce and clean are always among them.
 std::vector<methods::Row> rows_wanted(
     const Arguments& arguments, methods::Net net, methods::Decoy decoy) {
-  auto rows = methods::rows_of(net, decoy);
-  if (arguments.develop) {
-    std::vector<methods::Row> tried;
-    for (const auto& row : rows) {
-      if (!row.term) {
-        tried.push_back(row);
-      } else if (row.name == row.term->kind) {
-        for (const double strength : methods::strengths_tried(row.term->kind)) {
-          tried.push_back(row);
-          tried.back().term->strength = strength;
-          tried.back().name = fmt::format("{} {}", row.name, strength);
-        }
-      }
-    }
-    rows = tried;
-  }
+  const auto rows = all_rows(arguments.develop, net, decoy);
   if (arguments.methods.front() == "all") {
     return rows;
   }
@@ -195,7 +203,7 @@ void write_results(
 }
 
 void run(const Arguments& arguments) {
-  check_names(arguments.methods);
+  check_names(arguments);
   fs::create_directories(arguments.out);
   const auto digits = programs::read_digits(arguments.data);
   const auto labels = programs::read_digit_labels(arguments.data);
