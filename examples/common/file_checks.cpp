@@ -47,8 +47,8 @@ std::vector<cyborg::data::FileNote> foreign_files(
       std::ifstream file(path, std::ios::binary);
       file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
       bytes.resize(static_cast<size_t>(file.gcount()));
-      if (!bytes.empty() && cyborg::data::detail::picture_format(bytes) ==
-                                cyborg::data::detail::PictureFormat::kNone) {
+      if (!bytes.empty() && cyborg::data::picture_format(bytes) ==
+                                cyborg::data::PictureFormat::kNone) {
         notes.push_back(
             {i, path,
              cyborg::data::detail::foreign_problem(bytes, "\"" + path + "\"")});

@@ -100,8 +100,8 @@ Kind kind_of(const fs::path& path) {
   if (bytes.empty()) {
     fail(path, std::string("is empty, ") + kExpected);
   }
-  if (data::detail::picture_format(bytes) !=
-      data::detail::PictureFormat::kNone) {
+  if (data::picture_format(bytes) !=
+      data::PictureFormat::kNone) {
     return Kind::kPicture;
   }
   const auto begins = [&](const char* text) {

@@ -49,8 +49,8 @@ class Collected {
     one->annotator = annotator;
     one->source = file_.name + ": " + where;
     one->alpha_png = from_base64(url.substr(kPrefix.size()), fail);
-    if (data::detail::picture_format(one->alpha_png) !=
-        data::detail::PictureFormat::kPng) {
+    if (data::picture_format(one->alpha_png) !=
+        data::PictureFormat::kPng) {
       fail("the content of the annotation is not a PNG");
     }
     file_.items.push_back({picture, std::move(one), ""});
