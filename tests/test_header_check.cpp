@@ -90,8 +90,8 @@ TEST_CASE("A value that goes with a class is its sign", "[data][check]") {
     const auto ten = rows_of(times(10, "train a") + times(10, "train b"));
     const auto with = [&](size_t a, size_t b) {
       return words(data::class_signs(
-                       ten, times(a, "x") + times(10 - a, "") +
-                                times(b, "x") + times(10 - b, "y")))
+                       ten, times(a, "x") + times(10 - a, "") + times(b, "x") +
+                                times(10 - b, "y")))
           .size();
     };
     const auto first = [&](size_t a, size_t b) {
@@ -107,8 +107,9 @@ TEST_CASE("A value that goes with a class is its sign", "[data][check]") {
   SECTION("One of three classes may be told alone") {
     CHECK(
         words(data::class_signs(
-            rows_of(times(2, "train a") + times(2, "train b") +
-                    times(2, "train c")),
+            rows_of(
+                times(2, "train a") + times(2, "train b") +
+                times(2, "train c")),
             times(2, "8") + times(4, "16"))) ==
         Texts{"8: 2 of 2 pictures of class \"a\", and 0 of 4 others"});
   }
@@ -225,15 +226,15 @@ TEST_CASE("Pictures of several kinds are found", "[data][check]") {
         Texts{
             "JPEG: 2 of 2 pictures of class \"a\", and 0 of 3 others",
             "PNG: 3 of 3 pictures of class \"b\", and 0 of 2 others",
+            "8 x 8: 2 of 2 pictures of class \"a\", and 0 of 3 others",
             "2 x 1: 3 of 3 pictures of class \"b\", and 0 of 2 others"});
     found = data::check_pictures(table);
-    CHECK(found.header_signs.size() == 3);
+    CHECK(found.header_signs.size() == 4);
     CHECK(found.bits_signs.empty());
     CHECK(found.ok());
     for (size_t i = 0; i < 2; ++i) {
       set(i, std::to_string(i) + ".png",
-          pictures::png(
-              1, 2, 8, 2, {1, 2, static_cast<uint32_t>(i), 4, 5, 6}));
+          pictures::png(1, 2, 8, 2, {1, 2, static_cast<uint32_t>(i), 4, 5, 6}));
     }
     CHECK(
         words(data::header_signs(table)) ==

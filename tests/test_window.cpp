@@ -417,6 +417,11 @@ TEST_CASE(
   CHECK(found.counts[1].below == 0);
   CHECK(found.counts[1].above == .5);
   CHECK(found.counts[1].blank == 0);
+  // Picture 2 is cut in half, and not more.
+  CHECK(
+      lines(found.cut) ==
+      Lines{"0: 50 % of its values are below the window 1000 to 3000, and 25 % "
+            "above it"});
 }
 
 TEST_CASE(
@@ -438,14 +443,16 @@ TEST_CASE(
       "values";
   CHECK(dark(file(2, 2000)) == Lines{but});
   CHECK(dark(file(3, 2000)).empty());
-  CHECK(dark(file(0, 2000)) == Lines{"0: has 16 bits, and no value above 300 "
-                                     "of 65535"});
+  CHECK(
+      dark(file(0, 2000)) == Lines{"0: has 16 bits, and no value above 300 "
+                                   "of 65535"});
   CHECK(dark(file(1, 999)).empty());  // a thousandth of it is not a value
   std::vector<uint32_t> black(1000, 0);
   CHECK(dark(deep_png(black)).empty());  // that is blank
   black[7] = 60000;
-  CHECK(dark(deep_png(black)) == Lines{
-            "0: has 16 bits, and no value above 0 of 65535, but for 0.1 % of "
+  CHECK(
+      dark(deep_png(black)) ==
+      Lines{"0: has 16 bits, and no value above 0 of 65535, but for 0.1 % of "
             "the values"});
   // A map that is bright in few places is not dark.
   auto table = table_of({folder.write("p.png", deep_png({0, 65535}))});

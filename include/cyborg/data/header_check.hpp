@@ -99,9 +99,8 @@ inline std::vector<FileNote> rarer_bits(
   }
   // Of equally many the 8 bits are the rarer ones.
   const auto common = std::max_element(
-      counts.begin(), counts.end(), [](const auto& a, const auto& b) {
-        return a.second <= b.second;
-      });
+      counts.begin(), counts.end(),
+      [](const auto& a, const auto& b) { return a.second <= b.second; });
   for (size_t i = 0; i < headers.size(); ++i) {
     if (headers[i].found() && headers[i].bits != common->first) {
       notes.push_back(
@@ -153,11 +152,10 @@ inline std::vector<FileNote> check_bits(
     const Table& table, const std::vector<double>& window,
     const TableHeaders& headers = {}) {
   detail::check_window("cyborg::data::check_bits", window);
-  return window.empty() ? std::vector<FileNote>()
-                        : detail::misfits_of(
-                              table,
-                              detail::headers_of_pictures(table, headers),
-                              window);
+  return window.empty()
+             ? std::vector<FileNote>()
+             : detail::misfits_of(
+                   table, detail::headers_of_pictures(table, headers), window);
 }
 
 /// Where some pictures have 8 bits and some have 16: those of the rarer kind, in
@@ -175,8 +173,7 @@ inline std::vector<FileNote> check_several_bits(
 inline std::vector<ClassSign> bits_signs(
     const Table& table, const TableHeaders& headers = {}) {
   return class_signs(
-      table,
-      detail::bits_text(detail::headers_of_pictures(table, headers)));
+      table, detail::bits_text(detail::headers_of_pictures(table, headers)));
 }
 
 /// The formats, numbers of colours and sizes that tell a class as `class_signs`

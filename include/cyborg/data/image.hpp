@@ -2,8 +2,8 @@
 #pragma once
 
 #include <cyborg/data/detail/decode.hpp>
-#include <cyborg/data/picture_format.hpp>
 #include <cyborg/data/detail/stb.hpp>
+#include <cyborg/data/picture_format.hpp>
 #include <cyborg/data/window.hpp>
 #include <cyborg/io/file.hpp>
 #include <cyborg/maps/resize.hpp>

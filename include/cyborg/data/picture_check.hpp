@@ -149,7 +149,8 @@ inline PictureCheck check_pictures(
           &PictureCheck::unclear, &PictureCheck::turned_marks,
           &PictureCheck::other_aspect, &PictureCheck::other_size,
           &PictureCheck::outside, &PictureCheck::turned, &PictureCheck::blank,
-          &PictureCheck::dark, &PictureCheck::transparent}) {
+          &PictureCheck::cut, &PictureCheck::dark,
+          &PictureCheck::transparent}) {
       const auto& notes = row.found.*list;
       (all.*list).insert((all.*list).end(), notes.begin(), notes.end());
     }

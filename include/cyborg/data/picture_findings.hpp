@@ -71,6 +71,8 @@ struct PictureCheck {
   /// Pictures that are the same everywhere, for example black, as they are
   /// stored or in the window.
   std::vector<Note> blank;
+  /// Pictures of which the window cuts more than half of the values, and not all.
+  std::vector<Note> cut;
   /// 16-bit files whose values use the lowest 12 bits at most, but pictures that
   /// a window makes brighter. Of a picture 0.1 % of the values may be higher: a
   /// letter that is burnt in does not make it bright.

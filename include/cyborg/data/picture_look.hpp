@@ -49,8 +49,7 @@ inline PictureLook look_at(
   look.below = share(values.lt(low));
   look.above = share(values.gt(high));
   look.mean = shown.mean(at::kDouble).item<double>();
-  look.blank =
-      channels.amax(/*dim=*/1).equal(channels.amin(/*dim=*/1));
+  look.blank = channels.amax(/*dim=*/1).equal(channels.amin(/*dim=*/1));
   return look;
 }
 

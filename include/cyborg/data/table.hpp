@@ -4,8 +4,8 @@
 #include <cyborg/data/detail/columns.hpp>
 #include <cyborg/data/detail/folders.hpp>
 #include <cyborg/data/detail/map_lookup.hpp>
-#include <cyborg/data/picture_format.hpp>
 #include <cyborg/data/detail/table_checks.hpp>
+#include <cyborg/data/picture_format.hpp>
 #include <cyborg/data/splits.hpp>
 #include <cyborg/data/table_types.hpp>
 #include <cyborg/io/csv.hpp>

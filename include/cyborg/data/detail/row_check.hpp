@@ -19,6 +19,7 @@
 #include <torch/types.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -88,14 +89,23 @@ class RowCheck {
     const auto look = look_at(pixels, window);
     checked_.below = look.below;
     checked_.above = look.above;
+    if (!look.blank && look.below + look.above > .5) {
+      const auto percent = [](double share) {
+        return std::to_string(std::lround(100 * share)) + " %";
+      };
+      note(
+          checked_.found.cut, row_.path,
+          percent(look.below) + " of its values are below the window " +
+              window_text(window) + ", and " + percent(look.above) +
+              " above it");
+    }
     if (!look.blank) {
       return;
     }
     checked_.blank = true;
-    const auto in_window =
-        window.empty() || look_at(pixels, {}).blank
-            ? ""
-            : " in the window " + window_text(window);
+    const auto in_window = window.empty() || look_at(pixels, {}).blank
+                               ? ""
+                               : " in the window " + window_text(window);
     note(
         checked_.found.blank, row_.path,
         pixels.height() * pixels.width() == 1 ? "is 1 x 1 pixels"
@@ -110,9 +120,8 @@ class RowCheck {
   void check_dark(const std::string& path, const Pixels& pixels) {
     const bool is_picture = path == row_.path;
     const auto& window = options_.window();  // maps have none
-    const auto high = is_picture && !window.empty()
-                          ? static_cast<int64_t>(window[1])
-                          : 65535;
+    const auto high =
+        is_picture && !window.empty() ? static_cast<int64_t>(window[1]) : 65535;
     const auto values = pixels.colours();
     const auto largest = values.max().item<double>();
     // A thousandth of a picture's values may be higher.
@@ -124,8 +133,7 @@ class RowCheck {
     const auto value = static_cast<int64_t>(
         higher == 0
             ? largest
-            : std::get<0>(
-                  values.flatten().kthvalue(values.numel() - higher))
+            : std::get<0>(values.flatten().kthvalue(values.numel() - higher))
                   .item<double>());
     if (value * 16 <= high) {
       checked_.dark |= is_picture;
