@@ -86,33 +86,37 @@ class RowCheck {
     if (reaches_above(window, pixels.largest)) {
       return;
     }
-    const auto look = look_at(pixels, window);
-    checked_.below = look.below;
-    checked_.above = look.above;
-    if (!look.blank && look.below + look.above > .5) {
+    const auto colours = pixels.colours()[0].flatten(/*start_dim=*/1);
+    const bool same = colours.amax(/*dim=*/1).equal(colours.amin(/*dim=*/1));
+    PictureLook seen;  // without a window the values need no more work
+    seen.blank = same;
+    seen.mean = same ? colours.max().item<double>() / pixels.largest : 1;
+    if (!window.empty()) {
+      seen = look_at(pixels, window);
+    }
+    checked_.blank = seen.blank;
+    checked_.below = seen.below;
+    checked_.above = seen.above;
+    if (seen.blank) {
+      const auto in_window =
+          window.empty() || same ? "" : " in the window " + window_text(window);
+      note(
+          checked_.found.blank, row_.path,
+          pixels.height() * pixels.width() == 1 ? "is 1 x 1 pixels"
+          : seen.mean == 0 ? "is black everywhere" + in_window
+          : !in_window.empty() && seen.mean == 1
+              ? "is white everywhere" + in_window
+              : "is the same everywhere" + in_window);
+    } else if (seen.below + seen.above > .5) {
       const auto percent = [](double share) {
         return std::to_string(std::lround(100 * share)) + " %";
       };
       note(
           checked_.found.cut, row_.path,
-          percent(look.below) + " of its values are below the window " +
-              window_text(window) + ", and " + percent(look.above) +
+          percent(seen.below) + " of its values are below the window " +
+              window_text(window) + ", and " + percent(seen.above) +
               " above it");
     }
-    if (!look.blank) {
-      return;
-    }
-    checked_.blank = true;
-    const auto in_window = window.empty() || look_at(pixels, {}).blank
-                               ? ""
-                               : " in the window " + window_text(window);
-    note(
-        checked_.found.blank, row_.path,
-        pixels.height() * pixels.width() == 1 ? "is 1 x 1 pixels"
-        : look.mean == 0 ? "is black everywhere" + in_window
-        : !in_window.empty() && look.mean == 1
-            ? "is white everywhere" + in_window
-            : "is the same everywhere" + in_window);
   }
 
   /// Notes a file of 16 bits whose values are in the lowest 12, as they are
