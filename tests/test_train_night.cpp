@@ -715,6 +715,7 @@ TEST_CASE(
   const auto without = ended({"--skip-unreadable", "--epochs", "1"});
   CHECK(without.status == 0);
   CHECK(contains(without.errors, "warning: " + text));
+  fs::remove_all(folder / "run");
   // The paths are right, so nobody is told to mend them.
   CHECK(contains(refused.errors, text + "--skip-unreadable leaves them out\n"));
 
