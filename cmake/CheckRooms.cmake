@@ -11,6 +11,8 @@
 #   4. cyborg.hpp includes every public header, except those that it names as
 #      needing a newer LibTorch or c10d.
 #   5. No header has more than 400 lines, and none lies directly in detail/.
+#   6. No file of examples/, where that lies beside FOLDER, includes a `detail`
+#      folder.
 
 cmake_minimum_required(VERSION 3.25)
 include("${CMAKE_CURRENT_LIST_DIR}/IncludeGraph.cmake")
@@ -128,6 +130,15 @@ foreach(header IN LISTS headers)
      AND NOT name IN_LIST left_out
      AND NOT header IN_LIST includes_cyborg/cyborg.hpp)
     list(APPEND broken "cyborg/cyborg.hpp does not include ${header}")
+  endif()
+endforeach()
+
+file(GLOB_RECURSE programs RELATIVE "${include}/.." "${include}/../examples/*.?pp")
+foreach(program IN LISTS programs)
+  file(STRINGS "${include}/../${program}" private
+       REGEX "^#include <cyborg/.*detail/")
+  if(private)
+    list(APPEND broken "${program}: ${private} is private to the library")
   endif()
 endforeach()
 

@@ -41,6 +41,7 @@ set(CYBORG_HEADERS
     include/cyborg/data/annotation.hpp
     include/cyborg/data/attach_annotations.hpp
     include/cyborg/data/augment.hpp
+    include/cyborg/data/class_signs.hpp
     include/cyborg/data/dataset.hpp
     include/cyborg/data/detail/columns.hpp
     include/cyborg/data/detail/decode.hpp
@@ -50,23 +51,29 @@ set(CYBORG_HEADERS
     include/cyborg/data/detail/marks_text.hpp
     include/cyborg/data/detail/picture_bytes.hpp
     include/cyborg/data/detail/picture_file.hpp
-    include/cyborg/data/detail/picture_header.hpp
+    include/cyborg/data/detail/row_check.hpp
     include/cyborg/data/detail/standardize.hpp
     include/cyborg/data/detail/stb.hpp
     include/cyborg/data/detail/table_checks.hpp
-    include/cyborg/data/detail/window.hpp
     include/cyborg/data/draw_annotation.hpp
     include/cyborg/data/example.hpp
     include/cyborg/data/file_check.hpp
     include/cyborg/data/fixations.hpp
+    include/cyborg/data/header_check.hpp
     include/cyborg/data/image.hpp
     include/cyborg/data/picture_check.hpp
+    include/cyborg/data/picture_findings.hpp
+    include/cyborg/data/picture_format.hpp
+    include/cyborg/data/picture_header.hpp
+    include/cyborg/data/picture_look.hpp
     include/cyborg/data/picture_options.hpp
     include/cyborg/data/prefetch.hpp
     include/cyborg/data/read_map.hpp
     include/cyborg/data/splits.hpp
     include/cyborg/data/table.hpp
+    include/cyborg/data/table_headers.hpp
     include/cyborg/data/table_types.hpp
+    include/cyborg/data/window.hpp
     include/cyborg/data/with_maps.hpp
     include/cyborg/detail/kernels/feature_pass.hpp
     include/cyborg/detail/kernels/head_pass.hpp

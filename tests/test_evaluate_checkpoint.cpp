@@ -239,13 +239,115 @@ TEST_CASE("Pictures are scored in the window of the training", "[evaluate]") {
       score(net, flat_table).error,
       "evaluate: " + flat_table +
           ": 1 of 1 pictures do not fit the window 1000 to 3550:\n  "));
+  CHECK(contains(
+      score(net, flat_table).error,
+      ": has 8 bits, and the pictures of the training have 16: save it with as "
+      "many bits and with values like those\n"));
   lab.folder.write(
       "deep/x.png",
       pictures::png(32, 32, 16, 0, std::vector<uint32_t>(32 * 32, 999)));
+  const auto blank = score(net, deep_table);
+  CHECK(blank.code == 2);
   CHECK(contains(
-      score(net, deep_table).out,
-      "x.png shows nothing in the window 1000 to 3550: its values are 999 to "
-      "999"));
+      blank.error,
+      "evaluate: " + deep_table +
+          ": all 1 pictures that were looked at show nothing:\n  "));
+  CHECK(contains(
+      blank.error,
+      "x.png (line 2): shows nothing in the window 1000 to 3550: its values "
+      "are 999 to 999\n"));
+}
+
+TEST_CASE(
+    "Pictures with other bits or units than those of the training are known",
+    "[evaluate]") {
+  const Lab lab;
+  const auto net = [&](const std::vector<double>& window,
+                       const nlohmann::json& stored) {
+    auto checkpoint = cyborg::train::load_checkpoint(lab.net);
+    auto settings = nlohmann::json::parse(checkpoint.texts.at("settings"));
+    settings["window"] = window;
+    settings["stored"] = stored;
+    checkpoint.texts["settings"] = settings.dump();
+    cyborg::train::save_checkpoint(lab.folder / "stored.pt", checkpoint);
+    return lab.folder / "stored.pt";
+  };
+  const auto score = [&](const std::string& checkpoint, int bits,
+                         uint32_t factor) {
+    std::vector<uint32_t> values;
+    for (uint32_t i = 0; i < 32 * 32; ++i) {
+      values.push_back(i * 37 % 256 * factor);  // the mean is 127.5 * factor
+    }
+    lab.folder.write("x.png", pictures::png(32, 32, bits, 0, values));
+    const auto table =
+        lab.folder.write("x.csv", "split,class,path\ntest,live,x.png\n");
+    return program_on({checkpoint, "--data", table, "--threshold-from", "0.5"});
+  };
+  const std::string other =
+      "1 of 1 pictures have another number of bits than those of the training. "
+      "White is 255 in 8 bits and 65535 in 16, so they are darker or brighter "
+      "if the same values are stored:\n  " +
+      lab.folder / "x.png" + " (line 2): has ";
+  const std::string units =
+      "the pictures may have other units than those of the training: ";
+
+  SECTION("Without a window other bits are a note") {
+    const auto eight = net({}, {{"bits", {8}}});
+    auto outcome = score(eight, 16, 257);
+    CHECK(outcome.code == 0);
+    CHECK(contains(
+        outcome.out,
+        other + "16 bits, and the pictures of the training have 8: "));
+    outcome = score(eight, 8, 1);
+    CHECK(outcome.code == 0);
+    CHECK_FALSE(contains(outcome.out, "of the training"));
+    const auto both = net({}, {{"bits", {8, 16}}});
+    CHECK_FALSE(contains(score(both, 16, 257).out, "of the training"));
+    const auto deep = net({}, {{"bits", {16}}, {"pictures", 8}, {"mean", .5}});
+    CHECK(contains(
+        score(deep, 8, 1).out,
+        other + "8 bits, and the pictures of the training have 16: "));
+    CHECK_FALSE(contains(score(deep, 16, 257).out, "of the training"));
+    CHECK(contains(
+        score(deep, 16, 16).out,
+        units + "from 0 (black) to 1 (white) their mean is 0.031, and that of "
+                "the training was 0.500"));
+  }
+  SECTION("In a window other bits are an error") {
+    const auto eight = net({0, 200}, {{"bits", {8}}});
+    const auto outcome = score(eight, 16, 1);
+    CHECK(outcome.code == 2);
+    CHECK(contains(
+        outcome.error,
+        ": 1 of 1 pictures do not fit the window 0 to 200:\n  " +
+            lab.folder / "x.png" +
+            " (line 2): has 16 bits, and the pictures of the training have 8: "
+            "save it with as many bits and with values like those\n"));
+    CHECK(score(eight, 8, 1).code == 0);
+  }
+  SECTION("In a window other units are a note") {
+    const nlohmann::json trained{{"bits", {16}}, {"pictures", 8}, {"mean", .5}};
+    const auto deep = net({0, 4080}, trained);
+    CHECK_FALSE(contains(score(deep, 16, 16).out, "of the training"));
+    // 0 to 65280: 240 of 256 values are above.
+    CHECK(contains(
+        score(deep, 16, 256).out,
+        units + "they have 0.0 % of the values below the window 0 to 4080, and "
+                "93.8 % above it; those of the training had 0.0 % and 0.0 %"));
+    // 0 to 255 in files of 16 bits, of which nothing is cut.
+    CHECK(contains(
+        score(deep, 16, 1).out,
+        units + "from 0 (black) to 1 (white) their mean is 0.031, and that of "
+                "the training was 0.500"));
+  }
+  SECTION("A checkpoint of an earlier version says nothing") {
+    auto outcome = score(net({0, 4080}, nlohmann::json::object()), 16, 256);
+    CHECK(outcome.code == 0);
+    CHECK_FALSE(contains(outcome.out, "of the training"));
+    outcome = score(lab.net, 16, 16);
+    CHECK(outcome.code == 0);
+    CHECK_FALSE(contains(outcome.out, "of the training"));
+  }
 }
 
 TEST_CASE("A checkpoint scores a set of attacks alone", "[evaluate]") {

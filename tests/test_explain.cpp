@@ -170,6 +170,7 @@ TEST_CASE("What a path is, its content says", "[explain]") {
            {"a.webp", "RIFF\x10\0\0\0WEBPVP8 "s, "WebP"},
            {"a.tif", "II*\0\x08\0\0\0"s, "TIFF"},
            {"a.tiff", "MM\0*\0\0\0\x08"s, "TIFF"},
+           {"big.tif", "II+\0\x08\0\0\0"s, "BigTIFF"},
            {"a.GIF", "GIF89a\x01\0"s, "GIF"},
            {"a.heic", "\0\0\0\x18"s + "ftypheic", "HEIF, AVIF or video"},
            {"a.jp2", "\0\0\0\x0CjP  "s, "JPEG 2000"},
@@ -181,6 +182,18 @@ TEST_CASE("What a path is, its content says", "[explain]") {
             "-format png \"" +
             folder / name + "\"");
   }
+  const std::string python =
+      ": convert it in Python, as docs/train.md shows under \"Other formats\": "
+      "a window of its values becomes a PNG of 16 bits";
+  CHECK(
+      input_error(folder.write("a.dcm", std::string(128, '\0') + "DICM")) ==
+      "a.dcm: its content is DICOM, " + expected + python);
+  CHECK(
+      input_error(folder.write("a.nii", std::string(344, '\1') + "n+1\0"s)) ==
+      "a.nii: its content is NIfTI, " + expected + python);
+  CHECK(
+      input_error(folder.write("a.nii.gz", "\x1F\x8B\x08\x01"s)) ==
+      "a.nii.gz: its content is gzip (as .nii.gz), " + expected + python);
   CHECK(
       input_error(folder.write("b.dcm", "\x01\x02\x03"s)) ==
       "b.dcm: is of an unknown format, " + expected);
@@ -621,25 +634,53 @@ TEST_CASE("Pictures are shown in the window of the training", "[explain]") {
         "explain: the pictures: 1 of 2 pictures do not fit the window 1000 to "
         "3000:\n  " +
             flat +
-            ": has 8 bits, so no value above 255, and the window is 1000 to "
-            "3000 (--window of train): the picture would be too dark. Save it "
-            "with 16 bits and values like those of the others\n");
+            ": has 8 bits, and the pictures of the training have 16: save it "
+            "with as many bits and with values like those\n");
     CHECK(!std::filesystem::exists(folder / "none"));
   }
-  SECTION("A window that shows nothing of any picture is warned of") {
+  SECTION("A window that shows nothing of all pictures is an error") {
     const auto dark = deep("c.png", {0, 1, 2, 3});
-    ExplainOptions options;
-    options.checkpoint = net;
-    options.out = folder / "dark";
-    std::vector<cyborg::data::Row> rows(1);
-    rows[0].path = dark;
-    rows[0].label = -1;
     CHECK(
-        explain::warnings_of(explain::explain_pictures(rows, options)) ==
-        std::vector<std::string>{
+        printed_error({net, dark, "--out", folder / "none"}) ==
+        "explain: the pictures: all 1 pictures that were looked at show "
+        "nothing:\n  " +
             dark +
-            " shows nothing in the window 1000 to 3000: its values are 0 to "
+            ": shows nothing in the window 1000 to 3000: its values are 0 to "
+            "3\n");
+    CHECK(!std::filesystem::exists(folder / "none"));
+
+    const auto warnings = [&](const std::vector<std::string>& files,
+                              const std::string& checkpoint) {
+      ExplainOptions options;
+      options.checkpoint = checkpoint;
+      options.out = folder / "dark";
+      std::vector<cyborg::data::Row> rows(files.size());
+      for (size_t i = 0; i < files.size(); ++i) {
+        rows[i].path = files[i];
+        rows[i].label = -1;
+      }
+      return explain::warnings_of(explain::explain_pictures(rows, options));
+    };
+    CHECK(
+        warnings({one, dark}, net) ==
+        std::vector<std::string>{
+            "1 of 2 pictures that were looked at show nothing:\n  " + dark +
+            ": shows nothing in the window 1000 to 3000: its values are 0 to "
             "3"});
+    // Half of the values of the training were above the window.
+    auto checkpoint = cyborg::train::load_checkpoint(net);
+    auto settings = nlohmann::json::parse(checkpoint.texts.at("settings"));
+    settings["stored"] = {
+        {"bits", {16}}, {"pictures", 8}, {"above", .51}, {"mean", .5}};
+    checkpoint.texts["settings"] = settings.dump();
+    cyborg::train::save_checkpoint(folder / "above.pt", checkpoint);
+    CHECK(
+        warnings({one}, folder / "above.pt") ==
+        std::vector<std::string>{
+            "the pictures may have other units than those of the training: "
+            "they have 25.0 % of the values below the window 1000 to 3000, and "
+            "25.0 % above it; those of the training had 0.0 % and 51.0 %"});
+    CHECK(warnings({one}, net).empty());
   }
 }
 

@@ -65,12 +65,12 @@ std::string bitmap(
 
 struct File {
   std::string bytes;
-  data::detail::PictureFormat format;
+  data::PictureFormat format;
 };
 
 /// Small pictures of all kinds.
 std::vector<File> files() {
-  using Format = data::detail::PictureFormat;
+  using Format = data::PictureFormat;
   std::vector<File> list;
   const auto add = [&](Format format, std::string bytes) {
     list.push_back({std::move(bytes), format});
@@ -160,10 +160,10 @@ std::vector<std::string> pieces_of(const std::string& bytes, bool text) {
     }
     return pieces;
   }
-  switch (data::detail::picture_format(bytes)) {
-    case data::detail::PictureFormat::kJpeg:
+  switch (data::picture_format(bytes)) {
+    case data::PictureFormat::kJpeg:
       return jpegs::parts_of(bytes);
-    case data::detail::PictureFormat::kPng:
+    case data::PictureFormat::kPng:
       pieces.push_back(bytes.substr(0, 8));
       for (at = 8; at + 12 <= bytes.size();) {
         const size_t size = 12 + data::detail::big_endian_32(bytes, at);
@@ -300,7 +300,7 @@ std::string problem_of(
   };
   const auto decode = [&] {
     return data::detail::decode_picture(
-        bytes, data::detail::PictureFormat::kNone, options, fail);
+        bytes, data::PictureFormat::kNone, options, fail);
   };
   Tensor first;
   std::string rejected;
@@ -339,7 +339,7 @@ std::string problem_of(
     return "values outside of [0, 1]";
   }
   const auto pixels = data::detail::decode_pixels(
-      bytes, data::detail::PictureFormat::kNone, options.max_pixels(), fail);
+      bytes, data::PictureFormat::kNone, options.max_pixels(), fail);
   for (const auto values :
        {data::MapValues::kGrey, data::MapValues::kLuminance,
         data::MapValues::kAlpha}) {
@@ -371,7 +371,7 @@ TEST_CASE(
   Random random(0);
   for (const auto& file : originals) {
     INFO(hex(file.bytes));
-    CHECK(data::detail::picture_format(file.bytes) == file.format);
+    CHECK(data::picture_format(file.bytes) == file.format);
     CHECK(problem_of(file.bytes, random, counts) == "");
   }
   CHECK(counts.read == originals.size() - 1);  // all but the run-length coded

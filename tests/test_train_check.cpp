@@ -10,6 +10,7 @@
 #include <cyborg/io/csv.hpp>
 #include <cyborg/io/file.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <stdexcept>
@@ -201,8 +202,15 @@ TEST_CASE("A check looks at pictures in their window", "[train][check]") {
   SECTION("beside pictures of 8 bits") {
     folder.write("3.png", grey(10, 20));
     checked = check_of(folder, "--window 0,4095");
-    CHECK(checked.verdict == "verdict: not ok: files that cannot be read: 1");
-    CHECK(contains(checked.text, "3.png: has 8 bits, so no value above 255"));
+    CHECK(
+        checked.verdict ==
+        "verdict: not ok: pictures that do not fit --window: 1");
+    const std::string text =
+        "has 8 bits, so no value above 255, and the window is 0 to 4095 "
+        "(--window): the picture would be too dark. Save it with 16 bits and "
+        "values like those of the others";
+    CHECK(contains(checked.text, "3.png: " + text + "\n"));
+    CHECK(csv_of(folder)[1] == "window: 3: " + text);
     checked = check_of(folder, "--window 0,200");
     CHECK(
         checked.verdict ==
@@ -211,6 +219,132 @@ TEST_CASE("A check looks at pictures in their window", "[train][check]") {
         checked.text,
         "1.png: has 16 bits, and other pictures have 8: a window "
         "is for pictures of one kind\n"));
+  }
+}
+
+TEST_CASE("A check says what a window cuts of each class", "[train][check]") {
+  const Folder folder;
+  const auto deep = [&](const std::string& name, std::vector<uint32_t> row) {
+    folder.write(name, pictures::png(4, 1, 16, 0, row));
+  };
+  deep("1.png", {0, 10, 20, 2000});
+  deep("2.png", {5000, 5001, 2000, 3000});
+  deep("3.png", {10, 20, 30, 40});
+  folder.write(
+      "t.csv",
+      "train,Real,1.png\ntrain,Synthetic,2.png\ntrain,Synthetic,3.png\n"
+      "val,Real,1.png\n");
+  const auto checked = check_of(folder, "--window 1000,4095");
+  INFO(checked.text);
+  CHECK(contains(
+      checked.text,
+      "split  class             pictures  with map   without     below     "
+      "above     blank\n"
+      "train  Real                     1         0         1    75.0 %     "
+      "0.0 %         0\n"
+      "train  Synthetic                2         0         2    50.0 %    "
+      "25.0 %         1\n"));
+  CHECK(contains(
+      checked.text,
+      "below and above: values that the window 1000 to 4095 cuts; blank: "
+      "pictures that show nothing\n"));
+  const auto found = csv_of(folder);
+  CHECK(
+      std::count(
+          found.begin(), found.end(),
+          "cut: 1: 75 % of its values are below the window 1000 to 4095, and 0 "
+          "% above it") == 1);
+  CHECK(
+      std::count(
+          found.begin(), found.end(),
+          "blank: 3: is black everywhere in the window 1000 to 4095") == 1);
+  CHECK_FALSE(contains(check_of(folder).text, "below"));
+}
+
+TEST_CASE("Pictures of several bits are a finding", "[train][check]") {
+  const Folder folder;
+  const auto write = [&](const std::string& name, int bits, uint32_t value) {
+    folder.write(name, pictures::png(2, 1, bits, 0, {0, value}));
+  };
+  std::string table;
+  for (uint32_t i = 0; i < 4; ++i) {
+    const auto name = std::to_string(i) + ".png";
+    write(name, i < 2 ? 8 : 16, i < 2 ? 200 + i : 3000 + i);
+    table +=
+        std::string("train,") + (i < 2 ? "Real," : "Synthetic,") + name + "\n";
+  }
+  write("4.png", 16, 9);
+  folder.write("t.csv", table + "val,Real,4.png\n");
+  auto checked = check_of(folder);
+  CHECK(checked.status == 2);
+  CHECK(
+      checked.verdict ==
+      "verdict: not ok: numbers of bits that tell the class: 2");
+  const auto found = csv_of(folder);
+  REQUIRE(found.size() > 6);
+  CHECK(
+      found[1] ==
+      "bits by class: 1: 8 bits: 2 of 2 pictures of class \"Real\", and 0 of 2 "
+      "others");
+  CHECK(
+      found[2] ==
+      "bits by class: 3: 16 bits: 2 of 2 pictures of class \"Synthetic\", and "
+      "0 of 2 others");
+  CHECK(found[3] == "several bits: 1: has 8 bits, and 3 others have 16");
+  CHECK(found[4] == "several bits: 2: has 8 bits, and 3 others have 16");
+
+  SECTION("It is a warning where they do not go with the class") {
+    write("0.png", 16, 3000);
+    write("2.png", 8, 200);
+    checked = check_of(folder);
+    CHECK(checked.verdict == "verdict: ok");
+    CHECK(contains(
+        checked.text,
+        "warning: pictures of another number of bits than most: 2\n  " +
+            folder / "1.png" + ": has 8 bits, and 3 others have 16\n"));
+  }
+  SECTION("12 bits in 16 of one class are a fault, too") {
+    write("0.png", 16, 60000);
+    write("1.png", 16, 60001);
+    checked = check_of(folder);
+    CHECK(
+        checked.verdict ==
+        "verdict: not ok: numbers of bits that tell the class: 2");
+    CHECK(contains(
+        checked.text,
+        "dark in 16 bits: 2 of 2 pictures of class \"Synthetic\", and 0 of 2 "
+        "others\n"));
+  }
+  SECTION("A window is left out where all pictures have 8 bits") {
+    for (uint32_t i = 0; i < 5; ++i) {
+      write(std::to_string(i) + ".png", 8, 10 + i);
+    }
+    checked = check_of(folder, "--window 0,4095");
+    CHECK(
+        checked.verdict ==
+        "verdict: not ok: pictures that do not fit --window: 5");
+    CHECK(contains(
+        checked.text,
+        "(--window): the picture would be too dark. All pictures have 8 bits, "
+        "so leave the window out\n"));
+  }
+  SECTION("Formats and sizes of a class are warnings") {
+    folder.write("0.jpg", pictures::jpeg_grey());
+    folder.write("1.jpg", pictures::jpeg_grey() + "1");  // not a duplicate
+    write("2.png", 8, 7);
+    write("3.png", 8, 8);
+    write("4.png", 8, 9);
+    folder.write(
+        "t.csv",
+        "train,Real,0.jpg\ntrain,Real,1.jpg\ntrain,Synthetic,2.png\n"
+        "train,Synthetic,3.png\nval,Real,4.png\n");
+    checked = check_of(folder);
+    CHECK(checked.verdict == "verdict: ok");
+    CHECK(contains(
+        checked.text,
+        "warning: formats, colours or sizes that tell the class: 4\n  " +
+            folder / "0.jpg" +
+            ": JPEG: 2 of 2 pictures of class \"Real\", and 0 of 2 others\n"));
   }
 }
 
@@ -237,6 +371,5 @@ TEST_CASE(
   CHECK(checked.verdict == "verdict: not ok: files that cannot be read: 1");
   CHECK(contains(
       checked.text,
-      "1.png: is too large: 8 x 8 pixels, the limit is 63 (max_pixels; "
-      "--max-pixels in the programs)"));
+      "1.png: is too large: 8 x 8 pixels, the limit is 63 (--max-pixels)"));
 }

@@ -334,12 +334,14 @@ TEST_CASE("A training sees pictures in its window", "[train][night]") {
           ": 60 of 60 pictures do not fit the window 0 to 4095:\n  " +
           folder / "p0.png" +
           " (line 2): has 8 bits, so no value above 255, and the window is 0 "
-          "to 4095 (--window): the picture would be too dark. Save it with 16 "
-          "bits and values like those of the others\n");
+          "to 4095 (--window): the picture would be too dark. All pictures "
+          "have "
+          "8 bits, so leave the window out\n");
   refused(
       deep_table, {"--window", "60000,65535"},
       "train: --window " + deep_table +
-          ": all 8 pictures that were looked at show nothing:\n  " +
+          ": all 8 pictures of split train that were looked at show nothing:\n "
+          " " +
           deep / "p0.png" +
           " (line 2): shows nothing in the window 60000 to 65535: its values "
           "are 0 to 255\n");
@@ -361,6 +363,137 @@ TEST_CASE("A training sees pictures in its window", "[train][night]") {
       train(
           deep_table, folder / "d", {"--window", "0,300", "--skip-unreadable"})
           .status == 0);
+}
+
+TEST_CASE(
+    "Bits that tell the class are refused before a training",
+    "[train][night]") {
+  const pictures::Folder folder;
+  std::string csv = "split,class,path\n";
+  // 8 bits and 12 bits in files of 16, of the same grey.
+  const auto write = [&](int i, bool is_deep) {
+    const auto value = static_cast<uint32_t>(i);
+    std::vector<uint32_t> values;
+    for (uint32_t k = 0; k < 32 * 32; ++k) {
+      values.push_back((k * 37 + value) % 256 * (is_deep ? 16 : 1));
+    }
+    folder.write(
+        "p" + std::to_string(i) + ".png",
+        pictures::png(32, 32, is_deep ? 16 : 8, 0, values));
+  };
+  for (int i = 0; i < 12; ++i) {
+    const bool spoof = i % 2 == 1;
+    write(i, spoof);
+    csv += std::string(i < 8 ? "train," : "val,") +
+           (spoof ? "spoof," : "live,") + "p" + std::to_string(i) + ".png\n";
+  }
+  const auto table = folder.write("table.csv", csv);
+  const auto ended = [&](const std::string& out, const Words& others) {
+    auto words =
+        command_with(table, folder / out, {"--epochs", "1", "--loss", "ce"});
+    words.insert(words.end(), others.begin(), others.end());
+    return run_train(folder, words);
+  };
+  const auto way_out =
+      "\nSave all with the same number of bits and the same black and white "
+      "(docs/train.md, \"Other formats\")";
+  const auto bits = std::string(
+                        "\n  8 bits: 6 pictures (train live 4, val live "
+                        "2), for example ") +
+                    folder / "p0.png" +
+                    "\n  16 bits: 6 pictures (train spoof 4, val spoof 2), for "
+                    "example " +
+                    folder / "p1.png";
+  const auto told =
+      "the number of bits tells the class, so a network can learn it in place "
+      "of what the pictures show:\n"
+      "  8 bits: 4 of 4 pictures of class \"live\", and 0 of 4 others\n"
+      "  16 bits: 4 of 4 pictures of class \"spoof\", and 0 of 4 others" +
+      bits + way_out;
+  const auto refused = ended("none", {});
+  CHECK(refused.status == 2);
+  CHECK(
+      refused.errors ==
+      "train: --data " + table + ": " + told +
+          ", or say --allow-bits-by-class if black and white are the same "
+          "already\n");
+  CHECK(!fs::exists(folder / "none/last.pt"));
+
+  const auto allowed =
+      ended("allowed", {"--allow-bits-by-class", "--stop-after", "1"});
+  CHECK(allowed.status == 75);
+  CHECK(contains(allowed.errors, "warning: " + told + "\n"));
+  const auto stored =
+      programs::read_training(folder / "allowed/last.pt").settings.stored;
+  CHECK(stored.allow_bits_by_class);
+  CHECK(stored.bits == std::vector<int64_t>{8, 16});
+  const auto resumed = run_train(folder, resume(folder / "allowed"));
+  CHECK(resumed.status == 0);
+  CHECK(contains(resumed.errors, "warning: " + told + "\n"));
+
+  SECTION("Where they do not tell it, they are a warning") {
+    write(0, true);
+    write(1, false);
+    const auto mixed = ended("mixed", {});
+    CHECK(mixed.status == 0);
+    CHECK(contains(
+        mixed.errors,
+        "warning: the pictures have several numbers of bits. White is 255 in 8 "
+        "bits and 65535 in 16, so pictures of 12 bits in files of 16 are "
+        "nearly black beside those of 8:\n"
+        "  8 bits: 6 pictures (train live 3, train spoof 1, val live 2), for "
+        "example " +
+            folder / "p1.png" + "\n"));
+    CHECK(contains(mixed.errors, way_out + std::string("\n")));
+  }
+  SECTION("Pictures of other units in another split are seen") {
+    for (int i = 0; i < 12; ++i) {
+      write(i, true);
+    }
+    for (int i = 8; i < 12; ++i) {
+      folder.write(
+          "p" + std::to_string(i) + ".png",
+          pictures::png(
+              32, 32, 16, 0,
+              std::vector<uint32_t>(
+                  32 * 32, static_cast<uint32_t>(60000 + i))));
+    }
+    const auto other = ended("other", {});
+    CHECK(other.status == 0);
+    CHECK(contains(
+        other.errors,
+        "warning: the pictures of split val may have other units than those of "
+        "the training: from 0 (black) to 1 (white) their mean is 0.916, and "
+        "that of the training was 0.031\n"));
+  }
+  SECTION("What a window cuts is said") {
+    for (int i = 0; i < 12; ++i) {
+      write(i, true);
+    }
+    folder.write(
+        "p2.png",
+        pictures::png(32, 32, 16, 0, std::vector<uint32_t>(32 * 32, 5)));
+    const auto windowed = ended("windowed", {"--window", "2048,4095"});
+    CHECK(windowed.status == 0);
+    CHECK(contains(
+        windowed.errors,
+        "warning: 8 pictures of split train that were looked at have 56.2 % of "
+        "the values below the window 2048 to 4095, and 0.0 % above it: more "
+        "than half is cut\n"));
+    CHECK(contains(
+        windowed.errors,
+        "warning: 1 of 8 pictures of split train that were looked at show "
+        "nothing:\n  " +
+            folder / "p2.png" +
+            " (line 4): shows nothing in the window 2048 to 4095: its values "
+            "are 5 to 5\n"));
+    const auto seen =
+        programs::load_trained(folder / "windowed/best.pt").settings.stored;
+    CHECK(seen.bits == std::vector<int64_t>{16});
+    CHECK(seen.pictures == 8);
+    CHECK(seen.below == Approx(.5625));
+    CHECK(seen.above == 0);
+  }
 }
 
 TEST_CASE("Options of a training that is resumed", "[train][night]") {
@@ -582,6 +715,28 @@ TEST_CASE(
   const auto without = ended({"--skip-unreadable", "--epochs", "1"});
   CHECK(without.status == 0);
   CHECK(contains(without.errors, "warning: " + text));
+  fs::remove_all(folder / "run");
+  // The paths are right, so nobody is told to mend them.
+  CHECK(contains(refused.errors, text + "--skip-unreadable leaves them out\n"));
+
+  SECTION("also those of medicine") {
+    folder.write("p55.tif", std::string(128, '\0') + "DICM" + "\1\2");
+    const auto scan = ended({});
+    CHECK(scan.status == 2);
+    CHECK(contains(
+        scan.errors,
+        "p55.tif (line 57): its content is DICOM, not a PNG, JPEG or BMP "
+        "picture: convert it in Python, as docs/train.md shows under \"Other "
+        "formats\": a window of its values becomes a PNG of 16 bits\n"
+        "--skip-unreadable leaves them out\n"));
+  }
+  SECTION("and a path may be wrong beside them") {
+    fs::remove(folder / "p7.png");
+    CHECK(contains(
+        ended({}).errors,
+        "\nmend the paths (those of a CSV start at its folder), or leave them "
+        "out with --skip-unreadable\n"));
+  }
 }
 
 TEST_CASE("A picture of two classes is known at the start", "[train][night]") {

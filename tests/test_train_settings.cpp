@@ -584,6 +584,8 @@ TEST_CASE("The defaults are the published recipe", "[train]") {
     "annotations": {"file": "", "name": "", "width": 0.0, "unit": "fwhm",
       "screen": [], "combine": "mean", "threshold": 0.5},
     "size": [224, 224], "channels": 3, "window": [],
+    "stored": {"allow_bits_by_class": false, "bits": [], "pictures": 0,
+      "below": 0.0, "above": 0.0, "mean": 0.0},
     "mean": [0.485, 0.456, 0.406], "stddev": [0.229, 0.224, 0.225],
     "map_blur": 0.0, "skip_unreadable": false,
     "path_column": "path", "class_column": "class", "split_column": "split",

@@ -6,12 +6,15 @@
 #include "pictures.hpp"
 
 #include <cyborg/data/dataset.hpp>
-#include <cyborg/data/file_check.hpp>
+#include <cyborg/data/header_check.hpp>
 #include <cyborg/data/image.hpp>
 #include <cyborg/data/picture_check.hpp>
+#include <cyborg/data/picture_look.hpp>
 #include <cyborg/report/contact_sheet.hpp>
 
+#include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <limits>
 #include <memory>
 #include <string>
@@ -218,7 +221,8 @@ TEST_CASE(
       "cyborg::data::read_image: " + flat +
           ": has 8 bits, so no value above 255, and the window is 0 to 4095 "
           "(window; --window in the programs): the picture would be too dark. "
-          "Save it with 16 bits and values like those of the others");
+          "Save it with 16 bits and values like those of the others, or leave "
+          "the window out if all pictures have 8 bits");
   CHECK(contains(
       error_of([&] { read_image(flat, in_window(0, 255.5)); }),
       "the window is 0 to 255.5"));
@@ -285,6 +289,77 @@ TEST_CASE(
   CHECK(data::check_bits(table, {}).empty());
   CHECK(data::check_bits(table_of({deep, none}), {0, 200}).empty());
   CHECK(data::check_bits(table_of({flat, jpeg}), {0, 200}).empty());
+
+  SECTION("A window above 255 is left out where all pictures have 8 bits") {
+    const auto all = [](const std::string& row) {
+      return row +
+             ": has 8 bits, so no value above 255, and the window is 0 to 4095 "
+             "(window; --window in the programs): the picture would be too "
+             "dark. All pictures have 8 bits, so leave the window out";
+    };
+    CHECK(
+        lines(data::check_bits(table_of({flat, none, jpeg}), {0, 4095})) ==
+        Lines{all("0"), all("2")});
+  }
+  SECTION("Headers that were read before are not read again") {
+    const data::TableHeaders headers(table);
+    for (const auto& file : {deep, flat, jpeg}) {
+      std::filesystem::remove(file);
+    }
+    CHECK(
+        lines(data::check_bits(table, {0, 4095}, headers)) ==
+        Lines{eight("1"), eight("3")});
+    CHECK(data::check_bits(table, {0, 4095}).empty());
+    CHECK(
+        lines(data::check_several_bits(table, headers)) ==
+        Lines{"0: has 16 bits, and 2 others have 8"});
+  }
+}
+
+TEST_CASE(
+    "A look says what a window leaves of the stored values",
+    "[data][window][check]") {
+  const Folder folder;
+  const auto look = [&](const std::string& png,
+                        const std::vector<double>& window) {
+    return data::look_at_picture(
+        folder.write("p.png", png), ImageOptions().window(window));
+  };
+  const auto deep = deep_png({0, 999, 1000, 2000, 3000, 5000, 5001, 65535});
+  auto seen = look(deep, {1000, 5000});
+  CHECK(seen.bits == 16);
+  CHECK(seen.least == 0);
+  CHECK(seen.largest == 65535);
+  CHECK(seen.below == .25);  // 1000 and 5000 are not cut
+  CHECK(seen.above == .25);
+  CHECK(seen.mean == Approx((.25 + .5 + 1 + 1 + 1) / 8).epsilon(1e-6));
+  CHECK_FALSE(seen.blank);
+  seen = look(deep, {});
+  CHECK(seen.below == 0);
+  CHECK(seen.above == 0);
+  CHECK(seen.mean == Approx(82535 / 8. / 65535).epsilon(1e-6));
+  seen = look(flat_png({0, 51, 102}), {});
+  CHECK(seen.bits == 8);
+  CHECK(seen.largest == 102);
+  CHECK(seen.mean == Approx(.2).epsilon(1e-6));
+  CHECK(look(deep_png({1, 2, 3}), {1000, 5000}).blank);
+  CHECK(look(deep_png({6000, 7000}), {1000, 5000}).mean == 1);
+  // Each colour is the same everywhere, but the colours differ.
+  CHECK(look(pictures::png(1, 2, 8, 2, {1, 2, 3, 1, 2, 3}), {}).blank);
+  // Alpha does not count.
+  seen = look(pictures::png(2, 1, 8, 4, {51, 0, 51, 255}), {100, 200});
+  CHECK(seen.blank);
+  CHECK(seen.below == 1);
+  CHECK(seen.largest == 51);
+  CHECK(contains(
+      error_of([&] { look(flat_png({1, 2}), {0, 4095}); }),
+      "cyborg::data::look_at_picture: "));
+  CHECK(contains(
+      error_of([&] { look(flat_png({1, 2}), {0, 4095}); }),
+      "has 8 bits, so no value above 255"));
+  CHECK(contains(
+      error_of([&] { look(deep, {9, 3}); }),
+      "cyborg::data::look_at_picture: expected a window"));
 }
 
 TEST_CASE("Pictures are checked in their window", "[data][window][check]") {
@@ -311,13 +386,78 @@ TEST_CASE("Pictures are checked in their window", "[data][window][check]") {
           "3: is black everywhere",
           "5: is the same everywhere in the window 1000 to 3000",
           "6: is black everywhere"});
-  REQUIRE(found.unreadable.size() == 1);
-  CHECK(found.unreadable[0].path == table.rows[4].path);
+  CHECK(found.unreadable.empty());
+  REQUIRE(found.misfits.size() == 1);
+  CHECK(found.misfits[0].path == table.rows[4].path);
   CHECK(contains(
-      found.unreadable[0].text,
+      found.misfits[0].text,
       "has 8 bits, so no value above 255, and the "
       "window is 1000 to 3000"));
+  CHECK_FALSE(found.ok());
   CHECK(found.dark.empty());
+}
+
+TEST_CASE(
+    "A check counts for each class what a window cuts",
+    "[data][window][check]") {
+  const Folder folder;
+  auto table = table_of(
+      {folder.write("0.png", deep_png({0, 10, 2000, 9000})),
+       folder.write("1.png", deep_png({0, 0, 0, 0})),
+       folder.write("2.png", deep_png({9000, 9000, 2000, 2100})),
+       folder.write("3.png", "not a picture")});
+  table.rows[2].cls = "b";
+  const auto found = data::check_pictures(
+      table, data::PictureDatasetOptions().window({1000, 3000}));
+  REQUIRE(found.counts.size() == 2);
+  CHECK(found.counts[0].pictures == 3);
+  CHECK(found.counts[0].below == .75);  // (.5 + 1) / 2, of two that are read
+  CHECK(found.counts[0].above == .125);
+  CHECK(found.counts[0].blank == 1);
+  CHECK(found.counts[1].below == 0);
+  CHECK(found.counts[1].above == .5);
+  CHECK(found.counts[1].blank == 0);
+  // Picture 2 is cut in half, and not more.
+  CHECK(
+      lines(found.cut) ==
+      Lines{"0: 50 % of its values are below the window 1000 to 3000, and 25 % "
+            "above it"});
+}
+
+TEST_CASE(
+    "A burnt-in letter does not hide that a picture is dark",
+    "[data][window][check]") {
+  const Folder folder;
+  const auto file = [&](uint32_t bright, size_t size) {
+    std::vector<uint32_t> values(size, 300);
+    values[0] = 0;
+    std::fill_n(values.begin() + 1, bright, 65535);
+    return deep_png(values);
+  };
+  const auto dark = [&](const std::string& png) {
+    return lines(
+        data::check_pictures(table_of({folder.write("p.png", png)})).dark);
+  };
+  const std::string but =
+      "0: has 16 bits, and no value above 300 of 65535, but for 0.1 % of the "
+      "values";
+  CHECK(dark(file(2, 2000)) == Lines{but});
+  CHECK(dark(file(3, 2000)).empty());
+  CHECK(
+      dark(file(0, 2000)) == Lines{"0: has 16 bits, and no value above 300 "
+                                   "of 65535"});
+  CHECK(dark(file(1, 999)).empty());  // a thousandth of it is not a value
+  std::vector<uint32_t> black(1000, 0);
+  CHECK(dark(deep_png(black)).empty());  // that is blank
+  black[7] = 60000;
+  CHECK(
+      dark(deep_png(black)) ==
+      Lines{"0: has 16 bits, and no value above 0 of 65535, but for 0.1 % of "
+            "the values"});
+  // A map that is bright in few places is not dark.
+  auto table = table_of({folder.write("p.png", deep_png({0, 65535}))});
+  table.rows[0].saliency = {folder.write("m.png", file(1, 2000))};
+  CHECK(data::check_pictures(table).dark.empty());
 }
 
 TEST_CASE(

@@ -12,16 +12,6 @@ namespace programs {
 
 namespace {
 
-/// The text with the flag alone where the library names its option, too:
-/// "max_pixels; --max-pixels in the programs". The flags are those of `train`,
-/// whose checkpoints keep them.
-std::string with_flags(const std::string& text, const std::string& program) {
-  static const std::regex kBoth(
-      "[A-Za-z_:]+; (--[a-z-]+( [a-z]+)?) in the programs");
-  return std::regex_replace(
-      text, kBoth, program == "train" ? "$1" : "$1 of train");
-}
-
 std::string error_text() {
   try {
     throw;
@@ -39,6 +29,13 @@ std::string error_text() {
 }
 
 }  // namespace
+
+std::string with_flags(const std::string& text, const std::string& program) {
+  static const std::regex kBoth(
+      "[A-Za-z_:]+; (--[a-z-]+( [a-z]+)?) in the programs");
+  return std::regex_replace(
+      text, kBoth, program == "train" ? "$1" : "$1 of train");
+}
 
 std::string current_error(const std::string& program) {
   return program + ": " + with_flags(error_text(), program) + "\n";

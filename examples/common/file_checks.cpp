@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "file_checks.hpp"
 
-#include <cyborg/data/detail/picture_bytes.hpp>
+#include <cyborg/data/picture_format.hpp>
 #include <cyborg/data/table.hpp>
 
 #include <algorithm>
@@ -43,19 +43,37 @@ std::vector<cyborg::data::FileNote> foreign_files(
       if (cyborg::data::is_picture(path) || !fs::is_regular_file(path)) {
         continue;
       }
-      std::string bytes(512, '\0');
+      std::string bytes(cyborg::data::kFormatBytes, '\0');
       std::ifstream file(path, std::ios::binary);
       file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
       bytes.resize(static_cast<size_t>(file.gcount()));
-      if (!bytes.empty() && cyborg::data::detail::picture_format(bytes) ==
-                                cyborg::data::detail::PictureFormat::kNone) {
+      if (!bytes.empty() && cyborg::data::picture_format(bytes) ==
+                                cyborg::data::PictureFormat::kNone) {
         notes.push_back(
-            {i, path,
-             cyborg::data::detail::foreign_problem(bytes, "\"" + path + "\"")});
+            {i, path, cyborg::data::format_problem(bytes, "\"" + path + "\"")});
       }
     }
   }
   return notes;
+}
+
+/// Whether a picture, map or mask of the rows does not exist, so that its path may
+/// be wrong.
+bool any_is_missing(const std::vector<cyborg::data::Row>& rows) {
+  std::error_code ignored;
+  const auto missing = [&](const std::string& path) {
+    return !fs::exists(path, ignored);
+  };
+  return std::any_of(rows.begin(), rows.end(), [&](const auto& row) {
+    const auto maps = row.map_files();
+    return missing(row.path) ||
+           std::any_of(maps.begin(), maps.end(), missing) ||
+           std::any_of(
+               row.annotations.begin(), row.annotations.end(),
+               [&](const auto& one) {
+                 return !one->mask.empty() && missing(one->mask);
+               });
+  });
 }
 
 }  // namespace
@@ -147,7 +165,8 @@ std::string missing_files(const std::vector<cyborg::data::Row>& rows) {
 }
 
 std::vector<std::string> header_warnings(
-    const cyborg::data::Table& table, cyborg::data::Orientation orientation) {
+    const cyborg::data::Table& table, cyborg::data::Orientation orientation,
+    const cyborg::data::TableHeaders& headers) {
   using cyborg::data::Orientation;
   std::vector<std::string> warnings;
   const auto add = [&](const std::vector<cyborg::data::FileNote>& notes,
@@ -160,15 +179,15 @@ std::vector<std::string> header_warnings(
   };
   const bool turned = orientation != Orientation::kIgnore;
   if (!turned) {
-    add(cyborg::data::check_orientation(table),
+    add(cyborg::data::check_orientation(table, headers),
         "files are stored turned, and are used as they are stored; "
         "--exif-orientation says otherwise");
   }
   add(cyborg::data::check_proportions(
-          table, turned, orientation == Orientation::kBoth),
+          table, turned, orientation == Orientation::kBoth, headers),
       "human maps have other proportions than their pictures, and are "
       "stretched");
-  add(cyborg::data::check_outside(table, turned),
+  add(cyborg::data::check_outside(table, turned, headers),
       "annotations are partly outside of their pictures, and what is outside "
       "is not used");
   return warnings;
@@ -180,9 +199,10 @@ void check_files_exist(
   if (!missing.empty()) {
     throw FileError(
         "check_files_exist", name,
-        missing +
-            "\nmend the paths (those of a CSV start at its folder), or leave "
-            "them out with --skip-unreadable");
+        missing + (any_is_missing(rows)
+                       ? "\nmend the paths (those of a CSV start at its "
+                         "folder), or leave them out with --skip-unreadable"
+                       : "\n--skip-unreadable leaves them out"));
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include <cyborg/data/file_check.hpp>
 #include <cyborg/data/picture_options.hpp>
+#include <cyborg/data/table_headers.hpp>
 #include <cyborg/data/table_types.hpp>
 #include <cyborg/io/file.hpp>
 
@@ -35,9 +36,11 @@ std::string list_of_notes(
 
 /// What the headers of pictures and maps warn of: files that are stored turned,
 /// maps of other proportions, annotations that are partly outside. All headers
-/// are read. `orientation`: which files are turned when they are read.
+/// are read, those that `headers` lacks. `orientation`: which files are turned when
+/// they are read.
 std::vector<std::string> header_warnings(
-    const cyborg::data::Table& table, cyborg::data::Orientation orientation);
+    const cyborg::data::Table& table, cyborg::data::Orientation orientation,
+    const cyborg::data::TableHeaders& headers);
 
 /// How many pictures and maps of the rows are not there, or are of a format that
 /// is not read, and the first ten; "" where there is none. Files that are named

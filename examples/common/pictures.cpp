@@ -2,11 +2,8 @@
 #include "pictures.hpp"
 
 #include "annotations/read.hpp"
-#include "file_checks.hpp"
 #include "folds.hpp"
 
-#include <cyborg/data/file_check.hpp>
-#include <cyborg/data/image.hpp>
 #include <cyborg/io/file.hpp>
 
 #include <fmt/format.h>
@@ -154,61 +151,6 @@ torch::Tensor first_picture(
     }
   }
   return pictures.get(0).data;
-}
-
-void check_bits(
-    const std::string& begin, const std::string& name,
-    const std::vector<data::Row>& rows, const Settings& settings) {
-  data::Table table;
-  table.rows = rows;
-  const auto notes = data::check_bits(table, settings.window);
-  if (notes.empty() || (settings.skip_unreadable &&
-                        settings.window.back() > 255)) {  // they are left out
-    return;
-  }
-  throw cyborg::io::FileError(
-      begin, name,
-      fmt::format(
-          "{} of {} pictures do not fit the window {}:{}", notes.size(),
-          rows.size(), data::detail::window_text(settings.window),
-          list_of_notes(notes, rows)));
-}
-
-std::vector<data::FileNote> blank_in_window(
-    const std::vector<data::Row>& rows, const Settings& settings) {
-  if (settings.window.empty()) {
-    return {};
-  }
-  const auto options =
-      data::detail::image_options(dataset_options(settings)).size({});
-  const auto count = std::min(size_t{8}, rows.size());
-  std::vector<data::FileNote> blank;
-  for (size_t i = 0; i < count; ++i) {
-    const auto index = i * rows.size() / count;
-    const auto& path = rows[index].path;
-    try {
-      const auto picture =
-          data::read_image(path, options).flatten(/*start_dim=*/1);
-      if (!picture.amax(/*dim=*/1).equal(picture.amin(/*dim=*/1))) {
-        return {};
-      }
-      const auto stored = data::read_image(
-          path, data::ImageOptions(options).window({}).channels(0));
-      const double largest =
-          data::detail::read_header(path).bits == 16 ? 65535 : 255;
-      blank.push_back(
-          {index, path,
-           fmt::format(
-               "shows nothing in the window {}: its values are {:.0f} to "
-               "{:.0f}",
-               data::detail::window_text(settings.window),
-               stored.min().item<double>() * largest,
-               stored.max().item<double>() * largest)});
-    } catch (const cyborg::io::FileError&) {  // other checks are for these
-      continue;
-    }
-  }
-  return blank;
 }
 
 TrainingSet training_set(

@@ -53,19 +53,6 @@ cyborg::data::PictureDataset dataset_of(
 torch::Tensor first_picture(
     const std::vector<cyborg::data::Row>& rows, const Settings& settings);
 
-/// Checks that the pictures have the bits that the window of the settings
-/// needs. Only headers are read.
-/// Throws: `cyborg::io::FileError` of `name`, the table, with the first ten
-/// pictures that do not fit. Its text begins with `begin`.
-void check_bits(
-    const std::string& begin, const std::string& name,
-    const std::vector<cyborg::data::Row>& rows, const Settings& settings);
-
-/// Reads eight of the pictures. If each is the same everywhere in the window of
-/// the settings, a note of each; else, and without a window, none.
-std::vector<cyborg::data::FileNote> blank_in_window(
-    const std::vector<cyborg::data::Row>& rows, const Settings& settings);
-
 /// A data set with augmentation, for training.
 using TrainingSet = cyborg::data::Augmented<cyborg::data::PictureDataset>;
 TrainingSet training_set(

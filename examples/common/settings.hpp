@@ -204,6 +204,21 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(
     ObjectiveSettings, terms, wrong, class_weights, focal, label_smoothing,
     sample_weights, weight_strength)
 
+/// What the stored values of the training's pictures were, with which the programs
+/// that use its checkpoint compare theirs.
+struct StoredValues {
+  bool allow_bits_by_class = false;  ///< the number of bits may tell the class
+  std::vector<int64_t> bits;         ///< of training pictures; empty: not known
+  // Means over some training pictures. They are not measured where all have 8
+  // bits and there is no window.
+  int64_t pictures = 0;  ///< that were looked at
+  double below = 0;      ///< share of the values below the window
+  double above = 0;      ///< share of the values above it
+  double mean = 0;       ///< of what is shown, in [0, 1]
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(
+    StoredValues, allow_bits_by_class, bits, pictures, below, above, mean)
+
 /// The default values are the published recipe for CYBORG (docs/train.md).
 struct Settings {
   // Pictures
@@ -215,6 +230,7 @@ struct Settings {
   std::vector<int64_t> size = {224, 224};  ///< H, W; empty: not resized
   int64_t channels = 3;
   std::vector<double> window;  ///< stored values for 0 and 1; empty: none
+  StoredValues stored;
   std::vector<double> mean = {0.485, 0.456, 0.406};  // ImageNet's
   std::vector<double> stddev = {0.229, 0.224, 0.225};
   double map_blur = 0;
@@ -281,13 +297,14 @@ struct Settings {
 // A setting that an older checkpoint lacks has its default.
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(
     Settings, data, saliency, annotations, positive, classes, size, channels,
-    window, mean, stddev, map_blur, skip_unreadable, path_column, class_column,
-    split_column, map_values, exif_orientation, max_pixels, any_extension,
-    folds, fold, allow_shared_subjects, flip, vertical_flip, min_area, rotation,
-    scale, brightness, contrast, saturation, network, model, weights, layer,
-    loss, alpha, cam_class, map_normalizer, human_normalizer, reduction,
-    objective, optimizer, learning_rate, momentum, weight_decay, schedule,
-    step_epochs, step_factor, warm_up, epochs, batch, accumulate, clip, ema,
-    sampler, select, patience, sync_batch_norm, seed, deterministic, bfloat16)
+    window, stored, mean, stddev, map_blur, skip_unreadable, path_column,
+    class_column, split_column, map_values, exif_orientation, max_pixels,
+    any_extension, folds, fold, allow_shared_subjects, flip, vertical_flip,
+    min_area, rotation, scale, brightness, contrast, saturation, network, model,
+    weights, layer, loss, alpha, cam_class, map_normalizer, human_normalizer,
+    reduction, objective, optimizer, learning_rate, momentum, weight_decay,
+    schedule, step_epochs, step_factor, warm_up, epochs, batch, accumulate,
+    clip, ema, sampler, select, patience, sync_batch_norm, seed, deterministic,
+    bfloat16)
 
 }  // namespace programs

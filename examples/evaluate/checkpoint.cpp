@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "checkpoint.hpp"
 
+#include "../common/errors.hpp"
 #include "../common/file_checks.hpp"
 #include "../common/pictures.hpp"
 #include "../common/scoring.hpp"
+#include "../common/stored_values.hpp"
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 
 #include <fstream>
+#include <iterator>
 #include <utility>
 
 namespace evaluate {
@@ -74,8 +77,9 @@ ScoresTable rows_to_score(
     if (!job.trained.settings.skip_unreadable) {
       programs::check_files_exist(job.table.name, rows);
     }
-    programs::check_bits(
+    auto warnings = programs::compare_stored_values(
         "evaluate", job.table.name, rows, job.trained.settings);
+    std::move(warnings.begin(), warnings.end(), std::back_inserter(out.notes));
     for (const auto& row : rows) {
       ScoreRow empty;
       empty.split = row.split;
@@ -105,9 +109,6 @@ CheckpointScores score_checkpoint(
       continue;  // `judge` reports it where it needs the split
     }
     const auto rows = table.rows_of(split);
-    for (const auto& note : programs::blank_in_window(rows, settings)) {
-      out.notes.push_back(note.path + " " + note.text);
-    }
     try {
       parts.push_back(programs::score_pictures(
           job.trained.network, rows, settings,
@@ -120,7 +121,7 @@ CheckpointScores score_checkpoint(
     }
     const auto& part = parts.back();
     for (const auto& one : part.skipped) {
-      out.notes.push_back("left out: " + one);
+      out.notes.push_back("left out: " + programs::with_flags(one, "evaluate"));
     }
   }
   if (parts.front().rows.empty()) {

@@ -36,7 +36,9 @@ bool is_checkpoint(const std::filesystem::path& file);
 
 /// The rows that `score_checkpoint` scores, with logits of 0. `judge` of them
 /// shows, before hours of scoring, whether classes, splits and options fit. All
-/// pictures of `splits` must be there, except with `skip_unreadable`.
+/// pictures of `splits` must be there, except with `skip_unreadable`. They are
+/// compared with those of the training (`programs::compare_stored_values`): the
+/// warnings are the notes of the table.
 /// Throws: as `score_checkpoint`.
 ScoresTable rows_to_score(
     const std::filesystem::path& file, const PictureOptions& options,

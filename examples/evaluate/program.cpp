@@ -174,8 +174,11 @@ ProgramResult run(Arguments& arguments) {
   const auto& files = arguments.files;
   // Everything that can be wrong shows before the first network runs.
   std::vector<RunResult> runs;
+  std::vector<std::vector<std::string>> warnings;  // of the pictures
   for (const auto& file : files) {
-    runs.push_back(judge(read_run(arguments, file), arguments.options));
+    const auto table = read_run(arguments, file);
+    warnings.push_back(table.notes);
+    runs.push_back(judge(table, arguments.options));
     // Runs can be compared only where they have the same classes.
     if (runs.back().classes != runs[0].classes) {
       throw cyborg::io::FileError(
@@ -187,7 +190,10 @@ ProgramResult run(Arguments& arguments) {
   std::string scores;
   for (size_t i = 0; i < files.size(); ++i) {
     if (is_checkpoint(files[i])) {
-      runs[i] = judge(score(arguments, files[i], &scores), arguments.options);
+      auto table = score(arguments, files[i], &scores);
+      table.notes.insert(
+          table.notes.end(), warnings[i].begin(), warnings[i].end());
+      runs[i] = judge(table, arguments.options);
     }
   }
   const auto errors = write_outputs(arguments, runs, scores);

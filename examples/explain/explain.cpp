@@ -8,6 +8,7 @@
 #include "../common/pictures.hpp"
 #include "../common/progress.hpp"
 #include "../common/scoring.hpp"
+#include "../common/stored_values.hpp"
 
 #include <cyborg/cam/rise.hpp>
 #include <cyborg/data/prefetch.hpp>
@@ -137,7 +138,9 @@ ExplainResult explain_pictures(
     programs::check_files_exist("the pictures", rows);
   }
   settings.skip_unreadable = options.skip_unreadable;
-  programs::check_bits("explain", "the pictures", rows, settings);
+  ExplainResult result;
+  result.stored_values = programs::compare_stored_values(
+      "explain", "the pictures", rows, settings);
   settings.annotations = options.annotations.value_or(settings.annotations);
   const auto names = unique_names(rows);
   network.to(device);
@@ -154,10 +157,6 @@ ExplainResult explain_pictures(
                    .workers(static_cast<size_t>(options.workers))
                    .ahead(own_size ? 1 : data::PrefetchOptions().ahead()));
   const torch::NoGradGuard no_grad;
-  ExplainResult result;
-  for (const auto& note : programs::blank_in_window(rows, settings)) {
-    result.blank.push_back(note.path + " " + note.text);
-  }
   programs::Progress progress(
       "explain", static_cast<int64_t>(loader.size()),
       /*quiet=*/loader.size() < 10);

@@ -78,9 +78,9 @@ constexpr size_t kShown = 40;
 struct ExplainResult {
   std::vector<Explained> pictures;
   std::vector<std::string> skipped;  ///< unreadable, with reasons
-  /// If the window of the training shows nothing of the pictures: some of them,
-  /// with their values.
-  std::vector<std::string> blank;
+  /// How the stored values differ from those of the training, and pictures of
+  /// which its window shows nothing.
+  std::vector<std::string> stored_values;
   /// Pictures whose human map has the same value everywhere, which says
   /// nothing: they count as pictures without a map.
   std::vector<std::string> constant_maps;

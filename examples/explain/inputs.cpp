@@ -4,7 +4,7 @@
 #include "../common/annotations/read.hpp"
 #include "../common/splits.hpp"
 
-#include <cyborg/data/detail/picture_file.hpp>
+#include <cyborg/data/picture_format.hpp>
 #include <cyborg/data/table.hpp>
 #include <cyborg/io/file.hpp>
 
@@ -62,7 +62,7 @@ bool has_splits(const fs::path& folder) {
 /// The first bytes of a file.
 std::string first_bytes(const fs::path& path) {
   std::ifstream stream(path, std::ios::binary);
-  std::string bytes(512, '\0');
+  std::string bytes(data::kFormatBytes, '\0');
   stream.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
   if (stream.bad() || (!stream && !stream.eof())) {
     fail(path, "cannot be read");
@@ -100,8 +100,7 @@ Kind kind_of(const fs::path& path) {
   if (bytes.empty()) {
     fail(path, std::string("is empty, ") + kExpected);
   }
-  if (data::detail::picture_format(bytes) !=
-      data::detail::PictureFormat::kNone) {
+  if (data::picture_format(bytes) != data::PictureFormat::kNone) {
     return Kind::kPicture;
   }
   const auto begins = [&](const char* text) {
@@ -115,7 +114,7 @@ Kind kind_of(const fs::path& path) {
   if (begins("\xFF\xFE") || begins("\xFE\xFF")) {
     fail(path, "is text in UTF-16: save it as a CSV in UTF-8");
   }
-  const auto foreign = data::detail::foreign_format(bytes);
+  const auto foreign = data::content_name(bytes);
   if (foreign == "text") {
     return Kind::kTable;
   }
@@ -124,8 +123,7 @@ Kind kind_of(const fs::path& path) {
   }
   fail(
       path, "its content is " + foreign + ", " + kExpected +
-                ": convert it, for example with: " +
-                data::detail::conversion_command("\"" + path.string() + "\""));
+                data::conversion_advice(bytes, "\"" + path.string() + "\""));
 }
 
 /// A picture that is in no table.

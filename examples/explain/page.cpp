@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "page.hpp"
 
+#include "../common/errors.hpp"
 #include "../common/report/html.hpp"
 
 #include <cyborg/io/text.hpp>
@@ -64,9 +65,10 @@ std::vector<std::pair<std::string, std::string>> agreement_text(
 std::vector<std::string> warnings_of(const ExplainResult& result) {
   std::vector<std::string> warnings;
   for (const auto& one : result.skipped) {
-    warnings.push_back("left out: " + one);
+    warnings.push_back("left out: " + programs::with_flags(one, "explain"));
   }
-  warnings.insert(warnings.end(), result.blank.begin(), result.blank.end());
+  warnings.insert(
+      warnings.end(), result.stored_values.begin(), result.stored_values.end());
   if (!result.constant_maps.empty()) {
     warnings.push_back(fmt::format(
         "pictures whose human map has one value everywhere, and counts as no "

@@ -76,7 +76,7 @@ void write_picture_files(
     bool shown, Explained& one) {
   const auto picture = report::shrunk(
       data::read_image(
-          one.path, data::detail::image_options(reading).channels(3).size({})),
+          one.path, data::image_options(reading).channels(3).size({})),
       options.overlay_size);
   const auto begin = options.out / one.name;
   const auto overlay = cyborg::report::overlay(picture, map, options.overlay);

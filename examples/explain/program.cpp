@@ -106,7 +106,8 @@ void set_split(std::string& split) {
 
 void print_warnings(const std::vector<std::string>& warnings) {
   for (const auto& warning : warnings) {
-    fmt::print(stderr, "warning: {}\n", warning);
+    fmt::print(
+        stderr, "warning: {}\n", programs::with_flags(warning, "explain"));
   }
 }
 

@@ -97,9 +97,10 @@ Rasterized write_maps(const RasterizeOptions& options) {
   Rasterized result;
   result.notes = table.notes;
   result.warnings = table.warnings;
-  const auto headers =
-      programs::header_warnings(table, settings.exif_orientation);
-  result.warnings.insert(result.warnings.end(), headers.begin(), headers.end());
+  const auto warnings = programs::header_warnings(
+      table, settings.exif_orientation, data::TableHeaders(table));
+  result.warnings.insert(
+      result.warnings.end(), warnings.begin(), warnings.end());
   std::vector<data::FileNote> blank;
   std::set<fs::path> taken;
   std::string csv = "split,class,path,saliency,attack,group,subject\n";

@@ -2,11 +2,14 @@
 #include "check.hpp"
 
 #include "../common/annotations/read.hpp"
+#include "../common/errors.hpp"
 #include "../common/pictures.hpp"
+#include "../common/stored_values.hpp"
 
-#include <cyborg/data/file_check.hpp>
+#include <cyborg/data/class_signs.hpp>
 #include <cyborg/data/image.hpp>
 #include <cyborg/data/picture_check.hpp>
+#include <cyborg/data/window.hpp>
 #include <cyborg/io/csv.hpp>
 #include <cyborg/io/file.hpp>
 #include <cyborg/report/contact_sheet.hpp>
@@ -78,14 +81,28 @@ std::vector<PictureCheck::Note> duplicate_notes(
   return notes;
 }
 
-/// The pictures for which a window is wrong, beside those that cannot be read
-/// with it.
+/// Signs of a class, each at the first of its rows.
+std::vector<PictureCheck::Note> sign_notes(
+    const data::Table& table, const std::vector<data::ClassSign>& signs) {
+  std::vector<PictureCheck::Note> notes;
+  for (const auto& sign : signs) {
+    notes.push_back(
+        {sign.row, table.rows[sign.row].path, data::to_string(sign)});
+  }
+  return notes;
+}
+
+/// The pictures for which a window is wrong: those that it does not fit, and
+/// where it leaves nothing of all that are looked at, these.
 std::vector<PictureCheck::Note> window_notes(
-    const data::Table& table, const Settings& settings) {
-  auto notes = blank_in_window(table.rows, settings);
-  if (!settings.window.empty() && settings.window.back() <= 255) {
-    const auto other = data::check_bits(table, settings.window);
-    notes.insert(notes.end(), other.begin(), other.end());
+    const data::Table& table, const PictureCheck& found,
+    const Settings& settings) {
+  auto notes = found.misfits;
+  if (!settings.window.empty()) {
+    const auto seen = look_at_pictures(table.rows, settings);
+    if (seen.all_blank()) {
+      notes.insert(notes.end(), seen.blank.begin(), seen.blank.end());
+    }
   }
   return notes;
 }
@@ -105,7 +122,9 @@ std::vector<Findings> findings_of(
        "tools show them upright (--exif-orientation picture)",
        true, found.turned_marks},
       {"window", "pictures that do not fit --window", true,
-       window_notes(table, settings)},
+       window_notes(table, found, settings)},
+      {"bits by class", "numbers of bits that tell the class", true,
+       sign_notes(table, found.bits_signs)},
       {"duplicate", "the same picture in several splits or classes", true,
        duplicate_notes(table, found)},
       {"subject", "subjects in several splits", true,
@@ -118,6 +137,12 @@ std::vector<Findings> findings_of(
        "files with an EXIF orientation that is ignored (--exif-orientation)",
        false, found.turned},
       {"blank", "pictures that show nothing", false, found.blank},
+      {"cut", "pictures of which --window cuts more than half of the values",
+       false, found.cut},
+      {"several bits", "pictures of another number of bits than most", false,
+       found.several_bits},
+      {"files by class", "formats, colours or sizes that tell the class", false,
+       sign_notes(table, found.header_signs)},
       {"repeated", "the same picture twice in a split and class", false,
        found.repeated},
       {"dark",
@@ -130,14 +155,28 @@ std::vector<Findings> findings_of(
        found.other_size}};
 }
 
-void print_counts(const PictureCheck& found) {
+void print_counts(
+    const PictureCheck& found, const std::vector<double>& window) {
+  const bool cut = !window.empty();
   fmt::print(
-      "{:<6} {:<16} {:>9} {:>9} {:>9}\n", "split", "class", "pictures",
-      "with map", "without");
+      "{:<6} {:<16} {:>9} {:>9} {:>9}{}\n", "split", "class", "pictures",
+      "with map", "without", cut ? "     below     above     blank" : "");
   for (const auto& count : found.counts) {
     fmt::print(
-        "{:<6} {:<16} {:>9} {:>9} {:>9}\n", count.split, count.cls,
+        "{:<6} {:<16} {:>9} {:>9} {:>9}", count.split, count.cls,
         count.pictures, count.annotated, count.without);
+    if (cut) {
+      fmt::print(
+          " {:>7.1f} % {:>7.1f} % {:>9}", 100 * count.below, 100 * count.above,
+          count.blank);
+    }
+    fmt::print("\n");
+  }
+  if (cut) {
+    fmt::print(
+        "below and above: values that the window {} cuts; blank: pictures that "
+        "show nothing\n",
+        data::window_text(window));
   }
 }
 
@@ -150,7 +189,7 @@ void print_findings(const Findings& findings) {
       "\n{}: {}: {}\n", findings.fault ? "fault" : "warning", findings.title,
       notes.size());
   for (size_t i = 0; i < std::min(kShown, notes.size()); ++i) {
-    fmt::print("  {}: {}\n", notes[i].path, notes[i].text);
+    fmt::print("  {}: {}\n", notes[i].path, with_flags(notes[i].text, "train"));
   }
   if (notes.size() > kShown) {
     fmt::print("  and {} more in check.csv\n", notes.size() - kShown);
@@ -164,7 +203,8 @@ std::string csv_of(const data::Table& table, const std::vector<Findings>& all) {
                        size_t line, const std::string& text) {
     csv += fmt::format(
         "{},{},{},{}\n", kind, cyborg::io::csv_field(path),
-        line > 0 ? std::to_string(line) : "", cyborg::io::csv_field(text));
+        line > 0 ? std::to_string(line) : "",
+        cyborg::io::csv_field(with_flags(text, "train")));
   };
   for (const auto& findings : all) {
     for (const auto& note : findings.notes) {
@@ -187,11 +227,11 @@ bool check_data(const TrainOptions& options) {
     fmt::print("{}\n", note);
   }
   for (const auto& warning : table.warnings) {
-    fmt::print("warning: {}\n", warning);
+    fmt::print("warning: {}\n", with_flags(warning, "train"));
   }
   const auto found = data::check_pictures(table, reading);
   const auto all = findings_of(table, found, options.settings);
-  print_counts(found);
+  print_counts(found, options.settings.window);
   std::string faults;
   for (const auto& findings : all) {
     print_findings(findings);

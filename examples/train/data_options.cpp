@@ -64,6 +64,10 @@ void add_pictures(CLI::App& app, Settings& s) {
       ->delimiter(',')
       ->expected(2)
       ->type_name("LOW,HIGH");
+  group->add_flag(
+      "--allow-bits-by-class", s.stored.allow_bits_by_class,
+      "train although the pictures of one class have 8 bits and those of "
+      "others 16, so that a network may learn the bits");
   group
       ->add_option(
           "--mean", s.mean,

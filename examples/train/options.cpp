@@ -6,7 +6,7 @@
 #include "../common/annotations/options.hpp"
 #include "../common/annotations/read.hpp"
 
-#include <cyborg/data/detail/window.hpp>
+#include <cyborg/data/window.hpp>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -32,7 +32,8 @@ std::string setting_of(const std::string& flag, const nlohmann::json& all) {
       {"lr", "learning_rate"},
       {"std", "stddev"},
       {"bf16", "bfloat16"},
-      {"term", "objective/terms"}};
+      {"term", "objective/terms"},
+      {"allow-bits-by-class", "stored/allow_bits_by_class"}};
   const auto annotation = annotation_setting("--" + flag);
   if (!annotation.empty()) {
     return "annotations/" + annotation;
@@ -106,8 +107,7 @@ void complete_options(TrainOptions& options) {
     const auto at = text.find(": ");
     throw CLI::ValidationError(text.substr(0, at), text.substr(at + 2));
   }
-  if (!settings.window.empty() &&
-      !cyborg::data::detail::is_window(settings.window)) {
+  if (!settings.window.empty() && !cyborg::data::is_window(settings.window)) {
     throw CLI::ValidationError(
         "--window",
         fmt::format(

@@ -149,7 +149,8 @@ Training resume_training(
         "another --out");
   }
   check_settings(training.settings, training.table, processes);
-  check_all_files(training.settings, training.table, processes, log);
+  check_all_files(
+      training.settings, training.table, processes, log, /*is_new=*/false);
   training.script = saved.script;
   training.network = std::make_unique<Network>(
       training.settings, training.script, saved.model);

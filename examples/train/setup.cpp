@@ -6,9 +6,10 @@
 #include "../common/annotations/read.hpp"
 #include "../common/file_checks.hpp"
 #include "../common/pictures.hpp"
+#include "../common/stored_values.hpp"
 #include "../common/weights.hpp"
 
-#include <cyborg/data/file_check.hpp>
+#include <cyborg/data/table_headers.hpp>
 
 #include <fmt/format.h>
 
@@ -105,14 +106,16 @@ std::string only_validated_class(const cyborg::data::Table& table) {
 }
 
 /// Throws for pictures of several sizes, which make no batch.
-void check_one_size(const cyborg::data::Table& table, bool turned) {
+void check_one_size(
+    const cyborg::data::Table& table, const cyborg::data::TableHeaders& headers,
+    bool turned) {
   std::vector<int64_t> size;
   const Row* first = nullptr;
   const auto text = [](const std::vector<int64_t>& each) {
     return fmt::format("{} x {}", each[1], each[0]);
   };
   for (const auto& row : table.rows) {
-    const auto each = cyborg::data::picture_size(row.path, turned);
+    const auto each = headers.of(row.path).size(turned);
     if (!each.empty() && !size.empty() && each != size) {
       throw FileError(
           "--size", row.path,
@@ -150,8 +153,8 @@ void load_initial_weights(
 }  // namespace
 
 void check_all_files(
-    const Settings& settings, cyborg::data::Table table,
-    const TrainingProcesses& processes, const TrainingLog& log) {
+    Settings& settings, cyborg::data::Table table,
+    const TrainingProcesses& processes, const TrainingLog& log, bool is_new) {
   table.rows = as_read(std::move(table.rows), settings);
   if (settings.skip_unreadable) {
     const auto missing = missing_files(table.rows);
@@ -161,24 +164,25 @@ void check_all_files(
   } else {
     check_files_exist(table.name, table.rows);
   }
-  check_bits("--window", table.name, table.rows, settings);
-  const auto blank = blank_in_window(table.rows, settings);
-  if (!blank.empty()) {
-    throw FileError(
-        "--window", table.name,
-        fmt::format(
-            "all {} pictures that were looked at show nothing:{}", blank.size(),
-            list_of_notes(blank, table.rows)));
-  }
+  const cyborg::data::TableHeaders headers(table);
+  const auto stored = check_stored_values(table, headers, is_new, settings);
   if (settings.size.empty() && settings.batch > 1) {
     check_one_size(
-        table, settings.exif_orientation != cyborg::data::Orientation::kIgnore);
+        table, headers,
+        settings.exif_orientation != cyborg::data::Orientation::kIgnore);
   }
-  if (processes.is_first()) {  // which alone prints
-    for (const auto& warning :
-         header_warnings(table, settings.exif_orientation)) {
-      log.warn(warning);
-    }
+  if (!processes.is_first()) {
+    return;  // the first one alone prints
+  }
+  if (!stored.note.empty()) {
+    log.print(stored.note);
+  }
+  for (const auto& warning : stored.warnings) {
+    log.warn(warning);
+  }
+  for (const auto& warning :
+       header_warnings(table, settings.exif_orientation, headers)) {
+    log.warn(warning);
   }
 }
 
@@ -271,7 +275,7 @@ Training begin_training(
         "epoch is chosen by that class alone",
         only));
   }
-  check_all_files(settings, training.table, processes, log);
+  check_all_files(settings, training.table, processes, log, /*is_new=*/true);
   training.network = std::make_unique<Network>(
       settings, static_cast<int64_t>(settings.classes.size()),
       [&] { return first_picture(rows, settings); });

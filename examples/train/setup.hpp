@@ -42,12 +42,14 @@ void check_settings(
     const Settings& settings, const cyborg::data::Table& table,
     const TrainingProcesses& processes);
 
+/// Checks the files of a training before its first epoch. Sets `settings.stored`.
+/// `is_new`: whether the training begins.
 /// Throws: `cyborg::io::FileError`, which lists pictures and maps that are not
-/// there; with --skip-unreadable that is a warning. Warns of maps with other
-/// proportions than their pictures, and of pictures that are stored turned.
+/// there; with --skip-unreadable that is a warning. And as
+/// `check_stored_values`. Warns of what headers say (`header_warnings`).
 void check_all_files(
-    const Settings& settings, cyborg::data::Table table,
-    const TrainingProcesses& processes, const TrainingLog& log);
+    Settings& settings, cyborg::data::Table table,
+    const TrainingProcesses& processes, const TrainingLog& log, bool is_new);
 
 /// A new training. Reads the table and makes the network; writes nothing.
 /// Throws: `cyborg::io::FileError` where `options.out` holds a training, and

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "training_log.hpp"
 
+#include "../common/errors.hpp"
+
 #include <cyborg/io/file.hpp>
 #include <cyborg/report/overlay.hpp>
 
@@ -136,7 +138,7 @@ void TrainingLog::print(const std::string& line) const {
 
 void TrainingLog::warn(const std::string& line) const {
   if (is_first_) {
-    fmt::print(stderr, "warning: {}\n", line);
+    fmt::print(stderr, "warning: {}\n", with_flags(line, "train"));
   }
 }
 

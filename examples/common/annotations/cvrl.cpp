@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "readers.hpp"
 
-#include <cyborg/data/detail/picture_bytes.hpp>
+#include <cyborg/data/picture_format.hpp>
 #include <cyborg/io/csv.hpp>
 #include <cyborg/io/file.hpp>
 #include <cyborg/io/text.hpp>
@@ -49,8 +49,7 @@ class Collected {
     one->annotator = annotator;
     one->source = file_.name + ": " + where;
     one->alpha_png = from_base64(url.substr(kPrefix.size()), fail);
-    if (data::detail::picture_format(one->alpha_png) !=
-        data::detail::PictureFormat::kPng) {
+    if (data::picture_format(one->alpha_png) != data::PictureFormat::kPng) {
       fail("the content of the annotation is not a PNG");
     }
     file_.items.push_back({picture, std::move(one), ""});

@@ -3,7 +3,7 @@
 
 #include <cyborg/data/annotation.hpp>
 #include <cyborg/data/detail/map_lookup.hpp>
-#include <cyborg/data/detail/picture_bytes.hpp>
+#include <cyborg/data/picture_format.hpp>
 #include <cyborg/data/table_types.hpp>
 #include <cyborg/io/file.hpp>
 

@@ -86,6 +86,21 @@ struct PictureDatasetOptions {
  public:
 };
 
+/// How a data set reads the files of its pictures.
+///
+/// Example:
+///     auto picture = cyborg::data::read_image(
+///         "face.jpg", cyborg::data::image_options(dataset.options()));
+inline ImageOptions image_options(const PictureDatasetOptions& options) {
+  return ImageOptions()
+      .channels(options.channels())
+      .size(options.size())
+      .window(options.window())
+      .max_pixels(options.max_pixels())
+      .check_extension(options.check_extension())
+      .apply_orientation(options.orientation() != Orientation::kIgnore);
+}
+
 namespace detail {
 
 /// One map of the maps of several annotators.
@@ -103,17 +118,6 @@ inline torch::Tensor combined(
       break;
   }
   return maps.size() == 1 ? maps[0] : human::mean_of(maps);
-}
-
-/// How the files of pictures are read.
-inline ImageOptions image_options(const PictureDatasetOptions& options) {
-  return ImageOptions()
-      .channels(options.channels())
-      .size(options.size())
-      .window(options.window())
-      .max_pixels(options.max_pixels())
-      .check_extension(options.check_extension())
-      .apply_orientation(options.orientation() != Orientation::kIgnore);
 }
 
 /// How the files of maps and masks are read.
@@ -247,7 +251,7 @@ class PictureDataset
   /// with `OnError::kSkip`: there is nothing else to return.
   GuidedExample get(size_t index) override {
     const auto& row = this->row(index);
-    auto image = read_image(row.path, detail::image_options(options_));
+    auto image = read_image(row.path, image_options(options_));
     const auto map_size = !options_.map_size().empty()
                               ? options_.map_size()
                               : image.sizes().slice(1).vec();

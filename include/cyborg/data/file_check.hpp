@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/data/detail/picture_header.hpp>
-#include <cyborg/data/detail/window.hpp>
+#include <cyborg/data/picture_header.hpp>
+#include <cyborg/data/table_headers.hpp>
 #include <cyborg/data/table_types.hpp>
-#include <cyborg/detail/torch/parallel.hpp>
 
 #include <algorithm>
 #include <cerrno>
@@ -12,8 +11,6 @@
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -28,22 +25,6 @@
 namespace cyborg::data {
 
 namespace detail {
-
-/// The header of a file on the disk, of which only the header is read. Without
-/// a format if there is no such file, or if it is not a picture.
-inline PictureHeader read_header(const std::filesystem::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return parse_header([&](size_t at, size_t count) {
-    // The length of a segment may be wrong, so no more than a header needs.
-    std::string bytes(std::min(count, size_t{1} << 16), '\0');
-    file.clear();
-    file.seekg(static_cast<std::streamoff>(at));
-    file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-    bytes.resize(
-        static_cast<size_t>(std::max<std::streamsize>(file.gcount(), 0)));
-    return bytes;
-  });
-}
 
 /// Why a file cannot be read; "" if it probably can. It is not opened.
 inline std::string file_problem(const std::filesystem::path& path) {
@@ -72,25 +53,6 @@ inline std::string file_problem(const std::filesystem::path& path) {
   }
 #endif
   return "";
-}
-
-/// Calls `check(row, notes)` for the position of each row, on LibTorch's
-/// threads. The notes are in the order of the rows.
-template <class Check>
-std::vector<FileNote> notes_of_rows(const Table& table, const Check& check) {
-  std::vector<std::vector<FileNote>> found(table.rows.size());
-  cyborg::detail::parallel(
-      static_cast<int64_t>(found.size()), [&](int64_t begin, int64_t end) {
-        for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end);
-             ++i) {
-          check(i, found[i]);
-        }
-      });
-  std::vector<FileNote> notes;
-  for (auto& of_row : found) {
-    std::move(of_row.begin(), of_row.end(), std::back_inserter(notes));
-  }
-  return notes;
 }
 
 /// Whether a map has the proportions of its picture, up to one pixel of the
@@ -185,7 +147,8 @@ inline std::string outside_text(
 
 /// The size {H, W} that an annotation says it was made on; empty if it says
 /// none.
-inline std::vector<int64_t> annotated_size(const Annotation& annotation) {
+inline std::vector<int64_t> annotated_size(
+    const Annotation& annotation, const TableHeaders& headers = {}) {
   if (!annotation.size.empty()) {
     return annotation.size;
   }
@@ -195,33 +158,12 @@ inline std::vector<int64_t> annotated_size(const Annotation& annotation) {
   if (annotation.alpha_png.empty() && annotation.mask.empty()) {
     return {};
   }
-  const auto header = annotation.alpha_png.empty()
-                          ? read_header(annotation.mask)
-                          : picture_header(annotation.alpha_png);
-  return header.height > 0 && header.width > 0
-             ? std::vector<int64_t>{header.height, header.width}
-             : std::vector<int64_t>{};
+  return (annotation.alpha_png.empty() ? headers.of(annotation.mask)
+                                       : picture_header(annotation.alpha_png))
+      .size();
 }
 
 }  // namespace detail
-
-/// The size {H, W} of a PNG, JPEG or BMP, from its header alone: the file is
-/// not decoded, and may be damaged. Empty if it has no such header.
-///
-/// `turned`: as it is after EXIF's orientation was applied (`ImageOptions::
-/// apply_orientation`). Throws nothing for files that cannot be read.
-/// Example:
-///     cyborg::data::picture_size("faces/1.jpg");  // {480, 640}
-inline std::vector<int64_t> picture_size(
-    const std::filesystem::path& path, bool turned = false) {
-  const auto header = detail::read_header(path);
-  if (header.height <= 0 || header.width <= 0) {
-    return {};
-  }
-  return turned && header.orientation >= 5
-             ? std::vector<int64_t>{header.width, header.height}
-             : std::vector<int64_t>{header.height, header.width};
-}
 
 /// The pictures and maps of a table that are not there: missing, folders,
 /// empty, or not to be read by this user. In the order of the rows. No file is
@@ -253,13 +195,14 @@ inline std::vector<FileNote> check_files(const Table& table) {
 }
 
 /// The pictures and maps that are stored turned, as EXIF's orientation says, in
-/// the order of the rows. Only headers are read.
-inline std::vector<FileNote> check_orientation(const Table& table) {
+/// the order of the rows. Only headers are read: those that `headers` lacks.
+inline std::vector<FileNote> check_orientation(
+    const Table& table, const TableHeaders& headers = {}) {
   return detail::notes_of_rows(
       table, [&](size_t i, std::vector<FileNote>& notes) {
         const auto& row = table.rows[i];
         const auto check = [&](const std::string& path) {
-          const auto orientation = detail::read_header(path).orientation;
+          const auto orientation = headers.of(path).orientation;
           if (orientation > 1) {
             notes.push_back(
                 {i, path,
@@ -273,70 +216,37 @@ inline std::vector<FileNote> check_orientation(const Table& table) {
       });
 }
 
-/// The pictures that do not fit a window {low, high} of stored values
-/// (`ImageOptions::window`), in the order of the rows: those of 8 bits if the
-/// window reaches above 255. Otherwise, if some pictures have 8 bits and some
-/// have 16, those of 16: one value is a bright grey in the ones and nearly black
-/// in the others. Only headers are read. Without a window: none.
-///
-/// Throws: `c10::ValueError` for an invalid window.
-inline std::vector<FileNote> check_bits(
-    const Table& table, const std::vector<double>& window) {
-  detail::check_window("cyborg::data::check_bits", window);
-  if (window.empty()) {
-    return {};
-  }
-  std::vector<int64_t> bits(table.rows.size());  // 0: no header
-  detail::notes_of_rows(table, [&](size_t i, std::vector<FileNote>&) {
-    const auto header = detail::read_header(table.rows[i].path);
-    bits[i] = header.width > 0 ? header.bits : 0;
-  });
-  const bool any_of_8 = std::count(bits.begin(), bits.end(), 8) > 0;
-  std::vector<FileNote> notes;
-  for (size_t i = 0; i < bits.size(); ++i) {
-    auto problem = bits[i] == 8 ? detail::window_problem(255, window) : "";
-    if (bits[i] == 16 && any_of_8 && window[1] <= 255) {
-      problem =
-          "has 16 bits, and other pictures have 8: a window is for "
-          "pictures of one kind";
-    }
-    if (!problem.empty()) {
-      notes.push_back({i, table.rows[i].path, std::move(problem)});
-    }
-  }
-  return notes;
-}
-
 /// The maps whose proportions are not those of their pictures, by more than one
 /// pixel: they may belong to another picture, or to a crop. In the order of the
-/// rows. Only headers are read; files without one are left out.
+/// rows. Only headers are read, those that `headers` lacks; files without one are
+/// left out.
 ///
 /// `turned_pictures`, `turned_maps`: whether EXIF's orientation is applied to
 /// them.
 inline std::vector<FileNote> check_proportions(
-    const Table& table, bool turned_pictures = false,
-    bool turned_maps = false) {
+    const Table& table, bool turned_pictures = false, bool turned_maps = false,
+    const TableHeaders& headers = {}) {
   return detail::notes_of_rows(
       table, [&](size_t i, std::vector<FileNote>& notes) {
         const auto& row = table.rows[i];
         std::vector<int64_t> picture;
         for (const auto& path : row.map_files()) {
           if (picture.empty()) {
-            picture = picture_size(row.path, turned_pictures);
+            picture = headers.of(row.path).size(turned_pictures);
           }
-          const auto map = picture_size(path, turned_maps);
+          const auto map = headers.of(path).size(turned_maps);
           if (!map.empty() && !picture.empty() &&
               !detail::same_aspect(map, picture)) {
             notes.push_back({i, path, detail::sizes_text(map, picture)});
           }
         }
         for (const auto& annotation : row.annotations) {
-          const auto map = detail::annotated_size(*annotation);
+          const auto map = detail::annotated_size(*annotation, headers);
           if (map.empty()) {
             continue;
           }
           if (picture.empty()) {
-            picture = picture_size(row.path, turned_pictures);
+            picture = headers.of(row.path).size(turned_pictures);
           }
           if (!picture.empty() && !detail::same_aspect(map, picture)) {
             notes.push_back(
@@ -349,18 +259,19 @@ inline std::vector<FileNote> check_proportions(
 /// The annotations of which something lies outside of the picture: points, shapes
 /// with no part inside, and boxes and polygons that reach over the border by more
 /// than a pixel. What is outside is not drawn; it may belong to another picture,
-/// or to another size of it. In the order of the rows. Only headers are read.
+/// or to another size of it. In the order of the rows. Only headers are read,
+/// those that `headers` lacks.
 ///
 /// `turned`: whether EXIF's orientation is applied to the pictures.
 inline std::vector<FileNote> check_outside(
-    const Table& table, bool turned = false) {
+    const Table& table, bool turned = false, const TableHeaders& headers = {}) {
   return detail::notes_of_rows(
       table, [&](size_t i, std::vector<FileNote>& notes) {
         const auto& row = table.rows[i];
         std::vector<int64_t> picture;
         for (const auto& annotation : row.annotations) {
           if (picture.empty()) {
-            picture = picture_size(row.path, turned);
+            picture = headers.of(row.path).size(turned);
           }
           auto text = picture.empty()
                           ? std::string()

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <cyborg/data/detail/decode.hpp>
-#include <cyborg/data/detail/picture_bytes.hpp>
 #include <cyborg/data/detail/stb.hpp>
-#include <cyborg/data/detail/window.hpp>
+#include <cyborg/data/picture_format.hpp>
+#include <cyborg/data/window.hpp>
 #include <cyborg/io/file.hpp>
 #include <cyborg/maps/resize.hpp>
 
@@ -93,15 +93,25 @@ inline PictureFormat checked_format(
                          : PictureFormat::kNone;
 }
 
+/// Calls `fail(reason)`, which has to throw, if a window reaches above the largest
+/// value that a picture can have.
+template <class Fail>
+void check_fits(
+    const std::vector<double>& window, double largest, const Fail& fail) {
+  if (reaches_above(window, largest)) {
+    fail(window_problem(
+        window,
+        "Save it with 16 bits and values like those of the others, or leave "
+        "the window out if all pictures have 8 bits"));
+  }
+}
+
 /// The colours of `pixels`, in [0, 1] as a window {low, high} says. `fail(reason)`
 /// is called for pixels whose largest value is below `high`, and has to throw.
 template <class Fail>
 Pixels windowed(
     const Pixels& pixels, const std::vector<double>& window, const Fail& fail) {
-  const auto problem = window_problem(pixels.largest, window);
-  if (!problem.empty()) {
-    fail(problem);
-  }
+  check_fits(window, pixels.largest, fail);
   Pixels shown;
   shown.values = pixels.colours()
                      .to(at::kFloat)

@@ -4,8 +4,8 @@
 #include <cyborg/data/detail/columns.hpp>
 #include <cyborg/data/detail/folders.hpp>
 #include <cyborg/data/detail/map_lookup.hpp>
-#include <cyborg/data/detail/picture_bytes.hpp>
 #include <cyborg/data/detail/table_checks.hpp>
+#include <cyborg/data/picture_format.hpp>
 #include <cyborg/data/splits.hpp>
 #include <cyborg/data/table_types.hpp>
 #include <cyborg/io/csv.hpp>
@@ -29,7 +29,7 @@ namespace cyborg::data {
 ///     cyborg::data::is_picture("faces/1.JPG");  // true
 inline bool is_picture(const std::filesystem::path& path) {
   return detail::promised_format(path.extension().string()) !=
-         detail::PictureFormat::kNone;
+         PictureFormat::kNone;
 }
 
 /// Gives each row without a map the map of its name in the folder
@@ -99,7 +99,7 @@ inline Table read_table(
   };
   const auto text =
       io::read_file(csv, /*max_bytes=*/uint64_t{1} << 31, kFunction);
-  const auto format = detail::content_name(text);
+  const auto format = content_name(text);
   if (!format.empty() && format != "text") {
     fail(0, "its content is " + format + ", expected a table (CSV)");
   }

@@ -2,8 +2,9 @@
 #pragma once
 
 #include <cyborg/data/detail/picture_file.hpp>
-#include <cyborg/data/detail/picture_header.hpp>
 #include <cyborg/data/detail/stb.hpp>
+#include <cyborg/data/picture_format.hpp>
+#include <cyborg/data/picture_header.hpp>
 
 #include <torch/types.h>
 
@@ -65,12 +66,12 @@ Pixels decode_pixels(
   if (format == PictureFormat::kNone) {
     fail(
         (promised != PictureFormat::kNone ? "is mislabelled: " : "") +
-        foreign_problem(bytes));
+        format_problem(bytes));
   }
   if (promised != PictureFormat::kNone && promised != format) {
     fail(
-        std::string("is mislabelled: named as ") + format_name(promised) +
-        " but its content is " + format_name(format) +
+        std::string("is mislabelled: named as ") + to_string(promised) +
+        " but its content is " + to_string(format) +
         "; rename it, or allow this (check_extension; --any-extension in the "
         "programs)");
   }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/data/detail/picture_bytes.hpp>
+#include <cyborg/data/picture_format.hpp>
 #include <cyborg/io/file.hpp>
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-#include <cyborg/data/detail/picture_bytes.hpp>
+#include <cyborg/data/picture_format.hpp>
 #include <cyborg/data/splits.hpp>
 #include <cyborg/data/table_types.hpp>
 #include <cyborg/io/file.hpp>

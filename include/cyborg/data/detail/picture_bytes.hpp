@@ -6,11 +6,8 @@
 #include <string>
 #include <string_view>
 
-// The bytes of a picture file, and the format that they begin with.
+// The bytes of a picture file.
 namespace cyborg::data::detail {
-
-/// The formats that are read. `kNone`: another one, or not a picture.
-enum class PictureFormat { kNone, kPng, kJpeg, kBmp };
 
 /// Byte `i`, or 0 after the end. So it is safe to read any position of a
 /// truncated file.
@@ -38,117 +35,6 @@ inline bool holds(std::string_view bytes, size_t at, std::string_view text) {
 
 /// The first bytes of every PNG.
 inline constexpr std::string_view kPngSignature{"\x89PNG\r\n\x1a\n", 8};
-
-/// The format of a file by its first bytes, whatever its name is.
-inline PictureFormat picture_format(std::string_view bytes) {
-  if (holds(bytes, 0, kPngSignature)) {
-    return PictureFormat::kPng;
-  }
-  if (holds(bytes, 0, "\xFF\xD8\xFF")) {
-    return PictureFormat::kJpeg;
-  }
-  if (holds(bytes, 0, "BM") && bytes.size() >= 26) {
-    // "BM" alone could begin a text. The size of the second header, which
-    // follows, has only these values: 12 in OS/2, 40 to 124 in Windows.
-    const auto header = little_endian_32(bytes, 14);
-    if (header == 12 || (header >= 40 && header <= 124)) {
-      return PictureFormat::kBmp;
-    }
-  }
-  return PictureFormat::kNone;
-}
-
-/// The name of a format for error messages.
-inline const char* format_name(PictureFormat format) {
-  switch (format) {
-    case PictureFormat::kPng:
-      return "PNG";
-    case PictureFormat::kJpeg:
-      return "JPEG";
-    case PictureFormat::kBmp:
-      return "BMP";
-    case PictureFormat::kNone:
-      break;
-  }
-  return "unknown";
-}
-
-/// The format that the extension of a file name says; `kNone` for an extension
-/// of no such format.
-inline PictureFormat promised_format(std::string extension) {
-  for (auto& c : extension) {
-    c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-  }
-  if (extension == ".png") {
-    return PictureFormat::kPng;
-  }
-  if (extension == ".jpg" || extension == ".jpeg" || extension == ".jpe" ||
-      extension == ".jfif") {
-    return PictureFormat::kJpeg;
-  }
-  if (extension == ".bmp" || extension == ".dib") {
-    return PictureFormat::kBmp;
-  }
-  return PictureFormat::kNone;
-}
-
-/// The probable format of a file that is not a PNG, JPEG or BMP, for the error
-/// message; "" if it is not known.
-inline std::string foreign_format(std::string_view bytes) {
-  if (holds(bytes, 0, "GIF8")) {
-    return "GIF";
-  }
-  if (holds(bytes, 0, "RIFF") && holds(bytes, 8, "WEBP")) {
-    return "WebP";
-  }
-  if (holds(bytes, 0, {"II*\0", 4}) || holds(bytes, 0, {"MM\0*", 4})) {
-    return "TIFF";
-  }
-  if (holds(bytes, 4, "ftyp")) {
-    return "HEIF, AVIF or video";
-  }
-  if (holds(bytes, 0, {"\0\0\0\x0CjP", 6}) || holds(bytes, 0, "\xFF\x4F\xFF")) {
-    return "JPEG 2000";
-  }
-  if (holds(bytes, 0, "%PDF")) {
-    return "PDF";
-  }
-  // Without control characters in its first bytes, it is probably a text.
-  for (size_t i = 0; i < bytes.size() && i < 256; ++i) {
-    const auto c = byte_at(bytes, i);
-    if (c < 32 && c != '\t' && c != '\n' && c != '\r') {
-      return "";
-    }
-  }
-  return "text";
-}
-
-/// How to convert a picture of such a format with ImageMagick. Without a number
-/// of bits, values that fit into 8 bits would be written with 8.
-inline std::string conversion_command(const std::string& file = "FILE") {
-  return "mogrify -define png:bit-depth=16 -format png " + file;
-}
-
-/// Why a file with these first bytes, which is not a PNG, JPEG or BMP, is not
-/// read. `file` is its name in the command that converts it.
-inline std::string foreign_problem(
-    std::string_view bytes, const std::string& file = "FILE") {
-  const auto format = foreign_format(bytes);
-  return (format.empty() ? "its content is not"
-                         : "its content is " + format + ", not") +
-         std::string(" a PNG, JPEG or BMP picture") +
-         (format.empty() || format == "text"
-              ? ""
-              : ": convert it, for example with: " + conversion_command(file));
-}
-
-/// What the first bytes of a file say that it is, for error messages: "PNG",
-/// "WebP", "text", ...; "" if it is not known.
-inline std::string content_name(std::string_view bytes) {
-  const auto format = picture_format(bytes);
-  return format != PictureFormat::kNone ? format_name(format)
-                                        : foreign_format(bytes);
-}
 
 /// What is known of a picture before it is decoded.
 struct Inspection {

@@ -3,6 +3,7 @@
 
 #include <cyborg/data/detail/jpeg_file.hpp>
 #include <cyborg/data/detail/picture_bytes.hpp>
+#include <cyborg/data/picture_format.hpp>
 #include <cyborg/io/checksum.hpp>
 
 #include <algorithm>

@@ -2,25 +2,48 @@
 #pragma once
 
 #include <cyborg/data/detail/picture_file.hpp>
+#include <cyborg/data/picture_format.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <string>
 #include <string_view>
+#include <vector>
 
-// What a picture file says of its picture before the compressed data: size, bits
-// and orientation. Little of the file is read, so it is quick for whole folders.
-namespace cyborg::data::detail {
+// What a picture file says of its picture before the compressed data: size, bits,
+// colours and orientation. Little of the file is read, so it is quick for whole
+// folders.
+namespace cyborg::data {
 
 /// What the header of a picture file says.
 struct PictureHeader {
   PictureFormat format = PictureFormat::kNone;
-  int64_t height = 0;  ///< as stored; 0 if it was not found
-  int64_t width = 0;   ///< as stored; 0 if it was not found
-  int64_t bits = 8;    ///< of a stored value once it is decoded: 8 or 16
+  int64_t height = 0;    ///< as stored; 0 if it was not found
+  int64_t width = 0;     ///< as stored; 0 if it was not found
+  int64_t bits = 8;      ///< of a stored value once it is decoded: 8 or 16
+  int64_t channels = 3;  ///< once it is decoded, without alpha: 1 or 3
   /// EXIF's orientation, 1 to 8: how the stored picture is turned. 1: not at
   /// all, or not known. From 5 on, height and width are exchanged.
   uint32_t orientation = 1;
+
+  /// Whether it says a size. Then the file is probably a picture.
+  bool found() const { return height > 0 && width > 0; }
+
+  /// The size {H, W}; empty if it was not found. `turned`: as it is after EXIF's
+  /// orientation was applied (`ImageOptions::apply_orientation`).
+  std::vector<int64_t> size(bool turned = false) const {
+    if (!found()) {
+      return {};
+    }
+    return turned && orientation >= 5 ? std::vector<int64_t>{width, height}
+                                      : std::vector<int64_t>{height, width};
+  }
 };
+
+namespace detail {
 
 /// The tag 0x0112 of the first directory of EXIF data, which have the layout of
 /// a TIFF file; 1 if it is missing or makes no sense.
@@ -67,6 +90,7 @@ PictureHeader parse_header(const Read& read) {
     header.width = big_endian_32(start, 16);
     header.height = big_endian_32(start, 20);
     header.bits = byte_at(start, 24) == 16 ? 16 : 8;
+    header.channels = byte_at(start, 25) % 4 == 0 ? 1 : 3;  // 0 and 4: grey
     size_t at = kPngSignature.size();
     for (int i = 0; i < kMostSegments; ++i) {
       const auto chunk = read(at, size_t{8});  // length and name
@@ -97,6 +121,7 @@ PictureHeader parse_header(const Read& read) {
       } else if (is_jpeg_frame(marker)) {
         header.height = byte_at(segment, 5) << 8 | byte_at(segment, 6);
         header.width = byte_at(segment, 7) << 8 | byte_at(segment, 8);
+        header.channels = byte_at(segment, 9) == 1 ? 1 : 3;
         return header;
       } else {
         if (marker == 0xE1 && holds(segment, 4, {"Exif\0\0", 6})) {
@@ -116,4 +141,36 @@ inline PictureHeader picture_header(std::string_view bytes) {
   });
 }
 
-}  // namespace cyborg::data::detail
+}  // namespace detail
+
+/// The header of a file on the disk, of which only the header is read: it is not
+/// decoded, and may be damaged. Without a format if there is no such file, or if
+/// it is not a picture. Throws nothing.
+///
+/// Example:
+///     cyborg::data::read_picture_header("scan.png").bits;  // 16
+inline PictureHeader read_picture_header(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return detail::parse_header([&](size_t at, size_t count) {
+    // The length of a segment may be wrong, so no more than a header needs.
+    std::string bytes(std::min(count, size_t{1} << 16), '\0');
+    file.clear();
+    file.seekg(static_cast<std::streamoff>(at));
+    file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+    bytes.resize(
+        static_cast<size_t>(std::max<std::streamsize>(file.gcount(), 0)));
+    return bytes;
+  });
+}
+
+/// The size {H, W} of a PNG, JPEG or BMP, from its header alone, as
+/// `PictureHeader::size` says. Throws nothing for files that cannot be read.
+///
+/// Example:
+///     cyborg::data::picture_size("faces/1.jpg");  // {480, 640}
+inline std::vector<int64_t> picture_size(
+    const std::filesystem::path& path, bool turned = false) {
+  return read_picture_header(path).size(turned);
+}
+
+}  // namespace cyborg::data
