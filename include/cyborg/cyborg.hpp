@@ -23,11 +23,13 @@
 #include <cyborg/data/example.hpp>
 #include <cyborg/data/file_check.hpp>
 #include <cyborg/data/fixations.hpp>
+#include <cyborg/data/header_check.hpp>
 #include <cyborg/data/image.hpp>
 #include <cyborg/data/picture_check.hpp>
 #include <cyborg/data/picture_options.hpp>
 #include <cyborg/data/prefetch.hpp>
 #include <cyborg/data/read_map.hpp>
+#include <cyborg/data/same_files.hpp>
 #include <cyborg/data/splits.hpp>
 #include <cyborg/data/table.hpp>
 #include <cyborg/data/table_types.hpp>

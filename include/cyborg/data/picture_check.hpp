@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cyborg/data/dataset.hpp>
+#include <cyborg/data/detail/class_counts.hpp>
 #include <cyborg/data/detail/decode.hpp>
+#include <cyborg/data/detail/map_findings.hpp>
 #include <cyborg/data/draw_annotation.hpp>
 #include <cyborg/data/file_check.hpp>
 #include <cyborg/data/image.hpp>
@@ -31,13 +33,7 @@ namespace cyborg::data {
 /// `Table::rows`. All lists are in the order of the rows.
 struct PictureCheck {
   /// The pictures of one class in one split.
-  struct Count {
-    std::string split;
-    std::string cls;
-    int64_t pictures = 0;   ///< rows, also unreadable ones
-    int64_t annotated = 0;  ///< rows with a readable map that is not constant
-    int64_t without = 0;    ///< rows that name no map
-  };
+  using Count = ClassCount;
   /// A remark about one file.
   using Note = FileNote;
 
@@ -59,6 +55,9 @@ struct PictureCheck {
   /// Groups of rows whose picture files are equal, if the rows are not all in
   /// one split and one class.
   std::vector<std::vector<size_t>> duplicates;
+  /// Masks of what is wrong with small values only, so that they do nearly
+  /// nothing: below 1/16 of the largest value that their files can hold.
+  std::vector<Note> dark_masks;
   /// Subjects in more than one split, sorted.
   std::vector<std::string> shared_subjects;
 
@@ -80,6 +79,12 @@ struct PictureCheck {
   /// 16-bit files whose values use the lowest 12 bits at most, but pictures that
   /// a window makes brighter.
   std::vector<Note> dark;
+  /// Human maps with small values only, as `dark_masks`. Where a loss does not
+  /// stretch them, they guide nearly nothing.
+  std::vector<Note> dark_maps;
+  /// Human maps that are bright along their whole border and dark inside. Bright
+  /// means salient, so they may be inverted.
+  std::vector<Note> inverted;
   /// Maps with transparent parts, which are used as if they were opaque.
   std::vector<Note> transparent;
   /// Rows whose picture is also in an earlier row, of the same split and class.
@@ -88,7 +93,7 @@ struct PictureCheck {
   /// Whether there are no faults.
   bool ok() const {
     return unreadable.empty() && constant.empty() && unclear.empty() &&
-           turned_marks.empty() && duplicates.empty() &&
+           turned_marks.empty() && duplicates.empty() && dark_masks.empty() &&
            shared_subjects.empty();
   }
 };
@@ -234,7 +239,7 @@ class RowCheck {
             "has the EXIF orientation " + std::to_string(orientation) +
                 ", which is ignored");
       }
-      if (pixels.deep()) {
+      if (pixels.deep() && path == row_.path) {  // maps: check_map
         const auto& window = options_.window();  // maps have none
         const auto high = path == row_.path && !window.empty()
                               ? static_cast<int64_t>(window[1])
@@ -262,13 +267,24 @@ class RowCheck {
       note(found.unclear, path, std::move(problem));
       return;
     }
+    const auto map = map_values(pixels, options_.map_values());
     // A mask that is the same everywhere says that nothing is wrong, or all.
-    if (path != row_.wrong) {
-      if (is_constant(map_values(pixels, options_.map_values()))) {
-        note(found.constant, path, "is the same everywhere");
-      } else {
-        checked_.annotated = true;
+    const bool is_mask = path == row_.wrong;
+    if (is_mask || !is_constant(map)) {
+      checked_.annotated |= !is_mask;
+      auto dark = dark_text(map, pixels.largest);
+      if (!dark.empty()) {
+        note(
+            is_mask ? found.dark_masks : found.dark_maps, path,
+            std::move(dark));
       }
+      if (!is_mask && looks_inverted(map)) {
+        note(
+            found.inverted, path,
+            "is bright along its whole border and dark inside");
+      }
+    } else {
+      note(found.constant, path, constant_text(map));
     }
     if (options_.map_values() != MapValues::kAlpha && varies_in_alpha(pixels)) {
       note(
@@ -290,31 +306,6 @@ class RowCheck {
   std::vector<int64_t> picture_size_;  ///< {H, W}; empty: unreadable
   CheckedRow checked_;
 };
-
-/// The counts of `PictureCheck::counts`.
-inline std::vector<PictureCheck::Count> count_classes(
-    const Table& table, const std::vector<CheckedRow>& rows) {
-  std::vector<PictureCheck::Count> counts;
-  for (const auto* split : {"train", "val", "test"}) {
-    for (const auto& cls : table.classes) {
-      PictureCheck::Count count;
-      count.split = split;
-      count.cls = cls;
-      for (size_t i = 0; i < rows.size(); ++i) {
-        const auto& row = table.rows[i];
-        if (row.split == split && row.cls == cls) {
-          ++count.pictures;
-          count.annotated += rows[i].annotated ? 1 : 0;
-          count.without += row.has_map() ? 0 : 1;
-        }
-      }
-      if (count.pictures > 0) {
-        counts.push_back(std::move(count));
-      }
-    }
-  }
-  return counts;
-}
 
 /// Fills `PictureCheck::duplicates` and `repeated`. Files are equal if their
 /// sizes and their hashes are.
@@ -385,12 +376,15 @@ inline PictureCheck check_pictures(
           &PictureCheck::unclear, &PictureCheck::turned_marks,
           &PictureCheck::other_aspect, &PictureCheck::other_size,
           &PictureCheck::outside, &PictureCheck::turned, &PictureCheck::blank,
-          &PictureCheck::dark, &PictureCheck::transparent}) {
+          &PictureCheck::dark, &PictureCheck::dark_masks,
+          &PictureCheck::dark_maps, &PictureCheck::inverted,
+          &PictureCheck::transparent}) {
       const auto& notes = row.found.*list;
       (all.*list).insert((all.*list).end(), notes.begin(), notes.end());
     }
   }
-  all.counts = detail::count_classes(table, rows);
+  all.counts =
+      detail::count_classes(table, [&](size_t i) { return rows[i].annotated; });
   detail::find_duplicates(table, rows, all);
   all.shared_subjects = data::shared_subjects(table);
   return all;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -113,6 +114,19 @@ inline std::string foreign_format(std::string_view bytes) {
   if (holds(bytes, 0, "%PDF")) {
     return "PDF";
   }
+  if (holds(bytes, 0, "version https://git-lfs")) {
+    return "a pointer of Git LFS";
+  }
+  const auto begin = std::min(bytes.find_first_not_of(" \t\r\n"), bytes.size());
+  for (const std::string_view html : {"<!doctype html", "<html"}) {
+    std::string start(bytes.substr(begin, html.size()));
+    for (auto& c : start) {
+      c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    }
+    if (start == html) {
+      return "HTML";
+    }
+  }
   // Without control characters in its first bytes, it is probably a text.
   for (size_t i = 0; i < bytes.size() && i < 256; ++i) {
     const auto c = byte_at(bytes, i);
@@ -134,12 +148,51 @@ inline std::string conversion_command(const std::string& file = "FILE") {
 inline std::string foreign_problem(
     std::string_view bytes, const std::string& file = "FILE") {
   const auto format = foreign_format(bytes);
+  const auto way_out = [&]() -> std::string {
+    if (format.empty() || format == "text") {
+      return "";
+    }
+    if (format == "HTML") {
+      return ": is it the page of a download that failed?";
+    }
+    return format.find("Git LFS") != std::string::npos
+               ? ": fetch the file itself, with: git lfs pull"
+               : ": convert it, for example with: " + conversion_command(file);
+  };
   return (format.empty() ? "its content is not"
                          : "its content is " + format + ", not") +
-         std::string(" a PNG, JPEG or BMP picture") +
-         (format.empty() || format == "text"
-              ? ""
-              : ": convert it, for example with: " + conversion_command(file));
+         std::string(" a PNG, JPEG or BMP picture") + way_out();
+}
+
+/// Why a file with these first bytes is not read as a picture; "" if it is.
+/// `promised` is the format that its name says; `kNone`: any. `file`: as in
+/// `foreign_problem`.
+inline std::string format_problem(
+    std::string_view bytes, PictureFormat promised,
+    const std::string& file = "FILE") {
+  const auto format = picture_format(bytes);
+  if (format == PictureFormat::kNone) {
+    return (promised != PictureFormat::kNone ? "is mislabelled: " : "") +
+           foreign_problem(bytes, file);
+  }
+  return promised == PictureFormat::kNone || promised == format
+             ? ""
+             : std::string("is mislabelled: named as ") +
+                   format_name(promised) + " but its content is " +
+                   format_name(format) +
+                   "; rename it, or allow this (check_extension; "
+                   "--any-extension in the programs)";
+}
+
+/// Why a picture of this size is not read; "" if it is.
+inline std::string size_problem(
+    int64_t height, int64_t width, int64_t max_pixels) {
+  return width <= 0 || height <= max_pixels / width
+             ? ""
+             : "is too large: " + std::to_string(width) + " x " +
+                   std::to_string(height) + " pixels, the limit is " +
+                   std::to_string(max_pixels) +
+                   " (max_pixels; --max-pixels in the programs)";
 }
 
 /// What the first bytes of a file say that it is, for error messages: "PNG",
