@@ -76,7 +76,7 @@ TEST_CASE("A set without faults is ok, with warnings too", "[train][check]") {
   folder.write("1.png", grey(1, 2));
   folder.write("2.png", grey(2, 3));
   folder.write("3.png", grey(0, 0));  // black
-  folder.write("m.png", grey(3, 4));
+  folder.write("m.png", grey(3, 40));
   folder.write(
       "t.csv",
       "train,Real,1.png,m.png\ntrain,Synthetic,2.png\nval,Real,3.png\n");
@@ -239,4 +239,73 @@ TEST_CASE(
       checked.text,
       "1.png: is too large: 8 x 8 pixels, the limit is 63 (max_pixels; "
       "--max-pixels in the programs)"));
+}
+
+TEST_CASE("A check tells of maps that are no maps", "[train][check]") {
+  const Folder folder;
+  folder.write("1.png", grey(1, 200));
+  folder.write("2.png", grey(2, 200));
+  folder.write("3.png", grey(3, 200));
+  folder.write("map.png", grey(0, 200));
+  folder.write("one.png", grey(0, 1));
+  folder.write("flat.png", grey(0, 0));
+  folder.write(
+      "around.png", pictures::png(3, 3, 8, 0, {9, 9, 9, 9, 0, 9, 9, 9, 9}));
+  folder.write("page.png", "<!DOCTYPE html><title>404</title>");
+  const auto check = [&](const std::string& rows) {
+    folder.write("t.csv", "split,class,path,saliency,wrong\n" + rows);
+    return check_of(folder);
+  };
+  const std::string others = "train,Synthetic,3.png,,\n";
+  auto checked = check("train,Real,1.png,./1.png,\n" + others);
+  CHECK(checked.status == 2);
+  CHECK(
+      checked.verdict ==
+      "verdict: not ok: files that are named for two things: 1");
+  CHECK(
+      csv_of(folder) == std::vector<std::string>{
+                            "kind: line: text",
+                            "same file: 2: is the picture itself, and is named "
+                            "as its human map"});
+  checked = check("train,Real,1.png,map.png,map.png\n" + others);
+  CHECK(checked.status == 2);
+  CHECK(
+      csv_of(folder)[1] ==
+      "same file: 2: is the human map, and is named as its mask of what is "
+      "wrong");
+  checked = check("train,Real,1.png,map.png,one.png\n" + others);
+  CHECK(
+      checked.verdict ==
+      "verdict: not ok: masks of what is wrong with small values only, so that "
+      "they do nearly nothing: 1");
+  // Warnings.
+  checked = check(
+      "train,Real,1.png,map.png,\ntrain,Real,2.png,map.png,\n"
+      "val,Synthetic,3.png,one.png,\n");
+  CHECK(checked.status == 0);
+  CHECK(contains(
+      checked.text,
+      "warning: human maps with small values only (if a loss does not stretch "
+      "them, they guide nearly nothing): 1\n  " +
+          folder / "one.png" + ": has no value above 1 of 255: were values "));
+  CHECK(contains(
+      checked.text,
+      "warning: files that are the human map of several pictures: 1\n  " +
+          folder / "map.png" + ": is the human map of 2 pictures: " +
+          folder / "1.png" + ", " + folder / "2.png" + " (line 3)\n"));
+  CHECK(csv_of(folder)[2].substr(0, 14) == "shared map: 2:");
+  checked = check("train,Real,1.png,around.png,\n" + others);
+  CHECK(contains(
+      checked.text,
+      "warning: human maps that look inverted (bright means salient): 1\n  " +
+          folder / "around.png" +
+          ": is bright along its whole border and dark inside\n"));
+  checked = check(
+      "train,Real,1.png,flat.png,\ntrain,Real,2.png,page.png,\n" + others);
+  CHECK(checked.status == 2);
+  CHECK(contains(checked.text, "flat.png: is black everywhere\n"));
+  CHECK(contains(
+      checked.text,
+      "page.png: is mislabelled: its content is HTML, not a PNG, JPEG or BMP "
+      "picture: is it the page of a download that failed?\n"));
 }

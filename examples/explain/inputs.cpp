@@ -2,6 +2,7 @@
 #include "inputs.hpp"
 
 #include "../common/annotations/read.hpp"
+#include "../common/map_folders.hpp"
 #include "../common/splits.hpp"
 
 #include <cyborg/data/detail/picture_file.hpp>
@@ -123,9 +124,9 @@ Kind kind_of(const fs::path& path) {
     fail(path, std::string("is of an unknown format, ") + kExpected);
   }
   fail(
-      path, "its content is " + foreign + ", " + kExpected +
-                ": convert it, for example with: " +
-                data::detail::conversion_command("\"" + path.string() + "\""));
+      path,
+      "its content is " + foreign + ", " + kExpected +
+          data::detail::foreign_way_out(foreign, "\"" + path.string() + "\""));
 }
 
 /// A picture that is in no table.
@@ -246,12 +247,10 @@ data::Table find_pictures(const Inputs& inputs) {
     auto rows = read_path(inputs, path, table.warnings);
     std::move(rows.begin(), rows.end(), std::back_inserter(table.rows));
   }
-  if (!inputs.saliency.empty() && !fs::is_directory(inputs.saliency)) {
-    throw cyborg::io::FileError(
-        "--saliency", inputs.saliency, "is not a folder of human maps");
-  }
+  programs::check_map_folder("--saliency", inputs.saliency);
   data::find_maps(table, data::TableOptions().saliency(inputs.saliency));
   programs::attach_annotations(table, inputs.annotations);
+  programs::check_maps_found("--saliency", inputs.saliency, table);
   programs::check_point_width(table.rows, inputs.annotations);
   return table;
 }

@@ -143,25 +143,30 @@ inline std::string conversion_command(const std::string& file = "FILE") {
   return "mogrify -define png:bit-depth=16 -format png " + file;
 }
 
+/// What to do about a file of a `foreign_format`, as the end of an error's text.
+/// `file` is its name in the command that converts it.
+inline std::string foreign_way_out(
+    const std::string& format, const std::string& file = "FILE") {
+  if (format.empty() || format == "text") {
+    return "";
+  }
+  if (format == "HTML") {
+    return ": is it the page of a download that failed?";
+  }
+  return format.find("Git LFS") != std::string::npos
+             ? ": fetch the file itself, with: git lfs pull"
+             : ": convert it, for example with: " + conversion_command(file);
+}
+
 /// Why a file with these first bytes, which is not a PNG, JPEG or BMP, is not
-/// read. `file` is its name in the command that converts it.
+/// read. `file`: as in `foreign_way_out`.
 inline std::string foreign_problem(
     std::string_view bytes, const std::string& file = "FILE") {
   const auto format = foreign_format(bytes);
-  const auto way_out = [&]() -> std::string {
-    if (format.empty() || format == "text") {
-      return "";
-    }
-    if (format == "HTML") {
-      return ": is it the page of a download that failed?";
-    }
-    return format.find("Git LFS") != std::string::npos
-               ? ": fetch the file itself, with: git lfs pull"
-               : ": convert it, for example with: " + conversion_command(file);
-  };
   return (format.empty() ? "its content is not"
                          : "its content is " + format + ", not") +
-         std::string(" a PNG, JPEG or BMP picture") + way_out();
+         std::string(" a PNG, JPEG or BMP picture") +
+         foreign_way_out(format, file);
 }
 
 /// Why a file with these first bytes is not read as a picture; "" if it is.
