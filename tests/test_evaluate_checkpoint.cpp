@@ -249,7 +249,6 @@ TEST_CASE("Options of the training are told by evaluate", "[evaluate]") {
   CHECK(
       said({"--threshold", "0.5"}) ==
       "--threshold: no such option; did you mean --threshold-from?");
-  CHECK(said({"--fpr", "0.1", "0.2"}) != "");
   CHECK(
       said({"--fpr", "a,b"}) ==
       "--fpr: expected a number from 0 to 1, got a (--fpr takes numbers, for "
@@ -260,6 +259,11 @@ TEST_CASE("Options of the training are told by evaluate", "[evaluate]") {
   CHECK(
       said({"--batch", "2", "--batch", "3"}) ==
       "--batch: expected once, got 2 times: 2 and 3; keep one of them");
+  CHECK(said({"--scores"}) == "--scores: expected a value; got nothing");
+  CHECK(contains(
+      program_on({}).error,
+      "expected checkpoints or files of scores, one for each run; got "
+      "nothing\n"));
 }
 
 TEST_CASE("Pictures are scored in the window of the training", "[evaluate]") {

@@ -13,6 +13,7 @@
 
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -59,24 +60,33 @@ TEST_CASE("Wrong values are told with what is expected", "[mistakes]") {
   CHECK(said_by_train({"--window"}) == window + "nothing");
   CHECK(said_by_train({"--window", "--check"}) == window + "nothing");
   CHECK(said_by_train({"--window=4095"}) == window + "4095");
-  CHECK(said_by_train({"--window", "0,", "4095"}) != "");
+  CHECK(said_by_train({"--window", "0,", "4095"}) == "");
   const std::string size =
       "--size: expected HEIGHT WIDTH, for example --size 224 224; got ";
-  CHECK(said_by_train({"--size", "16x16"}) == size + "16x16");
   CHECK(said_by_train({"--size", "16"}) == size + "16");
-  CHECK(said_by_train({"--size", "16,16"}) == size + "16,16");
-  CHECK(said_by_train({"--size", "a", "b"}) == size + "a b");
+  CHECK(said_by_train({"--size"}) == size + "nothing");
   CHECK(said_by_train({"--size", "8", "8", "8"}) == size + "8 8 8");
-  CHECK(said_by_train({"--size", "-1", "5"}) == size + "-1 5");
-  CHECK(said_by_train({"--size", "1e2", "5"}) == size + "1e2 5");
+  for (const auto& [words, wrong] : std::vector<std::pair<Words, std::string>>{
+           {{"--size", "16x16"}, "16x16"},
+           {{"--size", "16,16"}, "16,16"},
+           {{"--size", "a", "b"}, "a"},
+           {{"--size", "-1", "5"}, "-1"},
+           {{"--size", "5", "1e2"}, "1e2"},
+           {{"--size=5.5", "5"}, "5.5"}}) {
+    CHECK(
+        said_by_train(words) ==
+        "--size: expected a whole number from 0, got " + wrong +
+            " (--size takes HEIGHT WIDTH, for example --size 224 224)");
+  }
   CHECK(
       said_by_train({"--mean", "0.4,0.5"}) ==
-      "--mean: expected 1 to 3 numbers, for example --mean 0.485 0.456 0.406; "
-      "got 0.4,0.5");
+      "--mean: expected a number that is finite, got 0.4,0.5 (--mean takes 1 "
+      "to 3 numbers, for example --mean 0.485 0.456 0.406)");
   CHECK(
       said_by_train({"--std", "1", "0", "1"}) ==
-      "--std: expected 1 to 3 numbers above 0, for example --std 0.229 0.224 "
-      "0.225; got 1 0 1");
+      "--std: expected a number above 0, got 0 (--std takes 1 to 3 numbers, "
+      "for "
+      "example --std 0.229 0.224 0.225)");
   CHECK(
       said_by_train({"--screen", "57,38"}) ==
       "--screen: expected CM PIXELS, for example --screen 57 38; got 57,38");

@@ -92,12 +92,11 @@ void check_maps_found(
   throw FileError(
       flag, folder,
       fmt::format(
-          "0 of {} pictures have a {} in this folder. For the picture {} a "
-          "file "
-          "{stem}.png or {stem}_map.png (or .jpg, .bmp) is looked for in {}; "
-          "{}",
-          rows.size(), name_of_maps(flag), row.path, places, example_of(folder),
-          fmt::arg("stem", path.stem().string())));
+          "0 of {0} pictures have a {1} in this folder. For the picture {2} a "
+          "file {3}.png or {3}_map.png (or .jpg, .bmp) is looked for in {4}; "
+          "{5}",
+          rows.size(), name_of_maps(flag), row.path, path.stem().string(),
+          places, example_of(folder)));
 }
 
 }  // namespace programs

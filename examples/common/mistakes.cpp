@@ -80,7 +80,7 @@ std::string expected_by(const CLI::Option& option) {
       {"INT", "a whole number"},
       {"UINT", "a whole number"},
       {"FLOAT", "a number"},
-      {"TEXT", "a word"},
+      {"TEXT", "a value"},
       {"FILE", "the name of a file"},
       {"DIR", "the name of a folder"},
       {"PATH", "the name of a file or folder"},
@@ -209,6 +209,13 @@ std::string text_of(
     return text_of_extra(app, program, words);
   }
   const std::string text = error.what();
+  if (kind == CLI::ExitCodes::RequiredError) {
+    const auto name = text.substr(0, text.find(' '));
+    const auto* option = app.get_option_no_throw(name);
+    return option != nullptr && option->get_positional()
+               ? "expected " + option->get_description() + "; got nothing"
+               : text;
+  }
   std::smatch found;
   if (!std::regex_search(text, found, std::regex("--[a-z][a-z0-9-]*"))) {
     return text;

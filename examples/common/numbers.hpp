@@ -42,6 +42,7 @@ inline CLI::Validator whole_number(
         int64_t value = 0;
         const bool is_whole =
             text.find_first_not_of("+-0123456789") == std::string::npos &&
+            text.size() < 19 &&  // it fits
             CLI::detail::lexical_cast(text, value);
         return is_whole && value >= least && value <= most
                    ? std::string()
