@@ -96,6 +96,7 @@ TEST_CASE("Each fault makes the verdict not ok", "[train][check]") {
   const Folder folder;
   folder.write("1.png", grey(1, 2));
   folder.write("2.png", grey(2, 3));
+  folder.write("3.png", grey(5, 6));
   folder.write("good.png", grey(3, 4));
   folder.write("flat.png", grey(7, 7));
   folder.write("jet.png", pictures::png(2, 1, 8, 2, {0, 0, 128, 128, 0, 0}));
@@ -113,14 +114,14 @@ TEST_CASE("Each fault makes the verdict not ok", "[train][check]") {
       verdict("train,Real,none.png,,\n", 2) ==
       "verdict: not ok: files that cannot be read: 1");
   CHECK(
-      verdict("train,Real,good.png,flat.png,\n", 2) ==
+      verdict("train,Real,3.png,flat.png,\n", 2) ==
       "verdict: not ok: maps that have the same value everywhere and so do not "
       "guide: 1");
   CHECK(
-      verdict("train,Real,good.png,jet.png,\n", 2) ==
+      verdict("train,Real,3.png,jet.png,\n", 2) ==
       "verdict: not ok: maps of colours, or in an alpha channel: 1");
   CHECK(
-      verdict("train,Real,good.png,jet.png,\n", 0, "--map-values luminance") ==
+      verdict("train,Real,3.png,jet.png,\n", 0, "--map-values luminance") ==
       "verdict: ok");
   CHECK(
       verdict("train,Real,./2.png,,\n", 2) ==
@@ -128,7 +129,7 @@ TEST_CASE("Each fault makes the verdict not ok", "[train][check]") {
   CHECK(
       csv_of(folder)[1].substr(0, 34) == "duplicate: 3: (train, Synthetic) i");
   CHECK(
-      verdict("test,Real,good.png,,Ann\nval,Real,1.png,,\n", 2) ==
+      verdict("test,Real,3.png,,Ann\nval,Real,1.png,,\n", 2) ==
       "verdict: not ok: the same picture in several splits or classes: 1; "
       "subjects in several splits: 1");
   CHECK(csv_of(folder)[2] == "subject: 2: subject Ann is in test and train");
@@ -256,7 +257,8 @@ TEST_CASE("A check tells of maps that are no maps", "[train][check]") {
     folder.write("t.csv", "split,class,path,saliency,wrong\n" + rows);
     return check_of(folder);
   };
-  const std::string others = "train,Synthetic,3.png,,\n";
+  folder.write("4.png", grey(4, 200));
+  const std::string others = "train,Synthetic,3.png,,\nval,Synthetic,4.png,,\n";
   auto checked = check("train,Real,1.png,./1.png,\n" + others);
   CHECK(checked.status == 2);
   CHECK(
@@ -281,7 +283,7 @@ TEST_CASE("A check tells of maps that are no maps", "[train][check]") {
   // Warnings.
   checked = check(
       "train,Real,1.png,map.png,\ntrain,Real,2.png,map.png,\n"
-      "val,Synthetic,3.png,one.png,\n");
+      "train,Synthetic,3.png,one.png,\nval,Real,4.png,,\n");
   CHECK(checked.status == 0);
   CHECK(contains(
       checked.text,

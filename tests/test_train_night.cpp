@@ -730,6 +730,13 @@ TEST_CASE(
                       "for in " +
                       maps + "/train/live, " + maps + "/live or " + maps + "; ";
     CHECK(refused(flag) == text + "it is empty\n");
+    fs::remove(maps);
+    fs::create_directory_symlink(folder.path(), maps);
+    CHECK(
+        refused(flag) ==
+        text + "it holds the pictures themselves, which are no maps\n");
+    fs::remove(maps);
+    fs::create_directory(maps);
     folder.write("maps/p0.npy", "x");
     CHECK(
         refused(flag) ==

@@ -83,6 +83,8 @@ void check_maps_found(
   }
   const auto& row = rows.front();
   const fs::path path = row.path, root = folder;
+  std::error_code error;
+  const bool own = fs::equivalent(path.parent_path(), root, error);
   auto places = root.string();
   if (!row.cls.empty()) {
     places = fmt::format(
@@ -96,7 +98,9 @@ void check_maps_found(
           "file {3}.png or {3}_map.png (or .jpg, .bmp) is looked for in {4}; "
           "{5}",
           rows.size(), name_of_maps(flag), row.path, path.stem().string(),
-          places, example_of(folder)));
+          places,
+          own ? "it holds the pictures themselves, which are no maps"
+              : example_of(folder)));
 }
 
 }  // namespace programs
