@@ -47,6 +47,7 @@ set(CYBORG_HEADERS
     include/cyborg/data/detail/decode.hpp
     include/cyborg/data/detail/folders.hpp
     include/cyborg/data/detail/jpeg_file.hpp
+    include/cyborg/data/detail/map_findings.hpp
     include/cyborg/data/detail/map_lookup.hpp
     include/cyborg/data/detail/marks_text.hpp
     include/cyborg/data/detail/picture_bytes.hpp
@@ -60,6 +61,7 @@ set(CYBORG_HEADERS
     include/cyborg/data/file_check.hpp
     include/cyborg/data/fixations.hpp
     include/cyborg/data/header_check.hpp
+    include/cyborg/data/header_problems.hpp
     include/cyborg/data/image.hpp
     include/cyborg/data/picture_check.hpp
     include/cyborg/data/picture_findings.hpp
@@ -69,6 +71,7 @@ set(CYBORG_HEADERS
     include/cyborg/data/picture_options.hpp
     include/cyborg/data/prefetch.hpp
     include/cyborg/data/read_map.hpp
+    include/cyborg/data/same_files.hpp
     include/cyborg/data/splits.hpp
     include/cyborg/data/table.hpp
     include/cyborg/data/table_headers.hpp

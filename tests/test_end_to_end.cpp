@@ -7,6 +7,8 @@
 #include "programs.hpp"
 #include "support.hpp"
 
+#include <common/setting_names.hpp>
+#include <common/unknown_option.hpp>
 #include <evaluate/program.hpp>
 #include <explain/program.hpp>
 
@@ -19,6 +21,7 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <thread>
 #include <vector>
@@ -118,6 +121,7 @@ ptrdiff_t files(const std::string& folder, const std::string& end) {
 
 TEST_CASE("Every option is in docs/train.md", "[end_to_end]") {
   const auto docs = cyborg::io::read_file(CYBORG_SOURCE_DIR "/docs/train.md");
+  std::map<std::string, std::vector<std::string>> programs_of;  // by option
   for (const std::string program :
        {CYBORG_TRAIN, CYBORG_EVALUATE, CYBORG_EXPLAIN}) {
     const auto name = fs::path(program).filename().string();
@@ -140,9 +144,28 @@ TEST_CASE("Every option is in docs/train.md", "[end_to_end]") {
       INFO(name << " " << flag);
       CHECK(contains(part, "| `" + flag + "` |"));
       ++options;
+      programs_of[flag].push_back(name);
+      // What a checkpoint keeps is an option of `train`.
+      CHECK(
+          (programs::setting_of(flag).empty() ||
+           programs_of[flag].front() == "train"));
     }
     CHECK(options > (name == "train" ? 45 : 10));
   }
+  // Each program knows the options of the others.
+  std::map<std::string, std::vector<std::string>> elsewhere;
+  for (const auto& option : programs::options_elsewhere()) {
+    elsewhere[option.flag] = option.programs;
+  }
+  for (const auto& [flag, names] : programs_of) {
+    if (names.size() == 3 || !programs::setting_of(flag).empty()) {
+      CHECK(elsewhere.count(flag) == 0);
+    } else {
+      INFO(flag);
+      CHECK(elsewhere[flag] == names);
+    }
+  }
+  CHECK(elsewhere.count("--resume") == 1);
 }
 
 TEST_CASE(

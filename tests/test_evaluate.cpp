@@ -688,7 +688,7 @@ TEST_CASE("The help names every option and its default", "[evaluate]") {
            {"--threshold-from TEXT", "val"},
            {"--positive TEXT", "label 1"},
            {"--score TEXT:{softmax,sigmoid}", "softmax"},
-           {"--fpr FLOAT:FLOAT in [0 - 1]", "0.001,0.002,0.01,0.05"},
+           {"--fpr FLOAT", "0.001,0.002,0.01,0.05"},
            {"--csv TEXT", "none"},
            {"--json TEXT", "none"},
            {"--html TEXT", "none"}}) {

@@ -182,10 +182,10 @@ TEST_CASE("Missing pictures are listed before any is read", "[evaluate]") {
   const auto outcome = program_on({lab.net, "--data", table});
   CHECK(outcome.code == 2);
   CHECK(contains(
-      outcome.error, "evaluate: " + table + ": 11 files cannot be read:\n  " +
+      outcome.error, "evaluate: " + table + ": 12 files cannot be read:\n  " +
                          lab.folder / "gone0.png" +
                          " (line 4): no such file\n"));
-  CHECK(contains(outcome.error, "\n  and 1 more\n"));
+  CHECK(contains(outcome.error, "\n  and 2 more\n"));
   CHECK(contains(outcome.error, "--skip-unreadable"));
   const auto skipped =
       program_on({lab.net, "--data", table, "--skip-unreadable"});
@@ -196,6 +196,74 @@ TEST_CASE("Missing pictures are listed before any is read", "[evaluate]") {
   CHECK(contains(
       program_on({lab.net, "--data", none, "--skip-unreadable"}).error,
       none + ": no picture of split test can be read, e.g. "));
+}
+
+TEST_CASE(
+    "Files that are no pictures are told before any is scored", "[evaluate]") {
+  const Lab lab;
+  lab.folder.write("6.png", "<html>");
+  const auto table =
+      lab.folder.write("html.csv", "test,live,6.png\ntest,spoof,7.png\n");
+  const auto outcome = program_on({lab.net, "--data", table});
+  CHECK(outcome.code == 2);
+  CHECK(
+      outcome.error ==
+      "evaluate: " + table + ": 1 file cannot be read:\n  " +
+          lab.folder / "6.png" +
+          " (line 1): is mislabelled: its content is HTML, not a PNG, JPEG or "
+          "BMP picture: is it the page of a download that failed?\nmend the "
+          "files or the paths (those of a CSV start at its folder), or leave "
+          "them out with --skip-unreadable\n");
+}
+
+TEST_CASE("Maps and masks of the training need not be there", "[evaluate]") {
+  const Lab lab;
+  auto checkpoint = cyborg::train::load_checkpoint(lab.net);
+  auto settings = nlohmann::json::parse(checkpoint.texts["settings"]);
+  settings["saliency"] = lab.folder / "gone";
+  settings["objective"]["wrong"] = lab.folder / "gone";
+  checkpoint.texts["settings"] = settings.dump();
+  cyborg::train::save_checkpoint(lab.net, checkpoint);
+  CHECK(program_on({lab.net}).code == 0);
+  CHECK(program_on({lab.net, "--data", lab.table}).code == 0);
+}
+
+TEST_CASE("Options of the training are told by evaluate", "[evaluate]") {
+  const Lab lab;
+  const auto said = [&](const std::vector<std::string>& words) {
+    auto all = words;
+    all.insert(all.begin(), lab.net);
+    const auto outcome = program_on(all);
+    CHECK(outcome.code == 2);
+    return outcome.error.substr(0, outcome.error.find('\n'));
+  };
+  const std::string end =
+      ": is a setting of the training, which evaluate takes from the "
+      "checkpoint: leave it out";
+  CHECK(said({"--window", "0,4095"}) == "--window" + end);
+  CHECK(said({"--size", "32", "32"}) == "--size" + end);
+  CHECK(said({"--channels=1"}) == "--channels" + end);
+  CHECK(
+      said({"--method", "cam"}) ==
+      "--method: is an option of explain, not of evaluate");
+  CHECK(
+      said({"--threshold", "0.5"}) ==
+      "--threshold: no such option; did you mean --threshold-from?");
+  CHECK(
+      said({"--fpr", "a,b"}) ==
+      "--fpr: expected a number from 0 to 1, got a (--fpr takes numbers, for "
+      "example --fpr 0.001,0.002,0.01,0.05)");
+  CHECK(
+      said({"--batch", "1.5"}) ==
+      "--batch: expected a whole number from 1 to 1048576, got 1.5");
+  CHECK(
+      said({"--batch", "2", "--batch", "3"}) ==
+      "--batch: expected once, got 2 times: 2 and 3; keep one of them");
+  CHECK(said({"--scores"}) == "--scores: expected a value; got nothing");
+  CHECK(contains(
+      program_on({}).error,
+      "expected checkpoints or files of scores, one for each run; got "
+      "nothing\n"));
 }
 
 TEST_CASE("Pictures are scored in the window of the training", "[evaluate]") {

@@ -280,8 +280,81 @@ TEST_CASE("Files that are not explained are told", "[explain]") {
   CHECK(
       error_of([&] {
         explain::find_pictures({{folder / "flat"}, folder / "nowhere", "", {}});
-      }) ==
-      "--saliency: " + folder / "nowhere" + ": is not a folder of human maps");
+      }) == "--saliency: " + folder / "nowhere" +
+                ": no such folder: expected a folder with a human map of each "
+                "picture");
+  folder.write("maps/b.png", "");
+  CHECK(
+      error_of([&] {
+        explain::find_pictures({{folder / "mixed"}, folder / "maps", "", {}});
+      }) == "--saliency: " + folder / "maps" +
+                ": 0 of 1 pictures have a human map in this folder. For the "
+                "picture " +
+                folder / "mixed/a.png" +
+                " a file a.png or a_map.png (or .jpg, .bmp) is looked for in " +
+                folder / "maps" + "; it holds, for example, b.png");
+}
+
+TEST_CASE("Files that explain cannot use are told at the start", "[explain]") {
+  const pictures::Folder folder;
+  const auto net = write_checkpoint(folder);
+  const auto one = picture(folder, "a.png", 32, 32);
+  const auto page = folder.write("page.png", "<!doctype html>");
+  CHECK(contains(
+      printed_error({net, one, page, "--out", folder / "out"}),
+      "explain: the pictures: 1 file cannot be read:\n  " + page +
+          ": is mislabelled: its content is HTML, not a PNG"));
+  const auto html = folder.write("page", "<!doctype html>");
+  CHECK(
+      printed_error({net, html, "--out", folder / "out"}) ==
+      "explain: " + html +
+          ": its content is HTML, expected a picture (PNG, JPEG or BMP), a "
+          "folder of pictures or a CSV: is it the page of a download that "
+          "failed?\n");
+  const auto table = folder.write(
+      "t.csv", "split,class,path,saliency\ntest,live,a.png,a.png\n");
+  CHECK(contains(
+      printed_error({net, table, "--out", folder / "out"}),
+      "explain: the pictures: 1 file is named for two things:\n  " + one +
+          " (line 2): is the picture itself, and is named as its human map\n"));
+  CHECK(!std::filesystem::exists(folder / "out"));
+}
+
+TEST_CASE("Options of the training are told by explain", "[explain]") {
+  const pictures::Folder folder;
+  const auto net = write_checkpoint(folder);
+  const auto one = picture(folder, "a.png", 32, 32);
+  const auto said = [&](const std::vector<std::string>& words) {
+    std::vector<std::string> all{net, one};
+    all.insert(all.end(), words.begin(), words.end());
+    const auto text = printed_error(all);
+    return text.substr(0, text.find('\n'));
+  };
+  const std::string end =
+      ": is a setting of the training, which explain takes from the "
+      "checkpoint: leave it out";
+  CHECK(said({"--channels", "1"}) == "--channels" + end);
+  CHECK(said({"--window", "0,4095"}) == "--window" + end);
+  CHECK(said({"--map-values", "alpha"}) == "--map-values" + end);
+  CHECK(
+      said({"--data", "t.csv"}) ==
+      "--data: pictures and tables are named without an option, after the "
+      "checkpoint");
+  CHECK(
+      said({"--threshold-from", "val"}) ==
+      "--threshold-from: is an option of evaluate, not of explain");
+  CHECK(
+      said({"--color-map", "jet"}) ==
+      "--color-map: no such option; did you mean --colormap?");
+  CHECK(
+      said({"--rise", "2.5"}) ==
+      "--rise: expected a whole number from 0 to 1000000, got 2.5");
+  CHECK(
+      said({"--opacity", "2"}) ==
+      "--opacity: expected a number from 0 to 1, got 2");
+  CHECK(
+      said({"--screen", "57"}) ==
+      "--screen: expected CM PIXELS, for example --screen 57 38; got 57");
 }
 
 TEST_CASE("A long name is cut between two characters", "[explain]") {
@@ -546,7 +619,9 @@ TEST_CASE("Missing files are told before any picture is read", "[explain]") {
                 folder / "no_map.png" + " (line 2): no such file\n  " +
                 folder / "gone0.png" + " (line 3): no such file\n"));
   CHECK(contains(
-      text, "gone8.png (line 11): no such file\n  and 2 more\nmend the paths"));
+      text,
+      "gone8.png (line 11): no such file\n  and 2 more\nmend the files or the "
+      "paths"));
   CHECK(contains(text, "--skip-unreadable"));
   CHECK(!std::filesystem::exists(folder / "out"));
   CHECK(

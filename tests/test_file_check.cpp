@@ -5,10 +5,13 @@
 #include "pictures.hpp"
 
 #include <cyborg/data/file_check.hpp>
+#include <cyborg/data/header_problems.hpp>
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace data = cyborg::data;
@@ -151,6 +154,97 @@ TEST_CASE("Files that are not there are named", "[data][file_check]") {
           "3: empty.png: is empty (0 bytes)",
           "4: link.png: is a link to a file that is missing"});
   CHECK(data::check_files({}).empty());
+}
+
+TEST_CASE(
+    "Files that are no pictures are found by their first bytes",
+    "[data][file_check]") {
+  const Folder folder;
+  const auto text_of = [&](const std::string& name, const std::string& bytes,
+                           bool check_extension = true,
+                           int64_t max_pixels = 1 << 26) {
+    data::Table table;
+    table.rows.resize(1);
+    table.rows[0].path = folder.write(name, bytes);
+    const auto notes = data::check_headers(table, check_extension, max_pixels);
+    return notes.empty() ? "" : notes[0].text;
+  };
+  const auto png = grey_png(2, 2);
+  CHECK(text_of("good.png", png) == "");
+  CHECK(text_of("good.JPG", pictures::jpeg_rgb()) == "");
+  CHECK(text_of("empty.png", "") == "");  // check_files tells of it
+  const std::string html =
+      "is mislabelled: its content is HTML, not a PNG, JPEG or BMP picture: is "
+      "it the page of a download that failed?";
+  CHECK(text_of("1.png", "\n <!DOCTYPE HTML><title>404</title>") == html);
+  CHECK(text_of("2.png", "<html lang=en>") == html);
+  CHECK(
+      text_of("2.png", "<html lang=en>", /*check_extension=*/false) ==
+      html.substr(16));
+  CHECK(
+      text_of(
+          "3.png",
+          "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n") ==
+      "is mislabelled: its content is a pointer of Git LFS, not a PNG, JPEG or "
+      "BMP picture: fetch the file itself, with: git lfs pull");
+  CHECK(
+      text_of("4.png", "split,class,path\n") ==
+      "is mislabelled: its content is text, not a PNG, JPEG or BMP picture");
+  CHECK(
+      text_of("5.bin", std::string("\1\2\0\3", 4)) ==
+      "its content is not a PNG, JPEG or BMP picture");
+  CHECK(
+      text_of("6.webp", "RIFF....WEBPVP8 ") ==
+      "its content is WebP, not a PNG, JPEG or BMP picture: convert it, for "
+      "example with: mogrify -define png:bit-depth=16 -format png \"" +
+          folder / "6.webp" + "\"");
+  CHECK(
+      text_of("7.jpg", png) ==
+      "is mislabelled: named as JPEG but its content is PNG; rename it, or "
+      "allow this (check_extension; --any-extension in the programs)");
+  CHECK(text_of("7.jpg", png, /*check_extension=*/false) == "");
+  // Cut before the size.
+  CHECK(
+      text_of("8.png", png.substr(0, 20)) ==
+      "is truncated: it ends inside a PNG chunk");
+  CHECK(support::contains(
+      text_of("9.jpg", pictures::jpeg_rgb().substr(0, 100)), "is truncated: "));
+  CHECK(
+      text_of(
+          "10.bmp", pictures::bmp(2, 1, {1, 2, 3, 4, 5, 6}).substr(0, 20)) ==
+      "is mislabelled: its content is not a PNG, JPEG or BMP picture");
+  CHECK(
+      text_of("11.png", png, true, /*max_pixels=*/3) ==
+      "is too large: 2 x 2 pixels, the limit is 3 (max_pixels; --max-pixels in "
+      "the programs)");
+  CHECK(text_of("11.png", png, true, /*max_pixels=*/4) == "");
+  // What the header does not say is not seen.
+  CHECK(text_of("12.png", png.substr(0, png.size() - 12)) == "");
+}
+
+TEST_CASE("The headers of all files of a row are read", "[data][file_check]") {
+  const Folder folder;
+  const auto text = folder.write("text.png", "text");
+  data::Table table;
+  table.rows.resize(2);
+  table.rows[0].path = folder.write("a.png", grey_png(2, 2));
+  table.rows[1].path = folder.write("no.png", "text");
+  table.rows[1].saliency = {"", table.rows[0].path, text};
+  table.rows[1].wrong = folder.write("wrong.jpg", grey_png(2, 2));
+  data::Annotation mask;
+  mask.mask = folder.write("mask.jpg", "text");
+  table.rows[0].annotations = {
+      std::make_shared<data::Annotation>(std::move(mask))};
+  const std::string is_text =
+      "its content is text, not a PNG, JPEG or BMP picture";
+  CHECK(
+      lines_of(data::check_headers(table)) ==
+      Lines{
+          "0: mask.jpg: " + is_text, "1: no.png: is mislabelled: " + is_text,
+          "1: text.png: is mislabelled: " + is_text,
+          "1: wrong.jpg: is mislabelled: named as JPEG but its content is PNG; "
+          "rename it, or allow this (check_extension; --any-extension in the "
+          "programs)"});
 }
 
 TEST_CASE(

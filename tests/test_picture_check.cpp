@@ -93,7 +93,7 @@ TEST_CASE("Pictures are counted by split and class", "[data][check]") {
   is(2, "test", "b", {1, 1, 0});
   CHECK(
       texts(found.constant) ==
-      Texts{"2: is the same everywhere", "3: is the same everywhere"});
+      Texts{"2: is black everywhere", "3: is black everywhere"});
   CHECK(found.constant[0].path == set.table.rows[2].saliency[1]);
   CHECK_FALSE(found.ok());
 }
@@ -254,11 +254,9 @@ TEST_CASE("16-bit files of 12 bits are warned of", "[data][check]") {
   set.add("train", "a", deep(4096));
   const auto found = check_pictures(set.table);
   CHECK(
-      texts(found.dark) == Texts{
-                               "0: has 16 bits, and no value above 4095 of "
-                               "65535",
-                               "0: has 16 bits, and no value above 900 of "
-                               "65535"});
+      texts(found.dark) ==
+      Texts{"0: has 16 bits, and no value above 4095 of 65535"});
+  CHECK(texts(found.dark_maps) == Texts{"0: has no value above 900 of 65535"});
   CHECK(found.ok());
 }
 
@@ -289,6 +287,89 @@ TEST_CASE(
   CHECK(with(data::Orientation::kPicture).other_aspect.size() == 1);
   CHECK(with(data::Orientation::kBoth).turned.empty());
   CHECK(with(data::Orientation::kBoth).other_aspect.empty());
+}
+
+TEST_CASE("Maps with small values only are warned of", "[data][check]") {
+  Set set;
+  const auto map = [&](int depth, uint32_t value) {
+    return set.map(pictures::png(2, 1, depth, 0, {0, value}));
+  };
+  auto& row = set.add("train", "a", grey_png(2, 1, 99));
+  row.saliency = {
+      map(8, 1),     map(8, 15),    map(8, 16),  // 15 * 16 < 255 < 16 * 16
+      map(16, 4095), map(16, 4096), map(16, 1)};
+  auto& masked = set.add("train", "a", grey_png(2, 1, 98));
+  masked.wrong = map(8, 1);
+  auto& clean = set.add("train", "a", grey_png(2, 1, 97));
+  clean.wrong = map(8, 0);  // nothing is wrong
+  const auto found = check_pictures(set.table);
+  CHECK(
+      texts(found.dark_maps) ==
+      Texts{
+          "0: has no value above 1 of 255: were values from 0 to 1 saved "
+          "without being multiplied by 255?",
+          "0: has no value above 15 of 255",
+          "0: has no value above 4095 of 65535",
+          "0: has no value above 1 of 65535: were values from 0 to 1 saved "
+          "without being multiplied by 65535?"});
+  CHECK(
+      texts(found.dark_masks) ==
+      Texts{"1: has no value above 1 of 255: were values from 0 to 1 saved "
+            "without being multiplied by 255?"});
+  CHECK(found.counts[0].annotated == 1);
+  CHECK(found.dark.empty());
+  CHECK_FALSE(found.ok());  // a dark mask does nearly nothing
+  set.table.rows[1].wrong.clear();
+  CHECK(check_pictures(set.table).ok());
+}
+
+TEST_CASE("Maps of one value say which one", "[data][check]") {
+  Set set;
+  const auto flat = [&](uint32_t value) {
+    return set.map(pictures::png(2, 1, 8, 0, {value, value}));
+  };
+  set.add("train", "a", grey_png(2, 1, 99)).saliency = {
+      flat(0), flat(255), flat(3)};
+  const auto found = check_pictures(set.table);
+  CHECK(
+      texts(found.constant) == Texts{
+                                   "0: is black everywhere",
+                                   "0: is white everywhere",
+                                   "0: is the same everywhere"});
+  CHECK(found.dark_maps.empty());
+  CHECK(found.counts[0].annotated == 0);
+}
+
+TEST_CASE("Maps that look inverted are warned of", "[data][check]") {
+  Set set;
+  // 4 x 3 pixels with this border and these two pixels inside.
+  const auto map = [&](uint32_t border, uint32_t left, uint32_t right) {
+    std::vector<uint32_t> values(12, border);
+    values[5] = left;
+    values[6] = right;
+    return values;
+  };
+  const auto png = [&](const std::vector<uint32_t>& values) {
+    return set.map(pictures::png(4, 3, 8, 0, values));
+  };
+  auto& row = set.add("train", "a", grey_png(4, 3, 99));
+  auto one_corner = map(255, 0, 0);
+  one_corner[11] = 0;
+  row.saliency = {
+      png(map(255, 0, 255)), png(map(0, 255, 255)), png(one_corner),
+      // A border at 75 % of the range, and just below it.
+      png(map(175, 100, 200)), png(map(174, 100, 200)),
+      set.map(pictures::png(4, 2, 8, 0, {9, 9, 9, 9, 9, 9, 9, 200}))};
+  row.wrong = png(map(255, 0, 0));  // all but the middle may be wrong
+  const auto found = check_pictures(set.table);
+  REQUIRE(
+      texts(found.inverted) ==
+      Texts{
+          "0: is bright along its whole border and dark inside",
+          "0: is bright along its whole border and dark inside"});
+  CHECK(found.inverted[0].path == row.saliency[0]);
+  CHECK(found.inverted[1].path == row.saliency[3]);
+  CHECK(found.ok());
 }
 
 TEST_CASE("Subjects in two splits are found", "[data][check]") {

@@ -77,7 +77,7 @@ TEST_CASE("A set without faults is ok, with warnings too", "[train][check]") {
   folder.write("1.png", grey(1, 2));
   folder.write("2.png", grey(2, 3));
   folder.write("3.png", grey(0, 0));  // black
-  folder.write("m.png", grey(3, 4));
+  folder.write("m.png", grey(3, 40));
   folder.write(
       "t.csv",
       "train,Real,1.png,m.png\ntrain,Synthetic,2.png\nval,Real,3.png\n");
@@ -97,6 +97,7 @@ TEST_CASE("Each fault makes the verdict not ok", "[train][check]") {
   const Folder folder;
   folder.write("1.png", grey(1, 2));
   folder.write("2.png", grey(2, 3));
+  folder.write("3.png", grey(5, 6));
   folder.write("good.png", grey(3, 4));
   folder.write("flat.png", grey(7, 7));
   folder.write("jet.png", pictures::png(2, 1, 8, 2, {0, 0, 128, 128, 0, 0}));
@@ -114,14 +115,14 @@ TEST_CASE("Each fault makes the verdict not ok", "[train][check]") {
       verdict("train,Real,none.png,,\n", 2) ==
       "verdict: not ok: files that cannot be read: 1");
   CHECK(
-      verdict("train,Real,good.png,flat.png,\n", 2) ==
+      verdict("train,Real,3.png,flat.png,\n", 2) ==
       "verdict: not ok: maps that have the same value everywhere and so do not "
       "guide: 1");
   CHECK(
-      verdict("train,Real,good.png,jet.png,\n", 2) ==
+      verdict("train,Real,3.png,jet.png,\n", 2) ==
       "verdict: not ok: maps of colours, or in an alpha channel: 1");
   CHECK(
-      verdict("train,Real,good.png,jet.png,\n", 0, "--map-values luminance") ==
+      verdict("train,Real,3.png,jet.png,\n", 0, "--map-values luminance") ==
       "verdict: ok");
   CHECK(
       verdict("train,Real,./2.png,,\n", 2) ==
@@ -129,7 +130,7 @@ TEST_CASE("Each fault makes the verdict not ok", "[train][check]") {
   CHECK(
       csv_of(folder)[1].substr(0, 34) == "duplicate: 3: (train, Synthetic) i");
   CHECK(
-      verdict("test,Real,good.png,,Ann\nval,Real,1.png,,\n", 2) ==
+      verdict("test,Real,3.png,,Ann\nval,Real,1.png,,\n", 2) ==
       "verdict: not ok: the same picture in several splits or classes: 1; "
       "subjects in several splits: 1");
   CHECK(csv_of(folder)[2] == "subject: 2: subject Ann is in test and train");
@@ -372,4 +373,74 @@ TEST_CASE(
   CHECK(contains(
       checked.text,
       "1.png: is too large: 8 x 8 pixels, the limit is 63 (--max-pixels)"));
+}
+
+TEST_CASE("A check tells of maps that are no maps", "[train][check]") {
+  const Folder folder;
+  folder.write("1.png", grey(1, 200));
+  folder.write("2.png", grey(2, 200));
+  folder.write("3.png", grey(3, 200));
+  folder.write("map.png", grey(0, 200));
+  folder.write("one.png", grey(0, 1));
+  folder.write("flat.png", grey(0, 0));
+  folder.write(
+      "around.png", pictures::png(3, 3, 8, 0, {9, 9, 9, 9, 0, 9, 9, 9, 9}));
+  folder.write("page.png", "<!DOCTYPE html><title>404</title>");
+  const auto check = [&](const std::string& rows) {
+    folder.write("t.csv", "split,class,path,saliency,wrong\n" + rows);
+    return check_of(folder);
+  };
+  folder.write("4.png", grey(4, 200));
+  const std::string others = "train,Synthetic,3.png,,\nval,Synthetic,4.png,,\n";
+  auto checked = check("train,Real,1.png,./1.png,\n" + others);
+  CHECK(checked.status == 2);
+  CHECK(
+      checked.verdict ==
+      "verdict: not ok: files that are named for two things: 1");
+  CHECK(
+      csv_of(folder) == std::vector<std::string>{
+                            "kind: line: text",
+                            "same file: 2: is the picture itself, and is named "
+                            "as its human map"});
+  checked = check("train,Real,1.png,map.png,map.png\n" + others);
+  CHECK(checked.status == 2);
+  CHECK(
+      csv_of(folder)[1] ==
+      "same file: 2: is the human map, and is named as its mask of what is "
+      "wrong");
+  checked = check("train,Real,1.png,map.png,one.png\n" + others);
+  CHECK(
+      checked.verdict ==
+      "verdict: not ok: masks of what is wrong with small values only, so that "
+      "they do nearly nothing: 1");
+  // Warnings.
+  checked = check(
+      "train,Real,1.png,map.png,\ntrain,Real,2.png,map.png,\n"
+      "train,Synthetic,3.png,one.png,\nval,Real,4.png,,\n");
+  CHECK(checked.status == 0);
+  CHECK(contains(
+      checked.text,
+      "warning: human maps with small values only (if a loss does not stretch "
+      "them, they guide nearly nothing): 1\n  " +
+          folder / "one.png" + ": has no value above 1 of 255: were values "));
+  CHECK(contains(
+      checked.text,
+      "warning: files that are the human map of several pictures: 1\n  " +
+          folder / "map.png" + ": is the human map of 2 pictures: " +
+          folder / "1.png" + ", " + folder / "2.png" + " (line 3)\n"));
+  CHECK(csv_of(folder)[2].substr(0, 14) == "shared map: 2:");
+  checked = check("train,Real,1.png,around.png,\n" + others);
+  CHECK(contains(
+      checked.text,
+      "warning: human maps that look inverted (bright means salient): 1\n  " +
+          folder / "around.png" +
+          ": is bright along its whole border and dark inside\n"));
+  checked = check(
+      "train,Real,1.png,flat.png,\ntrain,Real,2.png,page.png,\n" + others);
+  CHECK(checked.status == 2);
+  CHECK(contains(checked.text, "flat.png: is black everywhere\n"));
+  CHECK(contains(
+      checked.text,
+      "page.png: is mislabelled: its content is HTML, not a PNG, JPEG or BMP "
+      "picture: is it the page of a download that failed?\n"));
 }

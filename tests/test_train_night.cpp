@@ -739,6 +739,168 @@ TEST_CASE(
   }
 }
 
+TEST_CASE(
+    "Files that are no pictures are known at the start", "[train][night]") {
+  const pictures::Folder folder;
+  const auto table = write_table(folder);
+  const auto ended = [&](const Words& others) {
+    return run_train(folder, command_with(table, folder / "run", others));
+  };
+  folder.write(
+      "map-p10.png", "version https://git-lfs.github.com/spec/v1\noid 1\n");
+  folder.write("p3.png", "<html><body>Not found</body></html>");
+  folder.write("p50.png", std::string("\x89PNG\r\n\x1a\n", 8));
+  folder.write("p55.png", "");
+  folder.write("p57.png", pictures::jpeg_grey());
+  const auto refused = ended({});
+  CHECK(refused.status == 2);
+  CHECK(contains(
+      refused.errors,
+      "5 files cannot be read:\n  " + folder / "p55.png" +
+          " (line 57): is empty (0 bytes)\n  " + folder / "p3.png" +
+          " (line 5): is mislabelled: its content is HTML, not a PNG, JPEG or "
+          "BMP picture: is it the page of a download that failed?\n  " +
+          folder / "map-p10.png" +
+          " (line 12): is mislabelled: its content is a pointer of Git LFS, "
+          "not a PNG, JPEG or BMP picture: fetch the file itself, with: git "
+          "lfs pull\n  " +
+          folder / "p50.png" +
+          " (line 52): is truncated: it ends before the PNG's last chunk\n  " +
+          folder / "p57.png" +
+          " (line 59): is mislabelled: named as PNG but its content is JPEG; "
+          "rename it, or allow this (--any-extension)\nmend the files or the "
+          "paths (those of a CSV start at its folder), or leave them out with "
+          "--skip-unreadable"));
+  CHECK(!fs::exists(folder / "run"));
+  CHECK(contains(
+      ended({"--loss", "ce", "--any-extension"}).errors,
+      "3 files cannot be read:"));
+  const auto without = ended({"--skip-unreadable", "--epochs", "1"});
+  CHECK(without.status == 0);
+  CHECK(contains(without.errors, "warning: 5 files cannot be read:"));
+}
+
+TEST_CASE("Pictures that are maps are known at the start", "[train][night]") {
+  const pictures::Folder folder;
+  auto csv = cyborg::io::read_file(write_table(folder));
+  const auto map_of = [&](const std::string& map, const std::string& file) {
+    const auto at = csv.find("," + map);
+    REQUIRE(at != std::string::npos);
+    csv.replace(at + 1, map.size(), file);
+  };
+  const auto ended = [&](const Words& others) {
+    return run_train(
+        folder,
+        command_with(folder.write("other.csv", csv), folder / "run", others));
+  };
+  fs::create_directory_symlink(folder.path(), folder / "linked");
+  map_of("map-p0.png", "./p0.png");
+  map_of("map-p1.png", "linked/p1.png");
+  map_of("map-p50.png", "p52.png");
+  fs::copy_file(folder / "p5.png", folder / "copy.png");
+  map_of("map-p5.png", folder / "copy.png");
+  for (const bool skip : {false, true}) {
+    const auto refused = ended(skip ? Words{"--skip-unreadable"} : Words());
+    CHECK(refused.status == 2);
+    CHECK(contains(
+        refused.errors,
+        "train: " + folder / "other.csv" +
+            ": 4 files are named for two "
+            "things:\n  " +
+            folder / "./p0.png" +
+            " (line 2): is the picture itself, and is named as its human "
+            "map\n  " +
+            folder / "linked/p1.png" +
+            " (line 3): is the picture itself, and is named as its human "
+            "map\n  " +
+            folder / "copy.png" + " (line 7): is a copy of the picture " +
+            folder / "p5.png" + ", and is named as its human map\n  " +
+            folder / "p52.png" + " (line 52): is a picture of the table, " +
+            folder / "p52.png" +
+            " (line 54), and is named as its human map\nname other files, or "
+            "none where there are none (columns saliency, mask and wrong, "
+            "--saliency, --wrong)"));
+    CHECK(!fs::exists(folder / "run"));
+  }
+  // Without guidance the maps are not read.
+  CHECK(ended({"--loss", "ce", "--epochs", "1"}).status == 0);
+}
+
+TEST_CASE("A map of several pictures is warned of", "[train][night]") {
+  const pictures::Folder folder;
+  auto csv = cyborg::io::read_file(write_table(folder));
+  for (size_t at = csv.find("map-"); at != std::string::npos;
+       at = csv.find("map-", at + 1)) {
+    csv.replace(at, csv.find('\n', at) - at, "map-p0.png");
+  }
+  const auto ended = run_train(
+      folder,
+      command_with(
+          folder.write("one.csv", csv), folder / "run", {"--epochs", "1"}));
+  CHECK(ended.status == 0);
+  CHECK(contains(
+      ended.errors,
+      "warning: 1 files are the human map of several pictures:\n  " +
+          folder / "map-p0.png" +
+          " (line 2): is the human map of 36 pictures: " + folder / "p0.png" +
+          ", " + folder / "p1.png" + " (line 3), ...\n"));
+}
+
+TEST_CASE(
+    "A folder without any map is refused by its option", "[train][night]") {
+  const pictures::Folder folder;
+  auto csv = cyborg::io::read_file(write_table(folder));
+  for (size_t at = csv.find("map-"); at != std::string::npos;
+       at = csv.find("map-", at + 1)) {
+    csv.replace(at, csv.find('\n', at) - at, "");
+  }
+  const auto table = folder.write("none.csv", csv);
+  const auto maps = folder / "maps";
+  const auto refused = [&](const std::string& flag) {
+    const auto ended =
+        run_train(folder, command_with(table, folder / "run", {flag, maps}));
+    CHECK(ended.status == 2);
+    CHECK(!fs::exists(folder / "run"));
+    return ended.errors;
+  };
+  for (const auto& [flag, what] :
+       std::vector<std::pair<std::string, std::string>>{
+           {"--saliency", "human map"}, {"--wrong", "mask of what is wrong"}}) {
+    fs::remove_all(maps);
+    CHECK(
+        refused(flag) == "train: " + flag + " " + maps +
+                             ": no such folder: expected a folder with a " +
+                             what + " of each picture\n");
+    folder.write("maps", "a file");
+    CHECK(
+        refused(flag) == "train: " + flag + " " + maps +
+                             ": is a file: expected a folder with a " + what +
+                             " of each picture\n");
+    fs::remove(maps);
+    fs::create_directory(maps);
+    const auto text = "train: " + flag + " " + maps +
+                      ": 0 of 60 pictures have a " + what +
+                      " in this folder. For the picture " + folder / "p0.png" +
+                      " a file p0.png or p0_map.png (or .jpg, .bmp) is looked "
+                      "for in " +
+                      maps + "/train/live, " + maps + "/live or " + maps + "; ";
+    CHECK(refused(flag) == text + "it is empty\n");
+    fs::remove(maps);
+    fs::create_directory_symlink(folder.path(), maps);
+    CHECK(
+        refused(flag) ==
+        text + "it holds the pictures themselves, which are no maps\n");
+    fs::remove(maps);
+    fs::create_directory(maps);
+    folder.write("maps/p0.npy", "x");
+    CHECK(
+        refused(flag) ==
+        text + "it holds no PNG, JPEG or BMP, but for example p0.npy\n");
+    folder.write("maps/deep/heat_p0.png", "x");
+    CHECK(refused(flag) == text + "it holds, for example, deep/heat_p0.png\n");
+  }
+}
+
 TEST_CASE("A picture of two classes is known at the start", "[train][night]") {
   const pictures::Folder folder;
   const auto table = write_table(folder);

@@ -3,6 +3,7 @@
 // Options of the command line that several programs have.
 
 #include "choices.hpp"
+#include "numbers.hpp"
 
 #include <CLI/CLI.hpp>
 
@@ -71,7 +72,7 @@ inline void add_running_options(
     CLI::App& app, std::string& device, int64_t& threads, int64_t& workers,
     int64_t& batch) {
   const auto from = [](int64_t least) {
-    return CLI::Range(least, int64_t{1} << 20);
+    return whole_number(least, int64_t{1} << 20);
   };
   app.add_option("--device", device, "cpu, cuda, cuda:1, ...")
       ->capture_default_str();

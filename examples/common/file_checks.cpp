@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "file_checks.hpp"
 
-#include <cyborg/data/picture_format.hpp>
+#include <cyborg/data/header_problems.hpp>
+#include <cyborg/data/same_files.hpp>
 #include <cyborg/data/table.hpp>
 
 #include <algorithm>
 #include <cstddef>
-#include <fstream>
 #include <system_error>
 #include <utility>
 
@@ -31,30 +31,11 @@ void check_folder_writable(
   fs::remove(probe, ignored);
 }
 
-/// The pictures and maps that are not PNG, JPEG or BMP, of those whose names do
-/// not end so. Only these are opened.
-std::vector<cyborg::data::FileNote> foreign_files(
-    const std::vector<cyborg::data::Row>& rows) {
-  std::vector<cyborg::data::FileNote> notes;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    auto files = rows[i].map_files();
-    files.insert(files.begin(), rows[i].path);
-    for (const auto& path : files) {
-      if (cyborg::data::is_picture(path) || !fs::is_regular_file(path)) {
-        continue;
-      }
-      std::string bytes(cyborg::data::kFormatBytes, '\0');
-      std::ifstream file(path, std::ios::binary);
-      file.read(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-      bytes.resize(static_cast<size_t>(file.gcount()));
-      if (!bytes.empty() && cyborg::data::picture_format(bytes) ==
-                                cyborg::data::PictureFormat::kNone) {
-        notes.push_back(
-            {i, path, cyborg::data::format_problem(bytes, "\"" + path + "\"")});
-      }
-    }
-  }
-  return notes;
+/// The rows as a table.
+cyborg::data::Table table_of(const std::vector<cyborg::data::Row>& rows) {
+  cyborg::data::Table table;
+  table.rows = rows;
+  return table;
 }
 
 /// Whether a picture, map or mask of the rows does not exist, so that its path may
@@ -151,11 +132,12 @@ std::string list_of_notes(
   return text;
 }
 
-std::string missing_files(const std::vector<cyborg::data::Row>& rows) {
-  cyborg::data::Table table;
-  table.rows = rows;
+std::string unreadable_files(
+    const std::vector<cyborg::data::Row>& rows, const Settings& settings) {
+  const auto table = table_of(rows);
   auto notes = cyborg::data::check_files(table);
-  for (auto& note : foreign_files(rows)) {
+  for (auto& note : cyborg::data::check_headers(
+           table, !settings.any_extension, settings.max_pixels)) {
     notes.push_back(std::move(note));
   }
   return notes.empty() ? ""
@@ -187,22 +169,41 @@ std::vector<std::string> header_warnings(
           table, turned, orientation == Orientation::kBoth, headers),
       "human maps have other proportions than their pictures, and are "
       "stretched");
+  add(cyborg::data::check_shared_maps(table),
+      "files are the human map of several pictures");
   add(cyborg::data::check_outside(table, turned, headers),
       "annotations are partly outside of their pictures, and what is outside "
       "is not used");
   return warnings;
 }
 
-void check_files_exist(
-    const std::string& name, const std::vector<cyborg::data::Row>& rows) {
-  const auto missing = missing_files(rows);
-  if (!missing.empty()) {
+void check_files(
+    const std::string& name, const std::vector<cyborg::data::Row>& rows,
+    const Settings& settings) {
+  const auto unreadable = unreadable_files(rows, settings);
+  if (!unreadable.empty()) {
     throw FileError(
-        "check_files_exist", name,
-        missing + (any_is_missing(rows)
-                       ? "\nmend the paths (those of a CSV start at its "
-                         "folder), or leave them out with --skip-unreadable"
-                       : "\n--skip-unreadable leaves them out"));
+        "check_files", name,
+        unreadable + (any_is_missing(rows)
+                          ? "\nmend the paths (those of a CSV start at its "
+                            "folder), or leave them out with --skip-unreadable"
+                          : "\nmend the files, or leave them out with "
+                            "--skip-unreadable"));
+  }
+  check_maps_are_others(name, rows);
+}
+
+void check_maps_are_others(
+    const std::string& name, const std::vector<cyborg::data::Row>& rows) {
+  const auto notes = cyborg::data::check_maps_are_others(table_of(rows));
+  if (!notes.empty()) {
+    throw FileError(
+        "check_maps_are_others", name,
+        std::to_string(notes.size()) +
+            (notes.size() == 1 ? " file is" : " files are") +
+            " named for two things:" + list_of_notes(notes, rows) +
+            "\nname other files, or none where there are none (columns "
+            "saliency, mask and wrong, --saliency, --wrong)");
   }
 }
 

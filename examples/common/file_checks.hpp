@@ -3,6 +3,8 @@
 // What can be known of files before hours of work: whether the inputs are
 // there, and whether the outputs can be written.
 
+#include "settings.hpp"
+
 #include <cyborg/data/file_check.hpp>
 #include <cyborg/data/picture_options.hpp>
 #include <cyborg/data/table_headers.hpp>
@@ -35,22 +37,31 @@ std::string list_of_notes(
     const std::vector<cyborg::data::Row>& rows);
 
 /// What the headers of pictures and maps warn of: files that are stored turned,
-/// maps of other proportions, annotations that are partly outside. All headers
-/// are read, those that `headers` lacks. `orientation`: which files are turned when
-/// they are read.
+/// maps of other proportions, annotations that are partly outside; and files
+/// that are the map of several pictures. All headers are read, those that
+/// `headers` lacks. `orientation`: which files are turned when they are read.
 std::vector<std::string> header_warnings(
     const cyborg::data::Table& table, cyborg::data::Orientation orientation,
     const cyborg::data::TableHeaders& headers);
 
-/// How many pictures and maps of the rows are not there, or are of a format that
-/// is not read, and the first ten; "" where there is none. Files that are named
-/// as pictures are not opened.
-std::string missing_files(const std::vector<cyborg::data::Row>& rows);
+/// How many pictures and maps of the rows cannot be read, as far as their
+/// headers say, and the first ten; "" where there is none: files that are not
+/// there, are no pictures, or are of another format or size than the settings
+/// allow.
+std::string unreadable_files(
+    const std::vector<cyborg::data::Row>& rows, const Settings& settings);
 
-/// Checks as `missing_files` that all pictures and maps of the rows can be read.
-/// Throws: `cyborg::io::FileError` of `name`, the table, with how many cannot
+/// Checks as `unreadable_files` that all pictures and maps of the rows can be
+/// read, and that no picture is named as a map.
+/// Throws: `cyborg::io::FileError` of `name`, the table, with how many are wrong
 /// and the first ten of them.
-void check_files_exist(
+void check_files(
+    const std::string& name, const std::vector<cyborg::data::Row>& rows,
+    const Settings& settings);
+
+/// Checks that no picture is named as a map, and no map as a mask of what is
+/// wrong. Throws as `check_files`.
+void check_maps_are_others(
     const std::string& name, const std::vector<cyborg::data::Row>& rows);
 
 /// The error, with the flag that leaves such files out where it is of a picture

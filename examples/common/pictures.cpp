@@ -3,6 +3,7 @@
 
 #include "annotations/read.hpp"
 #include "folds.hpp"
+#include "map_folders.hpp"
 
 #include <cyborg/io/file.hpp>
 
@@ -26,6 +27,8 @@ data::Table read_pictures(const Settings& settings) {
                      .path_column(settings.path_column)
                      .class_column(settings.class_column)
                      .split_column(settings.split_column);
+  check_map_folder("--saliency", settings.saliency);
+  check_map_folder("--wrong", settings.objective.wrong);
   const std::filesystem::path path = settings.data;
   const auto read = [&] {
     return std::filesystem::is_directory(path)
@@ -34,6 +37,8 @@ data::Table read_pictures(const Settings& settings) {
   };
   auto table = read();
   attach_annotations(table, settings.annotations);
+  check_maps_found("--saliency", settings.saliency, table);
+  check_maps_found("--wrong", settings.objective.wrong, table);
   if (settings.folds > 0) {
     split_by_subject(table, settings.folds, settings.fold);
   }

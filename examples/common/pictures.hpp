@@ -19,7 +19,8 @@ namespace programs {
 /// The table that `settings.data` names, with the annotations of
 /// `settings.annotations`. Its classes are those of the settings
 /// or, where these have none yet, those of the training split.
-/// Throws: `cyborg::io::FileError` for a row of another class, in any split.
+/// Throws: `cyborg::io::FileError` for a row of another class, in any split, and
+/// for a folder of maps or masks that has none for any picture.
 cyborg::data::Table read_pictures(const Settings& settings);
 
 /// Whether the loss reads human maps, and whether it reads masks of what must

@@ -38,10 +38,11 @@ Job read_job(
   auto& settings = trained.settings;
   if (!options.data.empty()) {
     settings.data = options.data;
-    settings.saliency.clear();  // no map is read
-    settings.folds = 0;         // its own splits
+    settings.folds = 0;  // its own splits
   }
-  settings.annotations.file.clear();  // no map is read
+  settings.saliency.clear();  // no map is read, so that none need be there
+  settings.annotations.file.clear();
+  settings.objective.wrong.clear();
   settings.skip_unreadable |= options.skip_unreadable;
   auto table = programs::read_pictures(settings);
   if (!table.has(split)) {
@@ -75,7 +76,7 @@ ScoresTable rows_to_score(
     }
     const auto rows = programs::without_maps(job.table.rows_of(split));
     if (!job.trained.settings.skip_unreadable) {
-      programs::check_files_exist(job.table.name, rows);
+      programs::check_files(job.table.name, rows, job.trained.settings);
     }
     auto warnings = programs::compare_stored_values(
         "evaluate", job.table.name, rows, job.trained.settings);

@@ -9,6 +9,8 @@
 #include "../common/command_line.hpp"
 #include "../common/errors.hpp"
 #include "../common/file_checks.hpp"
+#include "../common/mistakes.hpp"
+#include "../common/numbers.hpp"
 #include "../common/splits.hpp"
 
 #include <cyborg/data/table.hpp>
@@ -238,7 +240,7 @@ ProgramResult program(int argc, const char* const* argv) {
          "false positive rates at which the true positive rate is measured")
       ->delimiter(',')
       ->allow_extra_args(false)
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(programs::kShare)
       ->default_str(fmt::format("{}", fmt::join(options.fpr, ",")));
   auto& pictures = arguments.pictures;
   app.add_option(
@@ -264,6 +266,7 @@ ProgramResult program(int argc, const char* const* argv) {
       ->default_str("none");
   app.add_option("--html", arguments.html, "file for a report")
       ->default_str("none");
+  programs::explain_mistakes(app, "evaluate", argc, argv);
   try {
     app.parse(argc, argv);
     options.threshold_asked = threshold->count() > 0;

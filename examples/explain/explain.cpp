@@ -135,7 +135,9 @@ ExplainResult explain_pictures(
   auto& network = trained.network;
   check_classes(rows, options, settings.classes);
   if (!options.skip_unreadable) {
-    programs::check_files_exist("the pictures", rows);
+    programs::check_files("the pictures", rows, settings);
+  } else {
+    programs::check_maps_are_others("the pictures", rows);
   }
   settings.skip_unreadable = options.skip_unreadable;
   ExplainResult result;

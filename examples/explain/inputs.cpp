@@ -2,6 +2,7 @@
 #include "inputs.hpp"
 
 #include "../common/annotations/read.hpp"
+#include "../common/map_folders.hpp"
 #include "../common/splits.hpp"
 
 #include <cyborg/data/picture_format.hpp>
@@ -244,12 +245,10 @@ data::Table find_pictures(const Inputs& inputs) {
     auto rows = read_path(inputs, path, table.warnings);
     std::move(rows.begin(), rows.end(), std::back_inserter(table.rows));
   }
-  if (!inputs.saliency.empty() && !fs::is_directory(inputs.saliency)) {
-    throw cyborg::io::FileError(
-        "--saliency", inputs.saliency, "is not a folder of human maps");
-  }
+  programs::check_map_folder("--saliency", inputs.saliency);
   data::find_maps(table, data::TableOptions().saliency(inputs.saliency));
   programs::attach_annotations(table, inputs.annotations);
+  programs::check_maps_found("--saliency", inputs.saliency, table);
   programs::check_point_width(table.rows, inputs.annotations);
   return table;
 }

@@ -10,6 +10,8 @@
 #include "../common/command_line.hpp"
 #include "../common/errors.hpp"
 #include "../common/file_checks.hpp"
+#include "../common/mistakes.hpp"
+#include "../common/numbers.hpp"
 #include "../common/splits.hpp"
 
 #include <cyborg/io/file.hpp>
@@ -208,7 +210,7 @@ int program(int argc, const char* const* argv) {
          "--rise", options.rise_masks,
          "maps by RISE with so many random masks instead (2000 in the paper), "
          "which any network has; 0: no")
-      ->check(CLI::Range(0, 1000000))
+      ->check(programs::whole_number(0, 1000000))
       ->capture_default_str();
   app.add_option(
          "--layer", options.layer, "the layer whose output gives the map")
@@ -216,14 +218,14 @@ int program(int argc, const char* const* argv) {
   add_choice(app, "--colormap", arguments.colormap, "colours of the maps");
   app.add_option(
          "--opacity", arguments.opacity, "opacity of the map over the picture")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(programs::kShare)
       ->capture_default_str();
   app.add_option(
          "--overlay-size", options.overlay_size,
          "longest side of the written pictures in pixels: larger ones are "
          "shrunk, and smaller ones are not enlarged; 0: the size of each "
          "picture")
-      ->check(CLI::Range(int64_t{0}, int64_t{1} << 20))
+      ->check(programs::whole_number(0, int64_t{1} << 20))
       ->capture_default_str();
   add_choice(app, "--maps", options.maps, "a file of each map itself");
   app.add_flag(
@@ -231,6 +233,7 @@ int program(int argc, const char* const* argv) {
       "leave out pictures and maps that cannot be read, and list them");
   programs::add_running_options(
       app, options.device, arguments.threads, options.workers, options.batch);
+  programs::explain_mistakes(app, "explain", argc, argv);
   try {
     app.parse(argc, argv);
     return run(arguments, app);

@@ -89,7 +89,9 @@ data::Table read_marked(const programs::Settings& settings) {
 Rasterized write_maps(const RasterizeOptions& options) {
   const auto& settings = options.settings;
   const auto table = read_marked(settings);
-  programs::check_files_exist(table.name, table.rows);
+  auto any_name = settings;  // of a picture the header is read, and no more
+  any_name.any_extension = true;
+  programs::check_files(table.name, table.rows, any_name);
   const auto reading = programs::dataset_options(settings);
   const bool turned = settings.exif_orientation != data::Orientation::kIgnore;
   const auto source = fs::absolute(settings.data);

@@ -9,6 +9,7 @@
 #include <cyborg/data/class_signs.hpp>
 #include <cyborg/data/image.hpp>
 #include <cyborg/data/picture_check.hpp>
+#include <cyborg/data/same_files.hpp>
 #include <cyborg/data/window.hpp>
 #include <cyborg/io/csv.hpp>
 #include <cyborg/io/file.hpp>
@@ -117,6 +118,12 @@ std::vector<Findings> findings_of(
        found.constant},
       {"unclear map", "maps of colours, or in an alpha channel", true,
        found.unclear},
+      {"same file", "files that are named for two things", true,
+       data::check_maps_are_others(table)},
+      {"dark mask",
+       "masks of what is wrong with small values only, so that they do nearly "
+       "nothing",
+       true, found.dark_masks},
       {"orientation of marks",
        "pictures with marks and an EXIF orientation that is ignored, although "
        "tools show them upright (--exif-orientation picture)",
@@ -149,6 +156,14 @@ std::vector<Findings> findings_of(
        "files of 16 bits that hold 12 bits or fewer (if all pictures do: "
        "--window 0,4095)",
        false, found.dark},
+      {"dark map",
+       "human maps with small values only (if a loss does not stretch them, "
+       "they guide nearly nothing)",
+       false, found.dark_maps},
+      {"inverted map", "human maps that look inverted (bright means salient)",
+       false, found.inverted},
+      {"shared map", "files that are the human map of several pictures", false,
+       data::check_shared_maps(table)},
       {"transparent map", "maps with transparent parts", false,
        found.transparent},
       {"other size", "maps of another size than their picture (resized)", false,

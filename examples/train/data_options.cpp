@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "option_groups.hpp"
 
-#include "numbers.hpp"
-
 #include "../common/annotations/options.hpp"
 #include "../common/command_line.hpp"
+#include "../common/numbers.hpp"
 
 #include <string>
 
@@ -50,9 +49,17 @@ void add_pictures(CLI::App& app, Settings& s) {
           "--size", s.size,
           "height and width that pictures are resized to; 0 0: no resizing")
       ->expected(2)
+      ->type_name("HEIGHT WIDTH")
+      ->check(whole_number(0))
       ->capture_default_str();
   group->add_option("--channels", s.channels, "1: grey, 3: RGB")
-      ->check(CLI::IsMember({1, 3}))
+      ->check(CLI::Validator(
+          [](const std::string& text) {
+            return text == "1" || text == "3"
+                       ? std::string()
+                       : "expected 1 (grey) or 3 (RGB), got " + text;
+          },
+          ""))
       ->capture_default_str();
   group
       ->add_option(
@@ -101,7 +108,7 @@ void add_pictures(CLI::App& app, Settings& s) {
       ->add_option(
           "--max-pixels", s.max_pixels,
           "pictures and maps of more pixels cannot be read")
-      ->check(kPositive)
+      ->check(whole_number(1))
       ->capture_default_str();
   group->add_flag(
       "--any-extension", s.any_extension,
@@ -119,7 +126,7 @@ void add_folds(CLI::App& app, Settings& s) {
           "--folds", s.folds,
           "parts that the subjects (column subject) of all splits are divided "
           "into, for cross-validation; 0: the splits of the table")
-      ->check(kNotNegative)
+      ->check(whole_number(0))
       ->capture_default_str();
   group
       ->add_option(
@@ -127,7 +134,7 @@ void add_folds(CLI::App& app, Settings& s) {
           "the part that is tested, from 1 to --folds; the next part is for "
           "validation (after the last one comes the first), the others are for "
           "training")
-      ->check(kNotNegative)
+      ->check(whole_number(0))
       ->capture_default_str();
   group->add_flag(
       "--allow-shared-subjects", s.allow_shared_subjects,

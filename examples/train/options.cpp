@@ -3,19 +3,18 @@
 
 #include "option_groups.hpp"
 
-#include "../common/annotations/options.hpp"
 #include "../common/annotations/read.hpp"
+#include "../common/mistakes.hpp"
+#include "../common/setting_names.hpp"
 
 #include <cyborg/data/window.hpp>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 
 #include <algorithm>
 #include <cstdlib>
-#include <map>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -25,31 +24,8 @@ namespace programs {
 
 namespace {
 
-/// The member of `Settings` that an option sets, such as "lr" or
-/// "annotations/width"; "" where it sets none.
-std::string setting_of(const std::string& flag, const nlohmann::json& all) {
-  static const std::map<std::string, std::string> kOthers{
-      {"lr", "learning_rate"},
-      {"std", "stddev"},
-      {"bf16", "bfloat16"},
-      {"term", "objective/terms"},
-      {"allow-bits-by-class", "stored/allow_bits_by_class"}};
-  const auto annotation = annotation_setting("--" + flag);
-  if (!annotation.empty()) {
-    return "annotations/" + annotation;
-  }
-  const auto other = kOthers.find(flag);
-  auto name = other != kOthers.end() ? other->second : flag;
-  std::replace(name.begin(), name.end(), '-', '_');
-  if (all.at("objective").contains(name)) {
-    name = "objective/" + name;
-  }
-  return all.contains(nlohmann::json::json_pointer("/" + name)) ? name : "";
-}
-
 /// Notes which options the command line has.
 void note_given(const CLI::App& app, TrainOptions& options) {
-  const nlohmann::json all = options.settings;
   const auto any = [](const CLI::App* /*group*/) { return true; };
   for (const auto* group : app.get_subcommands(any)) {
     for (const auto* option : group->get_options()) {
@@ -57,7 +33,7 @@ void note_given(const CLI::App& app, TrainOptions& options) {
         continue;
       }
       const auto& name = option->get_lnames().front();
-      const auto setting = setting_of(name, all);
+      const auto setting = setting_of("--" + name);
       if (!setting.empty()) {
         options.given.emplace_back("--" + name, setting);
       } else if (
@@ -87,6 +63,12 @@ void complete_options(TrainOptions& options) {
   auto& size = settings.size;
   if (size[0] == 0 && size[1] == 0) {
     size.clear();
+  } else if (size[0] == 0 || size[1] == 0) {
+    throw CLI::ValidationError(
+        "--size", fmt::format(
+                      "expected two numbers above 0, or 0 0 for no resizing; "
+                      "got {} {}",
+                      size[0], size[1]));
   }
   if (settings.data.empty() && options.resume == Resume::kNo) {
     throw CLI::RequiredError("--data");
@@ -156,6 +138,7 @@ TrainOptions read_options(int argc, char** argv) {
   add_data_options(app, settings);
   add_training_options(app, settings);
   add_run_options(app, options);
+  explain_mistakes(app, "train", argc, argv);
   try {
     app.parse(argc, argv);
     options.program = argv[0];

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "option_groups.hpp"
 
-#include "numbers.hpp"
-
 #include "../common/command_line.hpp"
+#include "../common/numbers.hpp"
 
 #include <string>
 #include <vector>
@@ -66,34 +65,34 @@ void add_run_options(CLI::App& app, TrainOptions& options) {
       ->add_option(
           "--threads", options.threads,
           "threads of LibTorch; 0: as many as there are cores")
-      ->check(kNotNegative)
+      ->check(whole_number(0))
       ->capture_default_str();
   group
       ->add_option(
           "--workers", options.workers,
           "threads that read pictures in advance; 0: pictures are read between "
           "training steps")
-      ->check(kNotNegative)
+      ->check(whole_number(0))
       ->capture_default_str();
   group
       ->add_option(
           "--ahead", options.ahead,
           "largest number of batches that are read in advance")
-      ->check(kPositive)
+      ->check(whole_number(1))
       ->capture_default_str();
   group
       ->add_option(
           "--save-every", options.save_every,
           "optimizer steps between two checkpoints; 0: one checkpoint at the "
           "end of each epoch")
-      ->check(kNotNegative)
+      ->check(whole_number(0))
       ->capture_default_str();
   group
       ->add_option(
           "--stop-after", options.stop_after,
           "stop and save when so many optimizer steps are done in all; 0: "
           "train to the end")
-      ->check(kNotNegative)
+      ->check(whole_number(0))
       ->capture_default_str();
   group
       ->add_option(

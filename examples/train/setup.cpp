@@ -157,12 +157,13 @@ void check_all_files(
     const TrainingProcesses& processes, const TrainingLog& log, bool is_new) {
   table.rows = as_read(std::move(table.rows), settings);
   if (settings.skip_unreadable) {
-    const auto missing = missing_files(table.rows);
-    if (!missing.empty()) {
-      log.warn(missing);
+    const auto unreadable = unreadable_files(table.rows, settings);
+    if (!unreadable.empty()) {
+      log.warn(unreadable);
     }
+    check_maps_are_others(table.name, table.rows);
   } else {
-    check_files_exist(table.name, table.rows);
+    check_files(table.name, table.rows, settings);
   }
   const cyborg::data::TableHeaders headers(table);
   const auto stored = check_stored_values(table, headers, is_new, settings);

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #include "option_groups.hpp"
 
-#include "numbers.hpp"
-
 #include "../common/command_line.hpp"
+#include "../common/numbers.hpp"
 
 #include <cstdio>
 #include <cstdlib>
@@ -156,7 +155,7 @@ void add_optimizer(CLI::App& group, Settings& s) {
       .add_option(
           "--step-epochs", s.step_epochs,
           "epochs between two steps of the schedule")
-      ->check(kPositive)
+      ->check(whole_number(1))
       ->capture_default_str();
   group
       .add_option(
@@ -182,19 +181,19 @@ void add_optimisation(CLI::App& app, Settings& s) {
       "epochs, 50 epochs, batches of 20, alpha 0.5");
   add_optimizer(*group, s);
   group->add_option("--epochs", s.epochs, "epochs of the training")
-      ->check(kPositive)
+      ->check(whole_number(1))
       ->capture_default_str();
   group
       ->add_option(
           "--batch", s.batch,
           "pictures in a batch; with several processes, in each one's batch")
-      ->check(kPositive)
+      ->check(whole_number(1))
       ->capture_default_str();
   group
       ->add_option(
           "--accumulate", s.accumulate,
           "batches whose mean gradient makes one optimizer step")
-      ->check(kPositive)
+      ->check(whole_number(1))
       ->capture_default_str();
   group
       ->add_option(
@@ -226,7 +225,7 @@ void add_optimisation(CLI::App& app, Settings& s) {
       ->add_option(
           "--patience", s.patience,
           "stop after so many epochs without a better one; 0: never")
-      ->check(kNotNegative)
+      ->check(whole_number(0))
       ->capture_default_str();
   group->add_flag(
       "--sync-batch-norm", s.sync_batch_norm,

@@ -25,6 +25,7 @@
 #include <cyborg/data/file_check.hpp>
 #include <cyborg/data/fixations.hpp>
 #include <cyborg/data/header_check.hpp>
+#include <cyborg/data/header_problems.hpp>
 #include <cyborg/data/image.hpp>
 #include <cyborg/data/picture_check.hpp>
 #include <cyborg/data/picture_findings.hpp>
@@ -34,6 +35,7 @@
 #include <cyborg/data/picture_options.hpp>
 #include <cyborg/data/prefetch.hpp>
 #include <cyborg/data/read_map.hpp>
+#include <cyborg/data/same_files.hpp>
 #include <cyborg/data/splits.hpp>
 #include <cyborg/data/table.hpp>
 #include <cyborg/data/table_headers.hpp>

@@ -2,6 +2,7 @@
 #include "options.hpp"
 
 #include "../command_line.hpp"
+#include "../numbers.hpp"
 
 #include <map>
 #include <string>
@@ -39,7 +40,7 @@ void add_annotation_options(CLI::App& app, AnnotationSettings& s) {
          "--annotation-width", s.width,
          "width of the Gaussian of each point and fixation; needed where there "
          "are any")
-      ->check(CLI::Range(0.0, 1e6))
+      ->check(kNotNegative)
       ->default_str("");
   add_choice(app, "--annotation-unit", s.unit, "what --annotation-width is");
   app.add_option(
@@ -55,7 +56,7 @@ void add_annotation_options(CLI::App& app, AnnotationSettings& s) {
          "--annotation-threshold", s.threshold,
          "for union and box: an annotator, whose values are in [0, 1], marked "
          "what is above it")
-      ->check(CLI::Range(0.0, 1.0))
+      ->check(kShare)
       ->capture_default_str();
 }
 

@@ -45,6 +45,9 @@ struct PictureCheck {
   /// Pictures with marks and an EXIF orientation that is ignored: tools show
   /// the upright picture, so that the marks are probably those of that one.
   std::vector<Note> turned_marks;
+  /// Masks of what is wrong with small values only, so that they do nearly
+  /// nothing: below 1/16 of the largest value that their files can hold.
+  std::vector<Note> dark_masks;
   /// Pictures that do not fit the window, as `check_bits` says.
   std::vector<Note> misfits;
   /// Bits that tell a class, as `class_signs` says: "8 bits", "16 bits" or, of a
@@ -73,10 +76,16 @@ struct PictureCheck {
   std::vector<Note> blank;
   /// Pictures of which the window cuts more than half of the values, and not all.
   std::vector<Note> cut;
-  /// 16-bit files whose values use the lowest 12 bits at most, but pictures that
-  /// a window makes brighter. Of a picture 0.1 % of the values may be higher: a
-  /// letter that is burnt in does not make it bright.
+  /// Pictures of 16 bits whose values use the lowest 12 at most, unless a window
+  /// makes them brighter. 0.1 % of the values may be higher: a letter that is
+  /// burnt in does not make a picture bright.
   std::vector<Note> dark;
+  /// Human maps with small values only, as `dark_masks`. Where a loss does not
+  /// stretch them, they guide nearly nothing.
+  std::vector<Note> dark_maps;
+  /// Human maps that are bright along their whole border and dark inside. Bright
+  /// means salient, so they may be inverted.
+  std::vector<Note> inverted;
   /// Where some pictures have 8 bits and some have 16: those of the rarer kind.
   std::vector<Note> several_bits;
   /// Formats, numbers of colours and sizes that tell a class (`header_signs`).
@@ -89,7 +98,7 @@ struct PictureCheck {
   /// Whether there are no faults.
   bool ok() const {
     return unreadable.empty() && constant.empty() && unclear.empty() &&
-           turned_marks.empty() && misfits.empty() && bits_signs.empty() &&
+           turned_marks.empty() && dark_masks.empty() && misfits.empty() && bits_signs.empty() &&
            duplicates.empty() && shared_subjects.empty();
   }
 };

@@ -3,6 +3,7 @@
 
 #include <cyborg/data/detail/picture_bytes.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <string_view>
@@ -70,7 +71,7 @@ inline PictureFormat promised_format(std::string extension) {
 }
 
 /// How a file of a format that is not read becomes one that is.
-enum class Conversion { kNone, kCommand, kPython };
+enum class Conversion { kNone, kCommand, kPython, kLfs, kDownload };
 
 /// A format that is not read.
 struct ForeignFormat {
@@ -105,13 +106,25 @@ inline ForeignFormat foreign_format(std::string_view bytes) {
       {4, "ftyp", {"HEIF, AVIF or video", Conversion::kCommand}},
       {0, {"\0\0\0\x0CjP", 6}, {"JPEG 2000", Conversion::kCommand}},
       {0, "\xFF\x4F\xFF", {"JPEG 2000", Conversion::kCommand}},
-      {0, "%PDF", {"PDF", Conversion::kCommand}}};
+      {0, "%PDF", {"PDF", Conversion::kCommand}},
+      {0, "version https://git-lfs",
+       {"a pointer of Git LFS", Conversion::kLfs}}};
   if (holds(bytes, 0, "RIFF") && holds(bytes, 8, "WEBP")) {
     return {"WebP", Conversion::kCommand};
   }
   for (const auto& one : kSignatures) {
     if (holds(bytes, one.at, one.text)) {
       return one.format;
+    }
+  }
+  const auto begin = std::min(bytes.find_first_not_of(" \t\r\n"), bytes.size());
+  for (const std::string_view html : {"<!doctype html", "<html"}) {
+    std::string start(bytes.substr(begin, html.size()));
+    for (auto& c : start) {
+      c = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    }
+    if (start == html) {
+      return {"HTML", Conversion::kDownload};
     }
   }
   // Without control characters in its first bytes, it is probably a text.
@@ -153,6 +166,10 @@ inline std::string conversion_advice(
     case detail::Conversion::kPython:
       return ": convert it in Python, as docs/train.md shows under \"Other "
              "formats\": a window of its values becomes a PNG of 16 bits";
+    case detail::Conversion::kLfs:
+      return ": fetch the file itself, with: git lfs pull";
+    case detail::Conversion::kDownload:
+      return ": is it the page of a download that failed?";
     case detail::Conversion::kNone:
       break;
   }
@@ -172,5 +189,28 @@ inline std::string format_problem(
          std::string(" a PNG, JPEG or BMP picture") +
          conversion_advice(bytes, file);
 }
+
+namespace detail {
+
+/// Why a file with these first bytes is not read as a picture; "" if it is.
+/// `promised` is the format that its name says; `kNone`: any. `file`: as in
+/// `format_problem` of the bytes alone.
+inline std::string promise_problem(
+    std::string_view bytes, PictureFormat promised,
+    const std::string& file = "FILE") {
+  const auto format = picture_format(bytes);
+  if (format == PictureFormat::kNone) {
+    return (promised != PictureFormat::kNone ? "is mislabelled: " : "") +
+           format_problem(bytes, file);
+  }
+  return promised == PictureFormat::kNone || promised == format
+             ? ""
+             : std::string("is mislabelled: named as ") + to_string(promised) +
+                   " but its content is " + to_string(format) +
+                   "; rename it, or allow this (check_extension; "
+                   "--any-extension in the programs)";
+}
+
+}  // namespace detail
 
 }  // namespace cyborg::data

@@ -62,31 +62,19 @@ template <class Fail>
 Pixels decode_pixels(
     std::string_view bytes, PictureFormat promised, int64_t max_pixels,
     const Fail& fail) {
-  const auto format = picture_format(bytes);
-  if (format == PictureFormat::kNone) {
-    fail(
-        (promised != PictureFormat::kNone ? "is mislabelled: " : "") +
-        format_problem(bytes));
-  }
-  if (promised != PictureFormat::kNone && promised != format) {
-    fail(
-        std::string("is mislabelled: named as ") + to_string(promised) +
-        " but its content is " + to_string(format) +
-        "; rename it, or allow this (check_extension; --any-extension in the "
-        "programs)");
+  const auto problem = promise_problem(bytes, promised);
+  if (!problem.empty()) {
+    fail(problem);
   }
   if (bytes.size() > static_cast<size_t>(INT_MAX)) {
     fail("is too large: more than 2 GiB");
   }
   // The checks come before stb reads the bytes, because stb accepts damaged
   // files (picture_file.hpp).
-  const auto found = inspect(bytes, format);
-  if (found.width > 0 && found.height > max_pixels / found.width) {
-    fail(
-        "is too large: " + std::to_string(found.width) + " x " +
-        std::to_string(found.height) + " pixels, the limit is " +
-        std::to_string(max_pixels) +
-        " (max_pixels; --max-pixels in the programs)");
+  const auto found = inspect(bytes, picture_format(bytes));
+  const auto too_large = size_problem(found.height, found.width, max_pixels);
+  if (!too_large.empty()) {
+    fail(too_large);
   }
   if (!found.problem.empty()) {
     fail(found.problem);

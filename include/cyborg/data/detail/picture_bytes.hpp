@@ -36,6 +36,17 @@ inline bool holds(std::string_view bytes, size_t at, std::string_view text) {
 /// The first bytes of every PNG.
 inline constexpr std::string_view kPngSignature{"\x89PNG\r\n\x1a\n", 8};
 
+/// Why a picture of this size is not read; "" if it is.
+inline std::string size_problem(
+    int64_t height, int64_t width, int64_t max_pixels) {
+  return width <= 0 || height <= max_pixels / width
+             ? ""
+             : "is too large: " + std::to_string(width) + " x " +
+                   std::to_string(height) + " pixels, the limit is " +
+                   std::to_string(max_pixels) +
+                   " (max_pixels; --max-pixels in the programs)";
+}
+
 /// What is known of a picture before it is decoded.
 struct Inspection {
   int64_t width = 0;    ///< 0 if it was not found

@@ -3,6 +3,7 @@
 
 #include <cyborg/data/dataset.hpp>
 #include <cyborg/data/detail/decode.hpp>
+#include <cyborg/data/detail/map_findings.hpp>
 #include <cyborg/data/draw_annotation.hpp>
 #include <cyborg/data/file_check.hpp>
 #include <cyborg/data/image.hpp>
@@ -119,17 +120,16 @@ class RowCheck {
     }
   }
 
-  /// Notes a file of 16 bits whose values are in the lowest 12, as they are
-  /// stored and, of a picture, in the window.
-  void check_dark(const std::string& path, const Pixels& pixels) {
-    const bool is_picture = path == row_.path;
-    const auto& window = options_.window();  // maps have none
+  /// Notes a picture of 16 bits whose values are in the lowest 12, as they are
+  /// stored and in the window. `check_map` is for maps.
+  void check_dark(const Pixels& pixels) {
+    const auto& window = options_.window();
     const auto high =
-        is_picture && !window.empty() ? static_cast<int64_t>(window[1]) : 65535;
+        window.empty() ? 65535 : static_cast<int64_t>(window[1]);
     const auto values = pixels.colours();
     const auto largest = values.max().item<double>();
-    // A thousandth of a picture's values may be higher.
-    const auto higher = is_picture ? values.numel() / 1000 : 0;
+    // A thousandth of the values may be higher.
+    const auto higher = values.numel() / 1000;
     if (largest == 0 || high < 4096 ||
         values.gt(4095).sum().item<int64_t>() > higher) {
       return;
@@ -140,9 +140,9 @@ class RowCheck {
             : std::get<0>(values.flatten().kthvalue(values.numel() - higher))
                   .item<double>());
     if (value * 16 <= high) {
-      checked_.dark |= is_picture;
+      checked_.dark = true;
       note(
-          checked_.found.dark, path,
+          checked_.found.dark, row_.path,
           "has 16 bits, and no value above " + std::to_string(value) +
               " of 65535" +
               (static_cast<double>(value) < largest
@@ -219,8 +219,8 @@ class RowCheck {
             "has the EXIF orientation " + std::to_string(orientation) +
                 ", which is ignored");
       }
-      if (pixels.deep()) {
-        check_dark(path, pixels);
+      if (pixels.deep() && path == row_.path) {
+        check_dark(pixels);
       }
       use(pixels, bytes);
     } catch (const io::FileError& error) {
@@ -235,13 +235,24 @@ class RowCheck {
       note(found.unclear, path, std::move(problem));
       return;
     }
+    const auto map = map_values(pixels, options_.map_values());
     // A mask that is the same everywhere says that nothing is wrong, or all.
-    if (path != row_.wrong) {
-      if (is_constant(map_values(pixels, options_.map_values()))) {
-        note(found.constant, path, "is the same everywhere");
-      } else {
-        checked_.annotated = true;
+    const bool is_mask = path == row_.wrong;
+    if (is_mask || !is_constant(map)) {
+      checked_.annotated |= !is_mask;
+      auto dark = dark_text(map, pixels.largest);
+      if (!dark.empty()) {
+        note(
+            is_mask ? found.dark_masks : found.dark_maps, path,
+            std::move(dark));
       }
+      if (!is_mask && looks_inverted(map)) {
+        note(
+            found.inverted, path,
+            "is bright along its whole border and dark inside");
+      }
+    } else {
+      note(found.constant, path, constant_text(map));
     }
     if (options_.map_values() != MapValues::kAlpha && varies_in_alpha(pixels)) {
       note(
