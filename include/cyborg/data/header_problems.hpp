@@ -6,6 +6,7 @@
 #include <cyborg/data/file_check.hpp>
 #include <cyborg/data/image.hpp>
 #include <cyborg/data/picture_format.hpp>
+#include <cyborg/data/picture_header.hpp>
 #include <cyborg/data/table_types.hpp>
 #include <cyborg/io/file.hpp>
 
@@ -42,7 +43,7 @@ inline std::string header_problem(
   if (!problem.empty()) {
     return problem;
   }
-  const auto header = read_header(path);
+  const auto header = read_picture_header(path);
   if (header.height > 0 && header.width > 0) {
     return size_problem(header.height, header.width, max_pixels);
   }

@@ -149,9 +149,8 @@ inline PictureCheck check_pictures(
           &PictureCheck::unclear, &PictureCheck::turned_marks,
           &PictureCheck::other_aspect, &PictureCheck::other_size,
           &PictureCheck::outside, &PictureCheck::turned, &PictureCheck::blank,
-          &PictureCheck::cut, &PictureCheck::dark,
-          &PictureCheck::dark_masks, &PictureCheck::dark_maps,
-          &PictureCheck::inverted,
+          &PictureCheck::cut, &PictureCheck::dark, &PictureCheck::dark_masks,
+          &PictureCheck::dark_maps, &PictureCheck::inverted,
           &PictureCheck::transparent}) {
       const auto& notes = row.found.*list;
       (all.*list).insert((all.*list).end(), notes.begin(), notes.end());

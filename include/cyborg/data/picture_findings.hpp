@@ -98,8 +98,8 @@ struct PictureCheck {
   /// Whether there are no faults.
   bool ok() const {
     return unreadable.empty() && constant.empty() && unclear.empty() &&
-           turned_marks.empty() && dark_masks.empty() && misfits.empty() && bits_signs.empty() &&
-           duplicates.empty() && shared_subjects.empty();
+           turned_marks.empty() && dark_masks.empty() && misfits.empty() &&
+           bits_signs.empty() && duplicates.empty() && shared_subjects.empty();
   }
 };
 

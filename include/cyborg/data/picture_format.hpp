@@ -107,7 +107,8 @@ inline ForeignFormat foreign_format(std::string_view bytes) {
       {0, {"\0\0\0\x0CjP", 6}, {"JPEG 2000", Conversion::kCommand}},
       {0, "\xFF\x4F\xFF", {"JPEG 2000", Conversion::kCommand}},
       {0, "%PDF", {"PDF", Conversion::kCommand}},
-      {0, "version https://git-lfs",
+      {0,
+       "version https://git-lfs",
        {"a pointer of Git LFS", Conversion::kLfs}}};
   if (holds(bytes, 0, "RIFF") && holds(bytes, 8, "WEBP")) {
     return {"WebP", Conversion::kCommand};

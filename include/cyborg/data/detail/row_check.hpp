@@ -124,8 +124,7 @@ class RowCheck {
   /// stored and in the window. `check_map` is for maps.
   void check_dark(const Pixels& pixels) {
     const auto& window = options_.window();
-    const auto high =
-        window.empty() ? 65535 : static_cast<int64_t>(window[1]);
+    const auto high = window.empty() ? 65535 : static_cast<int64_t>(window[1]);
     const auto values = pixels.colours();
     const auto largest = values.max().item<double>();
     // A thousandth of the values may be higher.
