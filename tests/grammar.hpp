@@ -1611,7 +1611,8 @@ class Network : public nn::Module {
     made.weight = [weight] { return weight; };
     auto head = operation.head;
     if (operation.place == Operation::kHead) {
-      made.kind_of_head = Kind::kEither;
+      const bool linear = operation.row == "Mm" || operation.row == "Addmm";
+      made.kind_of_head = linear ? Kind::kExact : Kind::kEither;
     } else {
       head = [](const Tensor& x, const Tensor& w) {
         return nn::functional::linear(x, w);

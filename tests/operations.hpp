@@ -212,6 +212,17 @@ inline std::vector<Operation> operations() {
         return torch::stack(samples, 0);
       },
       1);
+  // Products that mix the channels of each position: a convolution of one.
+  const auto mix = [](T x) {
+    return torch::eye(x.size(1), x.options()).roll(1, 0) + .1;
+  };
+  add(
+      "Baddbmm",
+      [=](T x) {
+        const Tensor w = mix(x).unsqueeze(0).expand({x.size(0), -1, -1});
+        return torch::baddbmm(x.new_ones({1}), w, x);
+      },
+      1);
   // Windows, borders, other sizes.
   add("AvgPool2D", [](T x) { return torch::avg_pool2d(x, 2); }, 2);
   add("AvgPool3D", [](T x) { return torch::avg_pool3d(x, 2); }, 3);
@@ -376,12 +387,6 @@ inline std::vector<Operation> operations() {
   head("Bmm", [](T x, T w) {
     return torch::bmm(
                x.unsqueeze(1), w.t().unsqueeze(0).expand({x.size(0), -1, -1}))
-        .squeeze(1);
-  });
-  head("Baddbmm", [](T x, T w) {
-    return torch::baddbmm(
-               x.new_ones({1}), x.unsqueeze(1),
-               w.t().unsqueeze(0).expand({x.size(0), -1, -1}))
         .squeeze(1);
   });
   head("Mv", [](T x, T w) {

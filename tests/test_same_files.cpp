@@ -32,7 +32,7 @@ Texts texts_of(const std::vector<data::FileNote>& notes) {
 }
 
 /// A table of pictures whose rows name them.
-data::Table table_of(const std::vector<std::string>& paths) {
+data::Table table_with(const std::vector<std::string>& paths) {
   data::Table table;
   for (const auto& path : paths) {
     table.rows.emplace_back();
@@ -55,7 +55,7 @@ TEST_CASE("A picture that is its own map is found", "[data][same]") {
   const auto a = folder.write("a.png", "picture A");
   const auto b = folder.write("b.png", "picture B");
   const auto map = folder.write("maps/a.png", "the map of A");
-  auto table = table_of({a, b});
+  auto table = table_with({a, b});
   table.rows[0].saliency = {map, ""};
   CHECK(data::check_maps_are_others(table).empty());
   const auto text_of = [&](const std::string& path) {
@@ -95,15 +95,15 @@ TEST_CASE("A picture that is its own map is found", "[data][same]") {
       texts_of(data::check_maps_are_others(table)) ==
       Texts{"0: " + a + ": " + itself});
   // Without maps nothing is found, and of no picture the map of another.
-  CHECK(data::check_maps_are_others(table_of({a, a})).empty());
-  CHECK(data::check_maps_are_others(table_of({"", ""})).empty());
+  CHECK(data::check_maps_are_others(table_with({a, a})).empty());
+  CHECK(data::check_maps_are_others(table_with({"", ""})).empty());
 }
 
 TEST_CASE("A mask is neither the picture nor its map", "[data][same]") {
   const Folder folder;
   const auto a = folder.write("a.png", "picture A");
   const auto map = folder.write("map.png", "the map of A");
-  auto table = table_of({a});
+  auto table = table_with({a});
   const auto text_of = [&](const std::string& wrong) {
     table.rows[0].wrong = wrong;
     const auto notes = data::check_maps_are_others(table);
@@ -130,7 +130,7 @@ TEST_CASE("A map of several pictures is found", "[data][same]") {
   const auto c = folder.write("c.png", "C");
   const auto map = folder.write("map.png", "M");
   fs::create_symlink(map, folder / "link.png");
-  auto table = table_of({a, b, c});
+  auto table = table_with({a, b, c});
   table.rows[0].saliency = {map};
   table.rows[1].saliency = {folder.write("other.png", "M")};  // a copy only
   table.rows[2].wrong = map;
@@ -148,7 +148,7 @@ TEST_CASE("A map of several pictures is found", "[data][same]") {
           "0: " + map + ": is the human map of 3 pictures: " + a + ", " + b +
           " (line 3), ..."});
   // The same picture in two rows, and two maps of one picture.
-  auto twice = table_of({a, folder / "./a.png"});
+  auto twice = table_with({a, folder / "./a.png"});
   twice.rows[0].saliency = {map, map};
   twice.rows[1].saliency = {map};
   CHECK(data::check_shared_maps(twice).empty());
