@@ -124,7 +124,9 @@ TEST_CASE(
     "What is wrong with a run is told before a picture is read", "[evaluate]") {
   const Lab lab;
   // The first picture that is read would be this one, and end the program.
-  lab.folder.write("6.png", "broken");
+  // Its header is whole.
+  lab.folder.write(
+      "6.png", cyborg::io::read_file(lab.folder / "6.png").substr(0, 60));
   const auto out = lab.folder / "out.json";
   const auto error = [&](std::vector<std::string> more) {
     more.insert(more.begin(), {lab.net, "--json", out});
@@ -212,8 +214,7 @@ TEST_CASE(
           lab.folder / "6.png" +
           " (line 1): is mislabelled: its content is HTML, not a PNG, JPEG or "
           "BMP picture: is it the page of a download that failed?\nmend the "
-          "files or the paths (those of a CSV start at its folder), or leave "
-          "them out with --skip-unreadable\n");
+          "files, or leave them out with --skip-unreadable\n");
 }
 
 TEST_CASE("Maps and masks of the training need not be there", "[evaluate]") {

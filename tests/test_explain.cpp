@@ -619,9 +619,7 @@ TEST_CASE("Missing files are told before any picture is read", "[explain]") {
                 folder / "no_map.png" + " (line 2): no such file\n  " +
                 folder / "gone0.png" + " (line 3): no such file\n"));
   CHECK(contains(
-      text,
-      "gone8.png (line 11): no such file\n  and 2 more\nmend the files or the "
-      "paths"));
+      text, "gone8.png (line 11): no such file\n  and 2 more\nmend the paths"));
   CHECK(contains(text, "--skip-unreadable"));
   CHECK(!std::filesystem::exists(folder / "out"));
   CHECK(

@@ -219,11 +219,13 @@ TEST_CASE("Masks that nobody drew are said at the start", "[train_terms]") {
       "no picture of split train has a mask of what is wrong (--wrong, or a "
       "column wrong): the term right-reasons does nothing"));
   CHECK(log_of(folder / "out").at(0).at("right-reasons_count") == 0);
+  folder.write("masks/none.txt", "");
+  cyborg::data::write_png(folder / "masks/p0.png", torch::eye(24));
   const auto later = run_train(
       folder, command_with(
                   table, folder / "later",
                   {"--epochs", "1", "--term", "cam-entropy:from=9", "--wrong",
-                   folder.path().string()}));
+                   folder / "masks"}));
   CHECK(later.status == 0);
   CHECK(contains(
       later.errors,
