@@ -353,10 +353,11 @@ TEST_CASE(
     return program_on({checkpoint, "--data", table, "--threshold-from", "0.5"});
   };
   const std::string other =
-      "1 of 1 pictures have another number of bits than those of the training. "
-      "White is 255 in 8 bits and 65535 in 16, so they are darker or brighter "
-      "if the same values are stored:\n  " +
-      lab.folder / "x.png" + " (line 2): has ";
+      "1 of 1 pictures have another number of bits than those of the training, "
+      "for example " +
+      lab.folder / "x.png" +
+      ". White is 255 in 8 bits and 65535 in 16, so they are darker or "
+      "brighter if the same values are stored";
   const std::string units =
       "the pictures may have other units than those of the training: ";
 
@@ -364,18 +365,17 @@ TEST_CASE(
     const auto eight = net({}, {{"bits", {8}}});
     auto outcome = score(eight, 16, 257);
     CHECK(outcome.code == 0);
-    CHECK(contains(
-        outcome.out,
-        other + "16 bits, and the pictures of the training have 8: "));
+    CHECK(contains(outcome.out, other));
+    const auto known = net({}, {{"bits", {8}}, {"pictures", 8}, {"mean", .5}});
+    CHECK_FALSE(contains(score(known, 16, 257).out, units));
+    CHECK(contains(score(known, 16, 1).out, units));
     outcome = score(eight, 8, 1);
     CHECK(outcome.code == 0);
     CHECK_FALSE(contains(outcome.out, "of the training"));
     const auto both = net({}, {{"bits", {8, 16}}});
     CHECK_FALSE(contains(score(both, 16, 257).out, "of the training"));
     const auto deep = net({}, {{"bits", {16}}, {"pictures", 8}, {"mean", .5}});
-    CHECK(contains(
-        score(deep, 8, 1).out,
-        other + "8 bits, and the pictures of the training have 16: "));
+    CHECK(contains(score(deep, 8, 1).out, other));
     CHECK_FALSE(contains(score(deep, 16, 257).out, "of the training"));
     CHECK(contains(
         score(deep, 16, 16).out,
@@ -403,6 +403,14 @@ TEST_CASE(
         score(deep, 16, 256).out,
         units + "they have 0.0 % of the values below the window 0 to 4080, and "
                 "93.8 % above it; those of the training had 0.0 % and 0.0 %"));
+    // 254 of 256 values are above.
+    const auto refused = score(net({0, 500}, trained), 16, 256);
+    CHECK(refused.code == 2);
+    CHECK(contains(
+        refused.error,
+        "the pictures have other units than those of the training: they have "
+        "0.0 % of the values below the window 0 to 500, and 99.2 % above it; "
+        "those of the training had 0.0 % and 0.0 %"));
     // 0 to 255 in files of 16 bits, of which nothing is cut.
     CHECK(contains(
         score(deep, 16, 1).out,

@@ -330,7 +330,7 @@ TEST_CASE("A training sees pictures in its window", "[train][night]") {
   };
   refused(
       table, {"--window", "0,4095"},
-      "train: --window " + table +
+      "train: --data " + table +
           ": 60 of 60 pictures do not fit the window 0 to 4095:\n  " +
           folder / "p0.png" +
           " (line 2): has 8 bits, so no value above 255, and the window is 0 "
@@ -339,7 +339,7 @@ TEST_CASE("A training sees pictures in its window", "[train][night]") {
           "8 bits, so leave the window out\n");
   refused(
       deep_table, {"--window", "60000,65535"},
-      "train: --window " + deep_table +
+      "train: --data " + deep_table +
           ": all 8 pictures of split train that were looked at show nothing:\n "
           " " +
           deep / "p0.png" +

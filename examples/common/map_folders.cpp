@@ -84,7 +84,11 @@ void check_maps_found(
   const auto& row = rows.front();
   const fs::path path = row.path, root = folder;
   std::error_code error;
-  const bool own = fs::equivalent(path.parent_path(), root, error);
+  // Whether the picture is in the folder, or below it.
+  const auto inside =
+      fs::weakly_canonical(path, error)
+          .lexically_relative(fs::weakly_canonical(root, error));
+  const bool own = !inside.empty() && *inside.begin() != "..";
   auto places = root.string();
   if (!row.cls.empty()) {
     places = fmt::format(

@@ -115,6 +115,24 @@ void add_blank(
       seen.blank.size(), seen.pictures, which, list));
 }
 
+/// Throws where the window leaves less than a twentieth of the values, and left
+/// more than half of those of the training.
+void throw_cut(
+    const std::string& begin, const std::string& name, const LookedAt& seen,
+    const Settings& settings) {
+  const auto& trained = settings.stored;
+  if (seen.pictures > 0 && trained.pictures > 0 &&
+      seen.below + seen.above > .95 && trained.below + trained.above < .5) {
+    throw FileError(
+        begin, name,
+        fmt::format(
+            "the pictures have other units than those of the training: they "
+            "have {}; those of the training had {} and {}",
+            cut_text(seen.below, seen.above, settings), percent(trained.below),
+            percent(trained.above)));
+  }
+}
+
 /// Throws for pictures that do not fit the window.
 void throw_misfits(
     const std::string& begin, const std::string& name,
@@ -297,9 +315,8 @@ StoredValuesReport check_stored_values(
     Settings& settings) {
   if (!leaves_8_bits_out(settings)) {
     throw_misfits(
-        "--window", table.name,
-        data::check_bits(table, settings.window, headers), table.rows,
-        settings);
+        "--data", table.name, data::check_bits(table, settings.window, headers),
+        table.rows, settings);
   }
   StoredValuesReport report;
   report.warnings = check_kinds(
@@ -310,13 +327,14 @@ StoredValuesReport check_stored_values(
     stored.bits = bits_of(table.rows_of("train"), headers);
   }
   for (const auto* split : {"train", "val", "test"}) {
-    if (!table.has(split) || !has_units(settings, stored.bits)) {
+    const auto which = std::string(" of split ") + split;
+    const bool is_train = which == " of split train";
+    const bool units = has_units(settings, stored.bits);
+    if (!table.has(split) || (!units && !is_train)) {
       continue;
     }
     const auto rows = table.rows_of(split);
-    const auto which = std::string(" of split ") + split;
     const auto seen = look_at_pictures(rows, settings);
-    const bool is_train = which == " of split train";
     if (!known && is_train) {
       stored.pictures = seen.pictures;
       stored.below = seen.below;
@@ -324,7 +342,7 @@ StoredValuesReport check_stored_values(
       stored.mean = seen.mean;
     }
     if (!settings.window.empty()) {
-      add_blank("--window", table.name, which, seen, rows, report.warnings);
+      add_blank("--data", table.name, which, seen, rows, report.warnings);
       const auto text = fmt::format(
           "{} pictures{} that were looked at have {}", seen.pictures, which,
           cut_text(seen.below, seen.above, settings));
@@ -354,9 +372,9 @@ std::vector<std::string> compare_stored_values(
     if (!notes.empty()) {
       warnings.push_back(fmt::format(
           "{} of {} pictures have another number of bits than those of the "
-          "training. White is 255 in 8 bits and 65535 in 16, so they are "
-          "darker or brighter if the same values are stored:{}",
-          notes.size(), rows.size(), list_of_notes(notes, rows)));
+          "training, for example {}. White is 255 in 8 bits and 65535 in 16, "
+          "so they are darker or brighter if the same values are stored",
+          notes.size(), rows.size(), notes.front().path));
     }
   } else if (!leaves_8_bits_out(settings)) {
     if (notes.empty()) {  // as of a checkpoint that lacks the training's bits
@@ -364,13 +382,18 @@ std::vector<std::string> compare_stored_values(
     }
     throw_misfits(program, name, notes, rows, settings);
   }
-  if (!has_units(settings, bits_of(table.rows, headers)) &&
-      !has_units(settings, settings.stored.bits)) {
-    return warnings;
-  }
   const auto seen = look_at_pictures(rows, settings);
   if (!settings.window.empty()) {
     add_blank(program, name, "", seen, rows, warnings);
+    throw_cut(program, name, seen, settings);
+  } else if (!seen.blank.empty()) {
+    warnings.push_back(fmt::format(
+        "{} of {} pictures that were looked at show nothing:{}",
+        seen.blank.size(), seen.pictures, list_of_notes(seen.blank, rows)));
+  }
+  if (!has_units(settings, bits_of(table.rows, headers)) &&
+      !has_units(settings, settings.stored.bits)) {
+    return warnings;
   }
   if (auto text = difference_text("", seen, settings); !text.empty()) {
     warnings.push_back(std::move(text));

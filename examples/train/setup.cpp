@@ -6,6 +6,7 @@
 #include "../common/annotations/read.hpp"
 #include "../common/file_checks.hpp"
 #include "../common/pictures.hpp"
+#include "../common/sample_check.hpp"
 #include "../common/stored_values.hpp"
 #include "../common/weights.hpp"
 
@@ -15,6 +16,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <iterator>
 #include <stdexcept>
 #include <string>
 #include <unordered_map>
@@ -166,7 +168,10 @@ void check_all_files(
     check_files(table.name, table.rows, settings);
   }
   const cyborg::data::TableHeaders headers(table);
-  const auto stored = check_stored_values(table, headers, is_new, settings);
+  auto stored = check_stored_values(table, headers, is_new, settings);
+  auto sample = check_sample(
+      table, headers, !is_new || settings.stored.allow_bits_by_class, settings);
+  std::move(sample.begin(), sample.end(), std::back_inserter(stored.warnings));
   if (settings.size.empty() && settings.batch > 1) {
     check_one_size(
         table, headers,
