@@ -80,7 +80,7 @@ inline const std::unordered_map<std::string_view, Rule>& rules() {
         "NativeBatchNormLegitNoTraining", "ChannelShuffle",
         "FakeQuantizePerTensorAffineCachemask",
         "FakeQuantizePerChannelAffineCachemask");
-    add(Rule::kCopy, "Copy");  // "CopyBackwards"
+    add(Rule::kCopy, "Copy");  // the node is CopyBackwards
     // Views.
     add(Rule::kReorder, "Permute", "Transpose", "T");
     add(Rule::kReshape, "View", "UnsafeView", "ReshapeAlias", "ReshapeCopy",
@@ -120,7 +120,8 @@ inline const std::unordered_map<std::string_view, Rule>& rules() {
 /// The rule for the node of this name.
 inline Rule rule_of(std::string_view node_name) {
   const auto name = base_name(node_name);
-  if (const auto found = rules().find(name); found != rules().end()) {
+  const auto& table = rules();
+  if (const auto found = table.find(name); found != table.end()) {
     return found->second;
   }
   const auto holds = [&](std::string_view part) {
