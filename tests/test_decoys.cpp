@@ -124,7 +124,7 @@ TEST_CASE("The share that a row recovers is paired by seed", "[methods]") {
   const auto run = [](double accuracy, double milliseconds) {
     return methods::Run{accuracy, 0.25, milliseconds};
   };
-  const auto recipe = methods::recipe_of(Net::kConvolutional);
+  const auto recipe = methods::recipe_of(Net::kConvolutional, Decoy::kMoving);
   const auto results = methods::summarize(
       Net::kConvolutional, Decoy::kMoving, recipe, rows, {0, 1},
       {{run(.1, 2), run(.9, 2), run(.5, 6), run(.2, 6)},
@@ -136,7 +136,7 @@ TEST_CASE("The share that a row recovers is paired by seed", "[methods]") {
   REQUIRE(results.controls.size() == 1);
   CHECK(results.controls[0].difference.difference == Approx(.3));
   const auto text = methods::to_text(results);
-  CHECK(contains(text, "the patch moves, 25 epochs, 2 seeds"));
+  CHECK(contains(text, "the patch moves, 50 epochs, 2 seeds"));
   CHECK(contains(text, "half - half shuffled: 0.300 [0.300, 0.300]"));
   CHECK(methods::to_json(results)["rows"][2]["recovered"] == Approx(.5));
 }
@@ -149,7 +149,7 @@ TEST_CASE("A perceptron learns the decoy, and is freed of it", "[methods]") {
       if (row.name == name) {
         return methods::run(
                    row, made, Net::kPerceptron,
-                   methods::recipe_of(Net::kPerceptron))
+                   methods::recipe_of(Net::kPerceptron, Decoy::kCorners))
             .accuracy;
       }
     }
@@ -168,7 +168,7 @@ TEST_CASE(
   const auto rows = methods::rows_of(Net::kConvolutional, Decoy::kMoving);
   const methods::Row& first = rows[3];
   REQUIRE(first.term);
-  const auto recipe = methods::recipe_of(Net::kConvolutional);
+  const auto recipe = methods::recipe_of(Net::kConvolutional, Decoy::kMoving);
   {
     methods::KeptRuns kept(file, program);
     CHECK(kept.size() == 0);

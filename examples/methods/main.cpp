@@ -147,7 +147,7 @@ methods::Results compare(
     const torch::Tensor& labels, methods::Net net, methods::Decoy decoy,
     methods::KeptRuns& kept) {
   const auto rows = rows_wanted(arguments, net, decoy);
-  auto recipe = methods::recipe_of(net);
+  auto recipe = methods::recipe_of(net, decoy, arguments.quick);
   recipe.epochs = arguments.epochs.value_or(recipe.epochs);
   std::vector<int64_t> seeds;
   for (int64_t s = 0; s < arguments.seeds; ++s) {
@@ -272,16 +272,17 @@ int main(int argc, char** argv) {
          "trainings that run at the same time; the results do not depend on it")
       ->check(CLI::Range(1, 1024))
       ->capture_default_str();
-  app.add_flag("--quick", arguments.quick, "2 seeds");
-  auto* develop = app.add_flag(
+  app.add_flag(
+      "--quick", arguments.quick,
+      "2 seeds, and half the epochs where the patch moves");
+  app.add_flag(
       "--develop", arguments.develop,
       "try several strengths of each term, with other seeds than the results "
       "have");
   app.add_option(
          "--epochs", arguments.epochs,
          "epochs of all rows instead of those of the results")
-      ->check(CLI::Range(1, 100000))
-      ->needs(develop);
+      ->check(CLI::Range(1, 100000));
   CLI11_PARSE(app, argc, argv);
   if (arguments.quick) {
     arguments.seeds = 2;

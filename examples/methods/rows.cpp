@@ -86,9 +86,11 @@ std::vector<double> strengths_tried(const std::string& term) {
                                : std::vector<double>{0.1, 1, 10};
 }
 
-Recipe recipe_of(Net net) {
-  return net == Net::kConvolutional ? Recipe{25, 64, 2e-3}
-                                    : Recipe{64, 256, 1e-3};
+Recipe recipe_of(Net net, Decoy decoy, bool quick) {
+  if (net == Net::kPerceptron) {
+    return {64, 256, 1e-3};
+  }
+  return {decoy == Decoy::kMoving && !quick ? 50 : 25, 64, 2e-3};
 }
 
 }  // namespace methods

@@ -42,11 +42,13 @@ std::vector<Row> rows_of(Net net, Decoy decoy);
 /// The strengths that are tried in development, for each term.
 std::vector<double> strengths_tried(const std::string& term);
 
-/// How all rows of a network are trained.
+/// How all rows of a table are trained. Where the patch moves, networks learn the
+/// digits more slowly, and have twice as many epochs, unless the comparison is
+/// quick.
 struct Recipe {
   int64_t epochs, batch;
   double learning_rate;
 };
-Recipe recipe_of(Net net);
+Recipe recipe_of(Net net, Decoy decoy, bool quick = false);
 
 }  // namespace methods
