@@ -92,6 +92,7 @@ set(CYBORG_HEADERS
     include/cyborg/detail/torch/random.hpp
     include/cyborg/detail/torch/tensor.hpp
     include/cyborg/guide/batch.hpp
+    include/cyborg/guide/blend_choices.hpp
     include/cyborg/guide/detail/blend.hpp
     include/cyborg/guide/detail/blend_terms.hpp
     include/cyborg/guide/detail/class_maps.hpp

@@ -599,7 +599,7 @@ TEST_CASE("The defaults are the published recipe", "[train]") {
     "map_normalizer": "", "human_normalizer": "", "reduction": "mean",
     "objective": {"terms": [], "wrong": "", "class_weights": [], "focal": 0.0,
       "label_smoothing": 0.0, "sample_weights": "column",
-      "weight_strength": 1.0},
+      "weight_strength": 1.0, "balance": "fixed"},
     "optimizer": "sgd", "learning_rate": 0.005, "momentum": 0.9,
     "weight_decay": 1e-6, "schedule": "step", "step_epochs": 12,
     "step_factor": 0.1, "warm_up": 0.0, "epochs": 50, "batch": 20,

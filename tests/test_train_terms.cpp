@@ -13,6 +13,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -83,6 +84,53 @@ TEST_CASE("The loss of a training is the sum of its parts", "[train_terms]") {
           .epsilon(1e-5));
   CHECK(number("cam-entropy") > 0.9);  // an untrained network has no focus
   CHECK(contains(cyborg::io::read_file(out + "/report.html"), "right-reasons"));
+}
+
+TEST_CASE("A batch can set alpha", "[train_terms]") {
+  const pictures::Folder folder;
+  const auto table = write_rich_table(folder);
+  const std::string out = folder / "out";
+  const auto first = [&](const std::string& loss) {
+    auto words = command_with(table, out, {"--epochs", "1", "--batch", "48"});
+    words.insert(words.end(), {"--balance", "task-share"});
+    const auto at = std::find(words.begin(), words.end(), "--alpha");
+    words.erase(at, at + 2);
+    const auto which = std::find(words.begin(), words.end(), "--loss");
+    if (which != words.end()) {
+      *(which + 1) = loss;
+    } else {
+      words.insert(words.end(), {"--loss", loss});
+    }
+    return run_train(folder, words);
+  };
+  const auto ended = first("cyborg-l2");
+  INFO(ended.errors);
+  REQUIRE(ended.status == 0);
+  const auto record = log_of(out).at(0);
+  const double task = record.at("classification");
+  const double saliency = record.at("saliency");
+  // 30 of the 48 pictures of the one batch have maps.
+  const double share = saliency / (task + saliency) * 30 / 48;
+  CHECK(
+      record.at("loss").get<double>() ==
+      Approx((1 - share) * task + share * saliency).epsilon(1e-5));
+  CHECK(contains(
+      cyborg::io::read_file(out + "/report.html"), "alpha by task-share"));
+
+  const auto alone = first("ce");
+  CHECK(alone.status == 2);
+  CHECK(contains(
+      alone.errors,
+      "--balance: task-share: balances --loss ce with nothing: choose a cyborg "
+      "loss"));
+  const auto refused = [&](const training::Words& others) {
+    auto more = command_with(table, out, others);
+    more.insert(more.end(), {"--balance", "task-share"});
+    return run_train(folder, more).errors;
+  };
+  CHECK(contains(
+      refused({}), "sets alpha itself, for each batch: leave --alpha out"));
+  CHECK(contains(refused({"--term", "cam-entropy"}), "leave --term out"));
 }
 
 TEST_CASE(

@@ -9,6 +9,7 @@
 
 #include <cyborg/cam/methods.hpp>
 #include <cyborg/data/picture_options.hpp>
+#include <cyborg/guide/blend_choices.hpp>
 #include <cyborg/guide/reduction.hpp>
 #include <cyborg/maps/normalize.hpp>
 #include <cyborg/train/schedule.hpp>
@@ -175,6 +176,18 @@ struct AnnotationSettings {
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(
     AnnotationSettings, file, name, width, unit, screen, combine, threshold)
 
+template <>
+struct Choices<cyborg::Balance> {
+  static constexpr Choice<cyborg::Balance> kAll[] = {
+      {cyborg::Balance::kFixed, "fixed", "--alpha"},
+      {cyborg::Balance::kTaskShare, "task-share",
+       "alpha is the task's share of both losses in each batch, as in VISER, "
+       "but has no gradient"},
+      {cyborg::Balance::kTaskShareAttached, "task-share-attached",
+       "the same with the gradient of VISER's code, which can train away from "
+       "people's maps"}};
+};
+
 /// What gives each picture its weight in the loss.
 enum class SampleWeights { kColumn, kReactionTime, kQuickAnswers, kAccuracy };
 template <>
@@ -199,10 +212,12 @@ struct ObjectiveSettings {
   double label_smoothing = 0;  ///< share of the label that all classes get
   SampleWeights sample_weights = SampleWeights::kColumn;
   double weight_strength = 1;  ///< the largest weight is 1 plus this
+  /// What sets alpha. Unless it is fixed, `Settings::alpha` is not used.
+  cyborg::Balance balance = cyborg::Balance::kFixed;
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(
     ObjectiveSettings, terms, wrong, class_weights, focal, label_smoothing,
-    sample_weights, weight_strength)
+    sample_weights, weight_strength, balance)
 
 /// What the stored values of the training's pictures were, with which the programs
 /// that use its checkpoint compare theirs.

@@ -68,7 +68,8 @@ void with_distance(const Settings& settings, const Use& use) {
 
 bool is_plain(const ObjectiveSettings& objective) {
   return objective.terms.empty() && objective.class_weights.empty() &&
-         objective.focal == 0 && objective.label_smoothing == 0;
+         objective.focal == 0 && objective.label_smoothing == 0 &&
+         objective.balance == cyborg::Balance::kFixed;
 }
 
 }  // namespace
@@ -141,8 +142,10 @@ Objective::Objective(
   if (weights.defined()) {
     task.class_weight(weights.to(device));
   }
-  guidance_ = cyborg::Guidance(
-      cyborg::GuidanceOptions().task(task).reduction(settings.reduction));
+  guidance_ = cyborg::Guidance(cyborg::GuidanceOptions()
+                                   .task(task)
+                                   .balance(objective.balance)
+                                   .reduction(settings.reduction));
   if (guided && settings.alpha < 1) {
     with_distance(settings, [&](auto distance) {
       add_distance<decltype(distance)>(guidance_, settings);

@@ -101,6 +101,22 @@ void complete_options(TrainOptions& options) {
     throw CLI::ValidationError(
         "--model", "is a network, too: leave --network out");
   }
+  const auto balance = settings.objective.balance;
+  if (balance != cyborg::Balance::kFixed) {
+    const auto fail = [&](const std::string& reason) {
+      throw CLI::ValidationError(
+          "--balance", fmt::format("{}: {}", name_of(balance), reason));
+    };
+    if (settings.loss == Loss::kCrossEntropy) {
+      fail("balances --loss ce with nothing: choose a cyborg loss");
+    }
+    if (!settings.objective.terms.empty()) {
+      fail("balances the two parts of --loss alone: leave --term out");
+    }
+    if (was_given(options, "--alpha")) {
+      fail("sets alpha itself, for each batch: leave --alpha out");
+    }
+  }
   if (settings.channels == 1) {  // ImageNet's, of grey pictures
     if (!was_given(options, "--mean")) {
       settings.mean = {0.449};

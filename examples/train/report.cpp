@@ -285,6 +285,14 @@ std::string terms_of(const Settings& settings) {
   return text;
 }
 
+/// What sets the weight of the task.
+std::string alpha_of(const Settings& settings) {
+  const auto balance = settings.objective.balance;
+  return balance == cyborg::Balance::kFixed
+             ? fmt::format("alpha {}", settings.alpha)
+             : "alpha by " + name_of(balance);
+}
+
 }  // namespace
 
 void write_report(
@@ -298,7 +306,7 @@ void write_report(
               ? (s.objective.terms.empty() ? "Training without human maps"
                                            : "Training with cross entropy") +
                     terms_of(s)
-              : fmt::format("{} with alpha {}", name_of(s.loss), s.alpha) +
+              : fmt::format("{} with {}", name_of(s.loss), alpha_of(s)) +
                     terms_of(s),
           s.data, result.state.epoch, result.state.step));
   page.section("Scores");

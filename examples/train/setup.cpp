@@ -249,6 +249,13 @@ void check_settings(
   if (processes.size() > 1 && settings.reduction == cyborg::Reduction::kSum) {
     throw std::invalid_argument("--reduction sum: several processes need mean");
   }
+  if (processes.size() > 1 &&
+      settings.objective.balance != cyborg::Balance::kFixed) {
+    throw std::invalid_argument(
+        "--balance " + name_of(settings.objective.balance) +
+        ": is computed from a whole batch, of which several processes have a "
+        "part each: use one process");
+  }
 }
 
 Training begin_training(

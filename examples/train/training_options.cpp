@@ -43,8 +43,8 @@ void add_network(CLI::App& app, Settings& s) {
       ->type_name("FILE");
   group->add_option(
       "--layer", s.layer,
-      "the layer whose output gives the map; without this option it is found: "
-      "the last convolutional block");
+      "the layer whose output gives the map; without this option it is the map "
+      "from which the logits come");
 }
 
 void add_loss(CLI::App& app, Settings& s) {
@@ -57,6 +57,7 @@ void add_loss(CLI::App& app, Settings& s) {
           "the rest")
       ->check(kShare)
       ->capture_default_str();
+  add_choice(*group, "--balance", s.objective.balance, "what sets alpha");
   group
       ->add_option_function<std::vector<std::string>>(
           "--term",

@@ -43,6 +43,7 @@
 #include <cyborg/data/window.hpp>
 #include <cyborg/data/with_maps.hpp>
 #include <cyborg/guide/batch.hpp>
+#include <cyborg/guide/blend_choices.hpp>
 #include <cyborg/guide/distances.hpp>
 #include <cyborg/guide/entropy.hpp>
 #include <cyborg/guide/evaluation_norms.hpp>

@@ -5,6 +5,7 @@
 
 #include <cyborg/detail/torch/checks.hpp>
 #include <cyborg/guide/batch.hpp>
+#include <cyborg/guide/blend_choices.hpp>
 #include <cyborg/guide/detail/blend.hpp>
 #include <cyborg/guide/seen.hpp>
 
@@ -17,28 +18,6 @@
 #include <vector>
 
 namespace cyborg {
-
-/// How terms and task are added.
-enum class Blend {
-  kConvex,    ///< the task has what the terms leave of 1
-  kAdditive,  ///< the terms are added to the whole task
-};
-
-/// Who sets the strength of a term.
-enum class Balance {
-  /// Whoever calls `Guidance::add` and `strength`.
-  kFixed,
-  /// The batch: alpha = task / (task + S + 1e-8), a number without gradient, is
-  /// the weight of the task, and 1 - alpha that of the one term. So each of
-  /// them has the more weight, the larger it is. The term's own strength is not
-  /// used. Source: VISER, without the gradient of alpha.
-  kTaskShare,
-  /// The same with the gradient of alpha, as VISER's code computes it. It
-  /// trains away from people where S is small beside the task: the derivative
-  /// of the total by S is negative there (-0.35 at task 0.69 and S 0.15). For
-  /// comparison with published numbers only.
-  kTaskShareAttached,
-};
 
 namespace detail {
 
