@@ -28,7 +28,7 @@ set(room_guide cam human maps detail/kernels detail/torch)
 set(room_measure detail/torch)
 set(room_data io human maps detail/torch)
 set(room_report io maps data human detail/torch)
-set(room_train io data guide detail/torch)
+set(room_train io guide detail/torch)
 
 # The room of a header, "" for cyborg.hpp and version.hpp.
 function(room_of header out)

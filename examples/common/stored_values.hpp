@@ -49,8 +49,9 @@ StoredValuesReport check_stored_values(
     const cyborg::data::Table& table, const cyborg::data::TableHeaders& headers,
     bool is_new, Settings& settings);
 
-/// Compares pictures with those of the training that `settings` are of. Without
-/// what an older checkpoint lacks, less is compared. Returns warnings.
+/// Compares pictures with those of the training that `settings` describe. An
+/// older checkpoint lacks some values, and these are not compared. Returns
+/// warnings.
 /// Throws: `cyborg::io::FileError` of `name`, which begins with `program`, where
 /// pictures do not fit the window, or where it leaves nothing of all that were
 /// looked at.

@@ -8,8 +8,8 @@
 
 namespace programs {
 
-/// An option that only some of `train`, `evaluate` and `explain` have, and that
-/// sets nothing which a checkpoint keeps (`setting_of`).
+/// An option that only some of `train`, `evaluate` and `explain` have, and whose
+/// value no checkpoint keeps (`setting_of`).
 struct OptionElsewhere {
   const char* flag;
   std::vector<std::string> programs;  ///< that have it

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
-// What a training works on, and how a new one gets it (resume.hpp: another one).
+// The data, network and log of a training, made for a new one. resume.hpp makes
+// those of a training that goes on.
 
 #include "checkpoint.hpp"
 #include "options.hpp"

@@ -94,7 +94,8 @@ std::vector<TermKind> make_kinds() {
   using namespace cyborg;  // NOLINT: the terms are all of the library
   return {
       distance_kind<L1>("l1", "mean absolute difference of the maps"),
-      distance_kind<L2>("l2", "mean squared difference: HINT"),
+      distance_kind<L2>(
+          "l2", "mean squared difference (HINT without its ranking)"),
       distance_kind<KL>("kl", "divergence of the maps as distributions"),
       distance_kind<Cosine>("cosine", "angle between the maps"),
       distance_kind<Pearson>("pearson", "one minus the correlation"),

@@ -67,8 +67,8 @@ void evaluate_norms_below(
 /// and do not change them; everything else stays in its mode.
 ///
 /// In training mode batch norm mixes the samples of a batch: the gradient of a
-/// picture is then also that of the other samples' scores, up to 87 % of it was
-/// seen. And each forward pass moves the running statistics, also those of
+/// picture then contains parts of the other samples' scores (87 % of it in one
+/// measurement). And each forward pass moves the running statistics, also those of
 /// pictures that were changed by an attack. A batch norm is a submodule without
 /// submodules whose type has "BatchNorm" in its name; the module itself is not
 /// one.

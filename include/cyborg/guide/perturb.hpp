@@ -108,8 +108,9 @@ struct PerturbedReasonsOptions {
  public:
 };
 
-/// The task's loss of pictures whose wrong region is changed as the network
-/// likes it least. A network that does not look there does not mind.
+/// The task's loss of pictures whose wrong region is changed so that this loss
+/// becomes as large as possible. It stays the same for a network that does not
+/// look there.
 ///
 ///     D = task(f(x + a d), y),
 ///     d: k times d <- clip(d + eps / k sign(d task / d d), -eps, eps),

@@ -50,8 +50,8 @@ struct SaliencyTermOptions {
 /// Each positive label with a map is compared, and the sample's value is their
 /// mean. The sample counts with the share of its positive labels that have one.
 ///
-/// With `Batch::positions`, each sample is compared at the positions that exist
-/// alone, one sample after the other; maps are not resized then.
+/// With `Batch::positions`, only the existing positions of each sample are
+/// compared, one sample after the other; maps are not resized then.
 ///
 /// Shapes: [B, *S] and [B, *S'] -> [B].
 /// Gradient: to the model's map.

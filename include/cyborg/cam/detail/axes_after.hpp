@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: BSD-3-Clause
 #pragma once
 
-// Chooses the rule for an operator, and carries it out; and what a map is: a
-// tensor whose dimensions are a batch, channels, and each position axis once.
+// Chooses the rule for an operator, and carries it out. Also decides whether a
+// tensor is a map: its dimensions are a batch, channels, and each position axis
+// once.
 
 #include <cyborg/cam/detail/axes_of_products.hpp>
 #include <cyborg/cam/detail/axes_of_sizes.hpp>
