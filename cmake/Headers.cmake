@@ -27,9 +27,11 @@ set(CYBORG_HEADERS
     include/cyborg/cam/detail/operators.hpp
     include/cyborg/cam/detail/requires_grad_guard.hpp
     include/cyborg/cam/detail/result.hpp
+    include/cyborg/cam/detail/sample_proof.hpp
     include/cyborg/cam/detail/steps.hpp
     include/cyborg/cam/detail/trace.hpp
     include/cyborg/cam/detail/traced_value.hpp
+    include/cyborg/cam/detail/unchanged.hpp
     include/cyborg/cam/detail/wanted_layer.hpp
     include/cyborg/cam/gradient_methods.hpp
     include/cyborg/cam/head.hpp

@@ -897,6 +897,30 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("A padding that only shifts a map is not that map", "[hook]") {
+  torch::manual_seed(8);
+  for (const std::vector<int64_t>& pads :
+       {std::vector<int64_t>{2, -2}, {-1, 1}, {0, 0, 3, -3}, {1, -1, -2, 2}}) {
+    auto one = net([&](Net& n, Tensor f) {
+      return n.fc(pooled(torch::constant_pad_nd(n.tap(f), pads)));
+    });
+    cyborg::CamHook hook(*one);
+    const Tensor logits =
+        hook.forward([&] { return one->forward(pictures()); });
+    if (hook.observation().defined()) {
+      CHECK_FALSE(hook.observation().exact);
+      tapped::check_map(hook, *one, logits);
+    } else {
+      CHECK(support::contains(hooked::printed(hook), "positions of the map"));
+    }
+  }
+  // One that adds nothing is a copy.
+  auto copied = net([](Net& n, Tensor f) {
+    return n.fc(pooled(n.tap(torch::constant_pad_nd(f, {0, 0, 0, 0}))));
+  });
+  CHECK(check_network(*copied, pictures()).exact);
+}
+
 TEST_CASE("Tokens that become logits are refused", "[hook][error]") {
   for_each(tokens_to_logits(), [](Net& n, const Tensor& x) {
     check_refused(n, x, "the logits come from tokens");

@@ -8,7 +8,11 @@
 
 #include <ATen/Parallel.h>
 
+#include <c10/core/InferenceMode.h>
+
+#include <string>
 #include <thread>
+#include <tuple>
 
 using cyborg::CamClass;
 using cyborg::CamHook;
@@ -160,6 +164,31 @@ TEST_CASE("Gradients off inside the callable are refused", "[hook][error]") {
         hook.require();
       }),
       "gradients are off inside the callable"));
+}
+
+TEST_CASE("Inference mode inside the callable is refused", "[hook][error]") {
+  auto net = networks::plain();
+  const auto x = pictures();
+  const std::string words = "the network ran in inference mode inside the";
+  for (const bool recording : {true, false}) {
+    const torch::AutoGradMode mode(recording);
+    CamHook hook(*net);
+    hook.forward([&] {
+      const c10::InferenceMode inference;
+      return net->forward(x);
+    });
+    CHECK(contains(error_of([&] { hook.require(); }), words));
+    // Of a second result alone: the first has its map.
+    torch::Tensor teacher;
+    {
+      const c10::InferenceMode inference;
+      teacher = torch::rand({2, 2});
+    }
+    const auto results =
+        hook.forward([&] { return std::make_tuple(net->forward(x), teacher); });
+    hook.require();
+    CHECK(hook.cam(std::get<0>(results), support::labels({0, 1})).defined());
+  }
 }
 
 TEST_CASE("Results that are not logits are refused", "[hook][error]") {

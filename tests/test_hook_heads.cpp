@@ -2,6 +2,7 @@
 //
 // Every form of a head that reads a mean, and what is not such a head.
 #include "reading.hpp"
+#include "tapped.hpp"
 
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/function.h>
@@ -144,6 +145,35 @@ TEST_CASE(
     auto net =
         headed([=](Headed& n, Tensor x) { return change(n.fc(pooled(x))); });
     check_exact(*net);
+  }
+}
+
+TEST_CASE("Ordinal heads share one weight, and have Grad-CAM", "[hook]") {
+  torch::manual_seed(5);
+  using Rest = tapped::Net::Rest;
+  const auto biases = torch::tensor({.5, 0., -.5}, torch::kDouble);
+  const std::vector<Rest> heads = {
+      [&](tapped::Net& n, Tensor f) {
+        return n.fc(tapped::pooled(n.tap(f))) + biases;
+      },
+      [&](tapped::Net& n, Tensor f) {
+        return torch::linear(tapped::pooled(n.tap(f)), n.fc->weight) +
+               n.fc2->bias;
+      },
+      [&](tapped::Net& n, Tensor f) {
+        return tapped::pooled(n.tap(f)).mm(n.fc->weight.t()) + n.fc2->bias;
+      },
+      [&](tapped::Net& n, Tensor f) {
+        return n.fc(tapped::pooled(n.tap(f))).expand({f.size(0), 3});
+      }};
+  for (size_t i = 0; i < heads.size(); ++i) {
+    INFO("head " << i);
+    auto one = std::make_shared<tapped::Net>(heads[i], 8, /*classes=*/1);
+    // `fc2` has three classes in each of these networks.
+    one->fc2 = one->replace_module("fc2", torch::nn::Linear(8, 3));
+    one->to(torch::kDouble);
+    const auto seen = tapped::check_network(*one, tapped::pictures());
+    CHECK_FALSE(seen.exact);
   }
 }
 

@@ -6,6 +6,7 @@
 #include "hooked.hpp"
 #include "networks.hpp"
 #include "support.hpp"
+#include "tapped.hpp"
 
 #include <cyborg/cam/head.hpp>
 #include <cyborg/cam/hook.hpp>
@@ -14,6 +15,7 @@
 #include <torch/version.h>
 
 #include <algorithm>
+#include <memory>
 #include <stdexcept>
 #include <thread>
 #include <utility>
@@ -386,6 +388,78 @@ TEST_CASE("A hook can be moved together with its observation", "[hook]") {
   second.forward([&] { return net->forward(x); });
   CHECK_FALSE(second.observation().features.is_same(source));
   CHECK(second.observation().layer == "a");
+}
+
+TEST_CASE(
+    "Features and head must be as they were at the forward", "[hook][error]") {
+  torch::manual_seed(3);
+  for (const bool recording : {true, false}) {
+    for (const bool exact : {true, false}) {
+      auto net = tapped::net([&](tapped::Net& n, torch::Tensor f) {
+        const auto z = n.fc(tapped::pooled(n.tap(f)));
+        return exact ? z : z.tanh();
+      });
+      CamHook hook(*net);
+      const auto x = tapped::pictures();
+      const torch::AutoGradMode mode(recording);
+      const auto forward = [&] {
+        return hook.forward([&] { return net->forward(x); });
+      };
+      const auto why = [&](const torch::Tensor& logits) {
+        return error_of([&] { hook.cam(logits, tapped::labels_for(logits)); });
+      };
+      INFO(recording << ", exact " << exact);
+      auto logits = forward();
+      CHECK(why(logits).empty());
+      {
+        const torch::NoGradGuard no_graph;
+        hook.observation().features.mul_(3);
+      }
+      CHECK(contains(
+          why(logits),
+          "the features [2, 8, 6, 4] were changed by an in-place operator "
+          "after the forward"));
+      logits = forward();
+      CHECK(why(logits).empty());
+      {
+        const torch::NoGradGuard no_graph;
+        net->fc->weight.mul_(3);
+      }
+      if (exact) {
+        CHECK(contains(
+            why(logits),
+            "the weight of the head was changed by an in-place operator after "
+            "the forward (the step of an optimizer?)"));
+      }
+      logits = forward();
+      CHECK(why(logits).empty());
+    }
+  }
+  // What the user hands over is the user's.
+  auto net = networks::plain();
+  CamHook hook(*net);
+  const auto features = torch::rand({2, 4, 3, 3});
+  const auto weight = torch::rand({2, 4});
+  hook.capture(features, weight);
+  features.mul_(2);
+  CHECK(hook.cam(torch::rand({2, 2}), support::labels({0, 1})).defined());
+}
+
+TEST_CASE("A hook may be destroyed by another thread", "[hook]") {
+  auto net = networks::plain();
+  const auto x = pictures();
+  bool found = false;
+  std::thread([&] {
+    auto hook = std::make_unique<CamHook>(*net);
+    hook->begin();
+    net->forward(x);
+    std::thread([&] { hook.reset(); }).join();
+    net->forward(x);  // this thread still reports, to what is never freed
+    CamHook next(*net);
+    next.forward([&] { return net->forward(x); });
+    found = next.observation().defined();
+  }).join();
+  CHECK(found);
 }
 
 TEST_CASE("begin and end observe as forward does", "[hook]") {

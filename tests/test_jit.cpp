@@ -278,6 +278,41 @@ TEST_CASE("TorchScript may return a dictionary", "[jit]") {
   }
 }
 
+TEST_CASE("TorchScript inside a native module is optimised", "[jit]") {
+  torch::manual_seed(2);
+  struct Wrapper : torch::nn::Module {
+    Tensor forward(const Tensor& x) { return script.forward({x}).toTensor(); }
+    torch::jit::Module script;
+  };
+  Wrapper wrapper;
+  wrapper.script = torchscript::network("Plain");
+  wrapper.script.register_module("a", torchscript::convolution(3, 8, 3));
+  wrapper.script.register_module("b", torchscript::convolution(8, 8, 3));
+  wrapper.script.register_module("fc", torchscript::linear(8, 3));
+  wrapper.script.define(R"(
+    def forward(self, x):
+      x = torch.relu(torch.conv2d(x, self.a.weight, self.a.bias))
+      x = torch.relu(torch.conv2d(x, self.b.weight, self.b.bias))
+      x = torch.flatten(torch.adaptive_avg_pool2d(x, [1, 1]), 1)
+      return torch.linear(x, self.fc.weight, self.fc.bias)
+  )");
+  CamHook outside(wrapper);
+  CamHook inside(wrapper.script);
+  const auto x = torch::randn({2, 3, 16, 16});
+  std::string words;
+  for (int i = 0; i < 4; ++i) {
+    outside.forward([&] { return wrapper.forward(x); });
+    words = error_of([&] { outside.require(); });
+  }
+  INFO(words);
+  CHECK(contains(
+      words,
+      "Give the hook the torch::jit::Module itself (include "
+      "<cyborg/jit.hpp>)"));
+  inside.forward([&] { return wrapper.forward(x); });
+  CHECK(error_of([&] { inside.require(); }).empty());
+}
+
 TEST_CASE("TorchScript without a map is refused", "[jit]") {
   auto net = torchscript::network("Tokens");
   net.register_module("patch", torchscript::convolution(3, 8, 4));

@@ -89,6 +89,11 @@ class CamHook {
   CamHook(CamHook&&) = default;
   CamHook& operator=(CamHook&&) = default;
 
+  /// Between `begin` and `end` a hook must be destroyed by the thread that
+  /// called `begin`. Otherwise what it holds is never freed, because that thread
+  /// still reports to it.
+  ~CamHook() { cancel(); }
+
   /// Forgets the last observation, runs `callable` under observation and
   /// returns its result.
   ///
@@ -167,8 +172,18 @@ class CamHook {
   /// Whether `begin` was called, and neither `end` nor `cancel`.
   bool observing() const { return open_ != nullptr; }
 
-  /// Ends what `begin` began, without a result: nothing is observed then.
-  void cancel() { open_.reset(); }
+  /// Ends what `begin` began, without a result: nothing is observed then. On
+  /// another thread the observation goes on, unseen, until its thread ends.
+  void cancel() {
+    if (open_ != nullptr && !open_->is_of_this_thread()) {
+      TORCH_WARN(
+          "cyborg::CamHook: an observation is ended on another thread than it "
+          "was begun on; its memory is not freed");
+      static_cast<void>(open_.release());
+      return;
+    }
+    open_.reset();
+  }
 
   /// Throws, with an explanation, unless the last forward found a map.
   void require() const { observation_.require(); }
@@ -282,6 +297,24 @@ class CamHook {
 
 /// Prints layer, shape, reduction, and whether CAM is exact and why; or why no
 /// map was found.
+inline std::ostream& operator<<(std::ostream& out, const Observation& seen) {
+  if (!seen.defined()) {
+    return out << "cyborg::Observation("
+               << (seen.reason.empty() ? "nothing observed yet"
+                                       : "no map: " + seen.reason)
+               << ")";
+  }
+  const auto method = detail::settled(seen);
+  return out << "cyborg::Observation(layer="
+             << (seen.layer.empty() ? "?" : seen.layer)
+             << ", features=" << seen.features.sizes()
+             << ", reduction=" << seen.reduction
+             << ", exact=" << (seen.exact ? "yes" : "no")
+             << ", method=" << detail::name_of(method) << ": " << seen.reason
+             << ")";
+}
+
+/// The same of the last observation.
 inline std::ostream& operator<<(std::ostream& out, const CamHook& hook) {
   const Observation& seen = hook.observation();
   if (!seen.defined() && seen.reason.empty()) {

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cyborg/cam/detail/known_logits.hpp>
+#include <cyborg/cam/detail/sample_proof.hpp>
+#include <cyborg/cam/detail/unchanged.hpp>
 #include <cyborg/cam/gradient_methods.hpp>
 #include <cyborg/detail/torch/precision.hpp>
 
@@ -12,7 +14,6 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <ostream>
 #include <string>
 #include <vector>
 
@@ -53,7 +54,8 @@ struct Observation {
   /// [B, K, *S], the maps of all classes, where a `GuidedHead` made them in
   /// this forward; otherwise undefined.
   torch::Tensor maps;
-  /// The shortest name of a module that returns `features` ("layer4").
+  /// The module that made `features` ("layer4"); of a product or sum of several
+  /// modules' maps, such as a map and its gate, one of them.
   std::string layer;
   /// The operators that collapsed space ("aten::adaptive_avg_pool2d").
   std::string reduction;
@@ -87,9 +89,14 @@ struct Observation {
   /// Shapes: `logits` [B, K] or [B], `labels` [B] int64 -> [B, *S]. With one
   /// logit, label 0 negates the map.
   /// Gradient: in gradient mode to features and head; otherwise none.
+  ///
+  /// Ask before the step of the optimizer: afterwards the head is another one.
+  ///
   /// Throws: when no map was found, on other shapes, on labels out of range
-  /// (CPU), on logits that have no path to the features, and on logits that mix
-  /// samples or have them in another order.
+  /// (CPU), on logits that have no path to the features, on logits that mix
+  /// samples or have them in another order, and where the features or the head's
+  /// weight were changed in place after the forward. (The optimizers of LibTorch's
+  /// C++ side change weights without a trace, which nobody can see.)
   torch::Tensor cam(
       const torch::Tensor& logits, const torch::Tensor& labels) const;
 
@@ -98,7 +105,8 @@ struct Observation {
 
   /// The factor that brings the maps to the unit of the logits, so that all
   /// methods agree for a linear head: 1 for CAM, whose mean over positions is
-  /// the logit; the number of positions for Grad-CAM and HiResCAM, which divide
+  /// the logit (without bias, and without a dropout that is active between mean
+  /// and head); the number of positions for Grad-CAM and HiResCAM, which divide
   /// by it. The guided loss multiplies the maps by this factor, because a
   /// softmax over Grad-CAM's own, small values would be flat.
   ///
@@ -140,6 +148,7 @@ struct Observation {
   // [batch, channel, *positions]. `features` is the same tensor or a view.
   torch::Tensor source_;
   detail::Sizes order_;
+  detail::Unchanged unchanged_;
   // Shared by the observations of all forwards that go the same way.
   std::shared_ptr<detail::SampleProof> proof_;
   detail::KnownLogits known_;   // the returned tensor
@@ -207,15 +216,18 @@ inline Observation::Asked Observation::ask(const torch::Tensor& logits) const {
   };
   if (const auto found = whose(*this)) {
     require();
+    unchanged_.check(kFunction, features, weight);
     return *found;
   }
   for (const Observation& other : others_) {
     if (const auto found = whose(other)) {
       other.require();
+      other.unchanged_.check(kFunction, other.features, other.weight);
       return *found;
     }
   }
   require();
+  unchanged_.check(kFunction, features, weight);
   TORCH_CHECK_VALUE(
       logits.size(0) == features.size(0), kFunction, "expected logits ",
       wanted(), ", got ", logits.sizes());
@@ -238,13 +250,12 @@ inline Observation::Asked Observation::ask(const torch::Tensor& logits) const {
           detail::reaches(logits, detail::node_output(source_)),
       kFunction,
       "the logits do not come from the observed features, which are those of "
-      "another forward; run the network inside hook.forward([&] { ... }) "
-      "every time");
+      "another forward, or of another result of this one; run the network "
+      "inside hook.forward([&] { ... }) every time");
   TORCH_CHECK_VALUE(
       method != CamMethod::kCam, kFunction,
       "CamMethod::kCam needs the logits that the network returned under the "
-      "hook, got others that were computed from them or next to them; use "
-      "CamMethod::kAuto");
+      "hook, got others; use CamMethod::kAuto");
   return {this, std::nullopt};
 }
 
@@ -267,13 +278,13 @@ inline torch::Tensor Observation::scored(
   const torch::Tensor score = detail::scores_of(
       graph, labels, negate,
       asked.samples.value_or(detail::SampleRange{0, batch}), batch);
+  detail::SampleProof* proof = asked.samples ? proof_.get() : nullptr;
   if (known_.defined() && batch > 1 &&
-      !(asked.samples && proof_ && proof_->proven)) {
+      (proof == nullptr || proof->is_due(source.is_cpu()))) {
     const bool proven = detail::check_sample_wise(
-        kFunction, graph, score, source, order_.empty() ? 0 : order_[0],
-        /*in_order=*/asked.samples && proof_ && !proof_->moved);
-    if (proof_ && asked.samples && asked.samples->count == batch) {
-      proof_->proven = proven;
+        kFunction, graph, score, source, order_.empty() ? 0 : order_[0], proof);
+    if (proof != nullptr && asked.samples->count == batch) {
+      proof->proven = proven;
     }
   }
   const detail::AutocastDisabledGuard no_autocast;
@@ -375,24 +386,5 @@ inline ModelMap map_of_labels(
 }
 
 }  // namespace detail
-
-/// Prints layer, shape, reduction, and whether CAM is exact and why; or why no
-/// map was found.
-inline std::ostream& operator<<(std::ostream& out, const Observation& seen) {
-  if (!seen.defined()) {
-    return out << "cyborg::Observation("
-               << (seen.reason.empty() ? "nothing observed yet"
-                                       : "no map: " + seen.reason)
-               << ")";
-  }
-  const auto method = detail::settled(seen);
-  return out << "cyborg::Observation(layer="
-             << (seen.layer.empty() ? "?" : seen.layer)
-             << ", features=" << seen.features.sizes()
-             << ", reduction=" << seen.reduction
-             << ", exact=" << (seen.exact ? "yes" : "no")
-             << ", method=" << detail::name_of(method) << ": " << seen.reason
-             << ")";
-}
 
 }  // namespace cyborg

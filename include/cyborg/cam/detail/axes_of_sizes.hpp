@@ -61,12 +61,17 @@ Axes after_resize(
     return unknown_axes(out.sizes, in.axes.spatial);
   }
   Axes axes = in.axes;
+  // A padding that takes away on one side what it adds on the other.
+  const bool shifts = pads && !behind && !around && out.sizes == in.sizes;
   for (size_t d = 0; d < out.sizes.size(); ++d) {
     const Axis& before = in.axes.dims[d];
+    const Role role = pure_role(before);
     if (out.sizes[d] == in.sizes[d]) {
+      if (shifts && role == Role::kPosition) {
+        axes.dims[d] = unknown_axis(out.sizes[d]);
+      }
       continue;
     }
-    const Role role = pure_role(before);
     const bool crops = pads && out.sizes[d] < in.sizes[d];
     const bool renewed = (role == Role::kPosition && before.size() == 1 &&
                           before.front().complete() && !glu && !crops) ||

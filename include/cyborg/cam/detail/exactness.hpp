@@ -57,6 +57,13 @@ class Exactness {
     const int64_t width = head.weight.defined() ? head.weight.size(1) : classes;
     const torch::Tensor pooled = in_rows(
         collapsed->pooled, collapsed->pooled_axes, map, samples, channels);
+    const bool fits = !head.weight.defined() ||
+                      (head.weight.size(0) == classes &&
+                       (!head.bias.defined() || head.bias.numel() == classes ||
+                        head.bias.numel() == 1));
+    if (!fits) {  // an ordinal head: one weight, and a bias for each logit
+      return kNotLinear;
+    }
     if (width != channels || !pooled.defined()) {
       return "the mean leaves more than one value per channel";
     }
@@ -87,13 +94,16 @@ class Exactness {
       return "the map is constant, so its mean proves nothing";
     }
     if (linear == Verdict::kRefuted) {
-      return "the logits are not W x + b of the linear layer that reads the "
-             "mean (a scale, a further bias, alpha or beta of addmm)";
+      return kNotLinear;
     }
     return "";
   }
 
  private:
+  static constexpr const char* kNotLinear =
+      "the logits are not W x + b of the linear layer that reads the mean (a "
+      "scale, a further bias, alpha or beta of addmm)";
+
   using Verdicts = std::pair<Verdict, Verdict>;
 
   /// Whether the dimensions are those of [B, C] for this map, up to dimensions

@@ -64,6 +64,27 @@ ListOfMaps list_of_maps(
   return {list.str(), names.size() == 1 && !names.begin()->empty()};
 }
 
+/// Why a collapsed value, in which positions are mixed, shows no map.
+inline std::string why_tokens(const TracedValue& value) {
+  if (contains(value.unknown, "DifferentiableGraph")) {
+    return "a TorchScript module ran with graph optimisation, which hides its "
+           "features from the second forward on. Give the hook the "
+           "torch::jit::Module itself (include <cyborg/jit.hpp>), or run every "
+           "forward, the first one included, under "
+           "torch::jit::GraphOptimizerEnabledGuard(false)";
+  }
+  return "the logits come from tokens (a transformer, a recurrent or "
+         "per-column "
+         "layer works between the last map and the head; or " +
+         (value.unknown.empty()
+              ? "positions of the map were moved, or dimensions of equal size "
+                "cannot be told apart"
+              : "the hook does not know what " + value.unknown +
+                    " does to the positions of a map") +
+         "): there is no map [B, C, *S] to read. Name a convolutional layer "
+         "with CamHookOptions().layer(name), or use capture(features)";
+}
+
 /// Why no features were found, and what the user can do. The likeliest reason
 /// comes first: each test is right only when those before it did not apply.
 inline std::string why_nothing(

@@ -88,16 +88,7 @@ inline const FeatureMap& Finder::pick(
       value == nullptr ? "" : value->hidden,
       ", which the hook cannot see into; use capture(features, weight), or "
       "name a layer before it with CamHookOptions().layer(name)");
-  TORCH_CHECK_VALUE(
-      !collapsed || !value->tokens,
-      "the logits come from tokens (a transformer, a recurrent or per-column "
-      "layer works between the last map and the head",
-      value == nullptr || value->unknown.empty()
-          ? std::string()
-          : "; or the hook does not know what " + value->unknown +
-                " does to the positions of a map",
-      "): there is no map [B, C, *S] to read. Name a convolutional layer with "
-      "CamHookOptions().layer(name), or use capture(features)");
+  TORCH_CHECK_VALUE(!collapsed || !value->tokens, why_tokens(*value));
   const auto ids =
       collapsed ? feature_sources(trace, *value) : std::vector<int>();
   TORCH_CHECK_VALUE(!ids.empty(), why_nothing(trace, logits));
@@ -168,7 +159,8 @@ inline void Finder::read_head(
   LinearHead head = head_of(trace, logits);
   const TracedValue* collapsed =
       head.weight.defined() ? head.input : trace.find(node_output(logits));
-  if (head.weight.defined() && head.weight.size(1) == seen.features.size(1)) {
+  if (head.weight.defined() && head.weight.size(1) == seen.features.size(1) &&
+      head.weight.size(0) == logit_count(logits)) {
     seen.weight = head.weight;
     seen.bias = head.bias;
   }
@@ -208,6 +200,11 @@ inline Observation Finder::found(
       logits.is_floating_point(),
       "expected logits [B, K] of floating point, got ", logits.sizes(), " of ",
       logits.scalar_type());
+  TORCH_CHECK_VALUE(
+      !logits.is_inference(),
+      "the network ran in inference mode inside the callable, which leaves no "
+      "graph to follow; use torch::NoGradGuard, also for what the network "
+      "calls");
   TORCH_CHECK_VALUE(trace.operators > 0, why_nothing(trace, logits));
   const at::AutoGradMode graph_on(true);  // views of features keep theirs
   const TracedValue* value = value_of(trace, logits);
@@ -253,7 +250,9 @@ inline Observation Finder::found(
     proof = std::make_shared<SampleProof>();
   }
   proof->moved = !value->unknown.empty();
+  proof->batch_statistics = trace.batch_statistics;
   seen.proof_ = proof;
+  seen.unchanged_ = Unchanged(seen.features, seen.weight);
   TORCH_CHECK_VALUE(
       method_ != CamMethod::kCam || seen.weight.defined() || seen.exact,
       "CamMethod::kCam needs a linear head that reads ", seen.features.size(1),

@@ -140,7 +140,14 @@ class Observer {
     const auto record = [&](const torch::Tensor& tensor) {
       trace_.record(top_level_, tensor, /*top_level=*/depth_ == 0);
     };
-    for (const c10::IValue& output : event.outputs()) {
+    const auto& outputs = event.outputs();
+    // In evaluation mode its second output, the batch's mean, is empty. (On GPUs
+    // it is not, so that evaluation counts as training there.)
+    trace_.batch_statistics |= contains(event.name(), "batch_norm") &&
+                               outputs.size() > 1 && outputs[1].isTensor() &&
+                               outputs[1].toTensor().defined() &&
+                               outputs[1].toTensor().numel() > 0;
+    for (const c10::IValue& output : outputs) {
       if (output.isTensor()) {
         record(output.toTensor());
       } else if (output.isTensorList()) {

@@ -41,6 +41,9 @@ class Trace {
   bool elsewhere = false;  // a convolution is on the graph and did not report
   bool unfrozen = false;   // all registered parameters require gradients
 
+  // A batch norm computed the batch's own statistics.
+  bool batch_statistics = false;
+
   /// Takes one output of an operator that has just ended. `op`: the name of the
   /// top-level operator that it is, or is a part of.
   void record(std::string_view op, const torch::Tensor& out, bool top_level) {
