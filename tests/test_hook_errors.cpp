@@ -191,6 +191,16 @@ TEST_CASE("Inference mode inside the callable is refused", "[hook][error]") {
   }
 }
 
+TEST_CASE("Logits that are not dense are refused", "[hook][error]") {
+  auto net = networks::plain();
+  CamHook hook(*net);
+  const auto x = pictures();
+  const auto logits = hook.forward([&] { return net->forward(x); });
+  CHECK(contains(
+      error_of([&] { hook.cam(logits.to_sparse(), support::labels({0, 1})); }),
+      "expected dense logits, got a tensor of layout Sparse"));
+}
+
 TEST_CASE("Results that are not logits are refused", "[hook][error]") {
   auto net = headed([](Headed&, Tensor x) { return x; });
   CHECK(contains(refusal(*net, pictures()), "is a map itself, not logits"));

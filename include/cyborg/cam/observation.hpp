@@ -210,6 +210,9 @@ inline Observation::Asked Observation::ask(const torch::Tensor& logits) const {
           logits.is_floating_point(),
       kFunction, "expected logits ", wanted(), ", got ",
       logits.defined() ? c10::str(logits.sizes()) : std::string("undefined"));
+  TORCH_CHECK_VALUE(
+      logits.layout() == at::kStrided, kFunction,
+      "expected dense logits, got a tensor of layout ", logits.layout());
   const auto whose = [&](const Observation& one) -> std::optional<Asked> {
     const auto samples = one.known_.samples_of(logits);
     return samples ? std::optional<Asked>({&one, samples}) : std::nullopt;
@@ -281,6 +284,9 @@ inline torch::Tensor Observation::scored(
   detail::SampleProof* proof = asked.samples ? proof_.get() : nullptr;
   if (known_.defined() && batch > 1 &&
       (proof == nullptr || proof->is_due(source.is_cpu()))) {
+    if (proof != nullptr) {
+      proof->proven = false;  // also where the check throws
+    }
     const bool proven = detail::check_sample_wise(
         kFunction, graph, score, source, order_.empty() ? 0 : order_[0], proof);
     if (proof != nullptr && asked.samples->count == batch) {

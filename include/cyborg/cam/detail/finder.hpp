@@ -251,6 +251,7 @@ inline Observation Finder::found(
   }
   proof->moved = !value->unknown.empty();
   proof->batch_statistics = trace.batch_statistics;
+  proof->of_named_layer = named;
   seen.proof_ = proof;
   seen.unchanged_ = Unchanged(seen.features, seen.weight);
   TORCH_CHECK_VALUE(

@@ -118,28 +118,29 @@ inline SampleMixing sample_mixing(
 /// What is known of how logits depend on samples, for one way through a network.
 ///
 /// Values decide it, too: a factor that is 0 at first may mix samples later. So
-/// it is proven again now and then, and, where no loss is trained on the CPU, for
-/// each map: there nobody waits for it.
+/// on the CPU it is proven for each map. It is proven now and then in two cases:
+/// where reading waits for a device, and in training with a named layer, because
+/// much of the network may lie behind that.
 class SampleProof {
  public:
   bool moved = false;             // an operator on the way may move samples
   bool batch_statistics = false;  // a batch norm computed the batch's own
   bool proven = false;
+  bool of_named_layer = false;
 
-  /// Whether the next map needs a check of its own. Reading waits for a device
-  /// that is not the CPU.
+  /// Whether the next map needs a check of its own.
   bool is_due(bool on_cpu) {
-    ++asked_;
-    return !proven || asked_ % (on_cpu ? kOnCpu : kElsewhere) == 0 ||
-           (on_cpu && !at::GradMode::is_enabled());
+    const bool rarely = of_named_layer && at::GradMode::is_enabled();
+    const int64_t period = !on_cpu ? kElsewhere : rarely ? kBehindLayer : 1;
+    return ++asked_ % period == 0 || !proven;
   }
 
   /// The number of maps that were asked for.
   int64_t asked() const { return asked_; }
 
  private:
-  static constexpr int64_t kOnCpu = 8;  // maps from one check to the next
-  static constexpr int64_t kElsewhere = 64;
+  // Maps from one check to the next.
+  static constexpr int64_t kBehindLayer = 8, kElsewhere = 64;
   int64_t asked_ = 0;
 };
 
