@@ -95,8 +95,8 @@ struct Observation {
   /// Throws: when no map was found, on other shapes, on labels out of range
   /// (CPU), on logits that have no path to the features, on logits that mix
   /// samples or have them in another order, and where the features or the head's
-  /// weight were changed in place after the forward. (The optimizers of LibTorch's
-  /// C++ side change weights without a trace, which nobody can see.)
+  /// weight were changed in place after the forward. (`torch::optim::SGD` changes
+  /// weights without a trace, so that its step is not seen.)
   torch::Tensor cam(
       const torch::Tensor& logits, const torch::Tensor& labels) const;
 
