@@ -170,6 +170,18 @@ TEST_CASE("Rounding in few bits is no mixing", "[hook]") {
   }
 }
 
+TEST_CASE("A layer norm excuses no mixing, however small", "[hook]") {
+  torch::manual_seed(6);
+  auto one = net([](Net& n, Tensor f) { return n.fc(pooled(n.tap(f))); });
+  CamHook hook(*one);
+  hook.forward([&] { return one->forward(pictures(4)); });
+  const Tensor m = pooled(one->truth);
+  const Tensor other = one->fc2(
+      one->norm(m + 0.02 * torch::cat({m.slice(0, 1), m.slice(0, 0, 1)})));
+  CHECK(
+      contains(error_of([&] { hook.cam(other, labels_for(other)); }), kMixed));
+}
+
 TEST_CASE("A cast to a wider type and back hides no mixing", "[hook]") {
   torch::manual_seed(5);
   auto one = net([&](Net& n, Tensor f) {
