@@ -105,7 +105,7 @@ TEST_CASE("Samples that are mixed later are seen later", "[hook]") {
     }
     share.fill_(.5);
     {
-      const torch::NoGradGuard evaluation;  // there each map is checked
+      const torch::NoGradGuard evaluation;
       CHECK(contains(refusal(hook, *one, x), kMixed));
     }
     share.fill_(0);

@@ -8,7 +8,8 @@ namespace programs {
 
 /// A text of the library for the person at the command line. If it names an
 /// option of the library and a flag, as in
-/// "max_pixels; --max-pixels in the programs", only the flag stays. The flags are those of `train`, whose checkpoints keep them.
+/// "max_pixels; --max-pixels in the programs", only the flag stays. The flags are
+/// those of `train`, whose checkpoints keep them.
 ///
 /// Example:
 ///     programs::with_flags("(window; --window in the programs)", "train");

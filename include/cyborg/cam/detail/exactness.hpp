@@ -8,9 +8,8 @@
 //   (1) the pooled vector is the mean of the map over its positions;
 //   (2) the logits are W x + b, for the x that the head read.
 //
-// Dropout may stand between the two. One equality of map and
-// logits instead of the two would prove nothing: a head of zeros satisfies it
-// with any axes.
+// Dropout may stand between the two. One equality of map and logits instead of
+// the two would prove nothing: a head of zeros satisfies it with any axes.
 
 #include <cyborg/cam/detail/equalities.hpp>
 #include <cyborg/cam/detail/linear_head.hpp>
