@@ -12,9 +12,7 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/ones_like.h>
-#include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
-#include <ATen/ops/zeros_like.h>
 #include <c10/core/GradMode.h>
 #include <c10/util/Exception.h>
 
@@ -48,8 +46,9 @@ inline torch::Tensor scores_of(
 /// How much the scores of a batch depend on other samples' features.
 struct SampleMixing {
   double error = 0;      // of the equation below, as a part of the gradient
-  double deviation = 0;  // of the samples' weights in the gradient
   bool decided = false;  // the gradient is finite and not zero
+  torch::Tensor found;   // [B], the samples' weights in the gradient; NaN for
+                         // a sample without one
 };
 
 /// Fractions [B] in [0, 1), in float64, that differ from sample to sample.
@@ -103,14 +102,10 @@ inline SampleMixing sample_mixing(
   const at::NoGradGuard no_graph;
   const torch::Tensor wanted = plain * weights.unsqueeze(1);
   const torch::Tensor own = (plain * plain).sum(1);
-  const torch::Tensor found = (weighted * plain).sum(1) / own;
   SampleMixing mixing;
+  mixing.found = (weighted * plain).sum(1) / own;
   const double size = wanted.abs().max().item<double>();
   mixing.error = (weighted - wanted).abs().max().item<double>() / size;
-  mixing.deviation =
-      at::where(own.gt(0), (found - weights).abs(), at::zeros_like(own))
-          .max()
-          .item<double>();
   mixing.decided = size > 0 && std::isfinite(mixing.error);
   return mixing;
 }
@@ -179,10 +174,10 @@ inline bool check_sample_wise(
   // Batch statistics leave each sample most of its own weight, if weights are
   // not far from one another.
   const auto keeps_order = [&] {
-    return sample_mixing(
-               function, score, source, batch_dim,
-               uneven_fractions(batch, 0, score.options()) + 0.5)
-               .deviation < 0.25;
+    const auto weights = uneven_fractions(batch, 0, score.options()) + 0.5;
+    const auto found =
+        sample_mixing(function, score, source, batch_dim, weights).found;
+    return !(found - weights).abs().ge(0.25).any().item<bool>();
   };
   const bool by_statistics =
       normalizes && (proof == nullptr ? keeps_order()
