@@ -9,12 +9,14 @@ Prints "cyborg-test-skipped: REASON" where this Python cannot compile it.
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 SOURCE = HERE.parent.parent
+LIMIT = 1800  # seconds for the tests, which take one or two minutes
 
 
 def reason_to_skip():
@@ -63,7 +65,15 @@ def main():
     if importlib.util.find_spec("pytest"):
         tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE)]
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
-    return subprocess.run(tests, env=environment, cwd=where).returncode
+    environment["PYTHONFAULTHANDLER"] = "1"
+    running = subprocess.Popen(tests, env=environment, cwd=where)
+    try:
+        return running.wait(LIMIT)
+    except subprocess.TimeoutExpired:
+        print(f"The tests still run after {LIMIT} s. Where each thread is:", flush=True)
+        running.send_signal(signal.SIGABRT)  # prints that, and ends it
+        running.wait()
+        return 1
 
 
 if __name__ == "__main__":

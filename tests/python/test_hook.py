@@ -376,10 +376,12 @@ class Threads(unittest.TestCase):
 
         thread = threading.Thread(target=count)
         thread.start()
-        for _ in range(20):
-            cyborg.CyborgL2Loss()(logits, labels, hook, maps)
-        done.set()
-        thread.join()
+        try:
+            for _ in range(20):
+                cyborg.CyborgL2Loss()(logits, labels, hook, maps)
+        finally:
+            done.set()
+            thread.join()
         self.assertGreater(len(turns), 1000)
 
 
