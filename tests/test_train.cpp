@@ -2,6 +2,7 @@
 // Checkpoints and learning rates: with both, a training that was stopped
 // continues as if it had not been stopped.
 
+#include "catch.hpp"
 #include "pictures.hpp"
 #include "support.hpp"
 
