@@ -138,12 +138,15 @@ class Bench:
                     names.append(name)
         return list(dict.fromkeys(names))
 
+    def known_to_pass(self, names):
+        """Whether each of them has passed with these sources."""
+        return all(
+            self.passed.get(name, {}).get("digest") == self.digest for name in names
+        )
+
     def pass_without_fault(self, names):
         """If a test fails anyway, its failure says nothing about a fault."""
-        new = [
-            name for name in names
-            if self.passed.get(name, {}).get("digest") != self.digest
-        ]
+        new = [name for name in names if not self.known_to_pass([name])]
         if new and not self.make(new):
             raise self.broken(f"does not compile without a fault: {new}")
         for name in new:
@@ -164,11 +167,13 @@ class Bench:
         names = self.executables_of(fault)
         if not names:
             raise self.broken("this build has none of the fault's tests")
-        for at in range(0, len(names), self.jobs):
-            some = names[at : at + self.jobs]
-            self.pass_without_fault(some)
-            try:
-                file.write_text(bad)
+        try:
+            for at in range(0, len(names), self.jobs):
+                some = names[at : at + self.jobs]
+                if not self.known_to_pass(some):
+                    self.replace(file, good)
+                    self.pass_without_fault(some)
+                self.replace(file, bad)
                 if not self.make(some):
                     return {"status": "does not compile"}
                 for name in some:
@@ -176,7 +181,13 @@ class Bench:
                     how = self.run(name, min(self.limit, 60 + 5 * usual))
                     if how:
                         return {"status": "seen", "by": name, "how": how}
-            finally:
-                # The file's time is new, so what was built is built again.
-                file.write_text(good)
+        finally:
+            self.replace(file, good)
         return {"status": "survived"}
+
+    @staticmethod
+    def replace(file, text):
+        """The file gets a new time only if its text is new: then what includes
+        it is built again."""
+        if file.read_text() != text:
+            file.write_text(text)
