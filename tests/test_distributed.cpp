@@ -595,22 +595,38 @@ std::vector<Tensor> part_of_a_model(const Group& group) {
   return {};
 }
 
-/// A bucket has started while backward is still at an earlier layer.
+/// A bucket has started while backward is still at an earlier layer. `no_sync`
+/// pauses that while its result lives, and `DataParallel` ends it.
 std::vector<Tensor> overlap(const Group& group) {
   const Tensor early = t({2}).requires_grad_();
   const Tensor late = t({3}).requires_grad_();
-  DataParallel parallel(
-      {early, late}, {}, group, DataParallelOptions().bucket_bytes(1));
-  size_t started = 99;
-  const Tensor between = early * 5;
-  between.register_hook([&](const Tensor&) { started = parallel.started(); });
-  (between * late).backward();
-  CHECK(started == 1);
-  CHECK(parallel.started() == 2);
-  parallel.finish();
-  CHECK(parallel.started() == 0);
-  CHECK(close(early.grad(), t({15}), 0));
-  CHECK(close(late.grad(), t({10}), 0));
+  const auto options = DataParallelOptions().bucket_bytes(1);
+  {
+    DataParallel parallel({early, late}, {}, group, options);
+    size_t started = 99;
+    const Tensor between = early * 5;
+    between.register_hook([&](const Tensor&) { started = parallel.started(); });
+    (between * late).backward();
+    CHECK(started == 1);
+    CHECK(parallel.started() == 2);
+    parallel.finish();
+    CHECK(parallel.started() == 0);
+    CHECK(close(early.grad(), t({15}), 0));
+    CHECK(close(late.grad(), t({10}), 0));
+    {
+      const auto guard = parallel.no_sync();
+      (early * late).backward();
+      CHECK(parallel.started() == 0);
+    }
+    (early * late).backward();
+    CHECK(parallel.started() == 2);
+    parallel.finish();
+    CHECK(close(early.grad(), t({21}), 0));
+  }
+  (early * late).backward();
+  CHECK(close(early.grad(), t({24}), 0));
+  const DataParallel another({early, late}, {}, group, options);
+  CHECK(another.buckets() == 2);
   return {};
 }
 

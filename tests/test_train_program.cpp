@@ -11,6 +11,7 @@
 #include <common/weights.hpp>
 #include <demo/protocol.hpp>
 #include <demo/synthesize.hpp>
+#include <train/learner.hpp>
 #include <train/trainer.hpp>
 
 #include <cyborg/measure/detection.hpp>
@@ -135,6 +136,32 @@ TEST_CASE("Several batches make one step, the last fewer", "[train]") {
   options.out = folder / "four";
   const auto outcome = programs::Trainer(options).run();
   CHECK(outcome.state.step == 2);  // 6 batches: 4 and 2
+}
+
+TEST_CASE("The gradient of a step is the mean over its batches", "[train]") {
+  auto settings = options_for("").settings;
+  settings.loss = programs::Loss::kCrossEntropy;
+  programs::TrainingProcesses processes(torch::kCPU);
+  programs::Network network(settings, 2, nullptr);
+  programs::Learner learner(settings, {}, network, processes);
+  network.train(true);
+  cyborg::data::GuidedExample batch;
+  batch.data = torch::randn({4, 1, 32, 32});
+  batch.target = torch::tensor({0, 1, 1, 0});
+  const auto gradients = [&](int64_t count) {
+    learner.begin_step(0, 0, 1, 0);
+    for (int64_t i = 0; i < count; ++i) {
+      learner.backward(learner.loss_of(batch).total, count, i + 1 == count);
+    }
+    std::vector<torch::Tensor> flat;
+    for (const auto& parameter : network.parameters()) {
+      flat.push_back(parameter.grad().flatten().clone());
+    }
+    return torch::cat(flat);
+  };
+  const auto of_one = gradients(1);
+  CHECK(of_one.norm().item<double>() > 0.1);
+  CHECK(torch::allclose(gradients(3), of_one, 1e-4, 1e-6));
 }
 
 TEST_CASE("A choice is one of its table, by name", "[train]") {
