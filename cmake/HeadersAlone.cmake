@@ -2,20 +2,23 @@
 # Compiles each header alone, with our warnings, like a user who includes nothing
 # else. A header that lacks an include does not compile.
 #
-# Half of the headers reach <torch/types.h>, which takes most of their compile
-# time, so these share a precompiled one. The check is still complete. Such a
-# header includes <torch/types.h> itself, or through a header that is checked, too.
-# A header of cyborg that comes before that include does not reach
-# <torch/types.h>, and so it is compiled here without it. Headers that only include
+# LibTorch's headers take most of the time. So the headers that reach one of those
+# listed below share a precompiled one, that of the first in the list. The check is
+# still complete. Such a header includes LibTorch's header itself, or through a
+# header that is checked, too. A header of cyborg that comes before that include does
+# not reach it, and so it is compiled here without it. Headers that only include
 # others are left out: they compile if the others do.
+
+set(_cyborg_precompiled
+    torch/types.h                  # all operators
+    torch/csrc/autograd/function.h # nodes of autograd
+    ATen/TensorOperators.h)        # tensors
 
 include("${CMAKE_CURRENT_LIST_DIR}/IncludeGraph.cmake")
 set(_cyborg_headers ${CYBORG_HEADERS})
 list(TRANSFORM _cyborg_headers REPLACE "^include/" "")
 cyborg_read_includes("${PROJECT_SOURCE_DIR}/include" ${_cyborg_headers})
 
-set(_cyborg_light "")
-set(_cyborg_heavy "")
 foreach(header IN LISTS _cyborg_headers)
   file(STRINGS "${PROJECT_SOURCE_DIR}/include/${header}" code
        REGEX "^[^/#]*[a-z;{}]")
@@ -26,21 +29,26 @@ foreach(header IN LISTS _cyborg_headers)
   set(source "${CMAKE_CURRENT_BINARY_DIR}/headers/${name}.cpp")
   file(CONFIGURE OUTPUT "${source}" CONTENT
        "#include <${header}>\n#include <${header}>\n")
-  if("torch/types.h" IN_LIST reaches_${header})
-    list(APPEND _cyborg_heavy "${source}")
-  else()
-    list(APPEND _cyborg_light "${source}")
+  set(group alone)
+  set(precompiled "")
+  foreach(other IN LISTS _cyborg_precompiled)
+    if(other IN_LIST reaches_${header})
+      cmake_path(GET other STEM stem)
+      string(TOLOWER "after_${stem}" group)
+      set(precompiled "<${other}>")
+      break()
+    endif()
+  endforeach()
+  if(NOT TARGET cyborg_headers_${group})
+    add_library(cyborg_headers_${group} OBJECT)
+    target_link_libraries(cyborg_headers_${group} PRIVATE cyborg cyborg_stb
+                                                          cyborg_warnings)
+    target_compile_options(cyborg_headers_${group} PRIVATE -O0 -g0)
+    set_target_properties(cyborg_headers_${group} PROPERTIES UNITY_BUILD OFF)
+    target_precompile_headers(cyborg_headers_${group} PRIVATE ${precompiled})
+    if(TARGET cyborg::distributed)
+      target_link_libraries(cyborg_headers_${group} PRIVATE cyborg::distributed)
+    endif()
   endif()
-endforeach()
-
-add_library(cyborg_headers_alone OBJECT ${_cyborg_light})
-add_library(cyborg_headers_after_torch OBJECT ${_cyborg_heavy})
-target_precompile_headers(cyborg_headers_after_torch PRIVATE <torch/types.h>)
-foreach(target IN ITEMS cyborg_headers_alone cyborg_headers_after_torch)
-  target_link_libraries(${target} PRIVATE cyborg cyborg_stb cyborg_warnings)
-  target_compile_options(${target} PRIVATE -O0 -g0)
-  set_target_properties(${target} PROPERTIES UNITY_BUILD OFF)
-  if(TARGET cyborg::distributed)
-    target_link_libraries(${target} PRIVATE cyborg::distributed)
-  endif()
+  target_sources(cyborg_headers_${group} PRIVATE "${source}")
 endforeach()
