@@ -109,6 +109,17 @@ struct OneMinusCosine {
   }
 };
 
+/// The distance of the first sample is infinite, those of the others are 1.
+struct InfiniteFirst {
+  static constexpr auto map_normalizer = Normalizer::kMinMax;
+  static constexpr auto human_normalizer = Normalizer::kMinMax;
+  Tensor operator()(const Tensor& model, const Tensor&) const {
+    Tensor each = torch::ones({model.size(0)}, model.options());
+    each[0] = kInf;
+    return each;
+  }
+};
+
 /// A distance: the share of the model's map that is outside.
 struct Outside {
   static constexpr Normalizer map_normalizer = Normalizer::kSum;
@@ -660,6 +671,16 @@ TEST_CASE("A weight multiplies a sample's whole loss", "[loss][weight]") {
       CyborgL2Loss()(b.logits(), b.target, b, b.maps, {}, torch::ones({4}))
           .total,
       CyborgL2Loss()(b.logits(), b.target, b, b.maps).total));
+}
+
+TEST_CASE("A weight of zero leaves out an infinite distance", "[loss][weight]") {
+  const Batch b;
+  const cyborg::SaliencyGuidedLoss<InfiniteFirst> criterion;
+  const auto saliency = [&](const Tensor& weight) {
+    return criterion(b.logits(), b.target, b, b.maps, {}, weight).saliency;
+  };
+  CHECK(close(saliency(t({0, 1, 2, 3})), t({1.5}).squeeze()));
+  CHECK(saliency(t({1, 1, 2, 3})).item<double>() == kInf);
 }
 
 TEST_CASE(

@@ -49,12 +49,11 @@ torch::Tensor pattern(const std::string& name) {
     return torch::sin(0.8 * x) * torch::sin(0.8 * y);
   } else if (name == "blocks") {
     return every((y / 2).floor() + (x / 2).floor(), 2);
-  } else if (name == "rings") {
-    const auto centre = (kSide - 1) / 2.0;
-    return torch::cos(
-        1.6 * ((y - centre).square() + (x - centre).square()).sqrt());
   }
-  TORCH_CHECK(false, "demo: no generator is called '", name, "'");
+  TORCH_CHECK(name == "rings", "demo: no generator is called '", name, "'");
+  const auto centre = (kSide - 1) / 2.0;
+  return torch::cos(
+      1.6 * ((y - centre).square() + (x - centre).square()).sqrt());
 }
 
 }  // namespace
