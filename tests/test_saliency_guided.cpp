@@ -673,7 +673,8 @@ TEST_CASE("A weight multiplies a sample's whole loss", "[loss][weight]") {
       CyborgL2Loss()(b.logits(), b.target, b, b.maps).total));
 }
 
-TEST_CASE("A weight of zero leaves out an infinite distance", "[loss][weight]") {
+TEST_CASE(
+    "A weight of zero leaves out an infinite distance", "[loss][weight]") {
   const Batch b;
   const cyborg::SaliencyGuidedLoss<InfiniteFirst> criterion;
   const auto saliency = [&](const Tensor& weight) {
