@@ -66,7 +66,9 @@ def main():
         tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE)]
     environment["PYTHONDONTWRITEBYTECODE"] = "1"
     environment["PYTHONFAULTHANDLER"] = "1"
-    running = subprocess.Popen(tests, env=environment, cwd=where)
+    running = subprocess.Popen(
+        tests, env=environment, cwd=where, start_new_session=True
+    )
     try:
         return running.wait(LIMIT)
     except subprocess.TimeoutExpired:
@@ -74,6 +76,11 @@ def main():
         running.send_signal(signal.SIGABRT)  # prints that, and ends it
         running.wait()
         return 1
+    finally:
+        try:  # processes that a test started, too: they hold the output open
+            os.killpg(running.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
 
 
 if __name__ == "__main__":
