@@ -6,8 +6,10 @@
 #include "networks.hpp"
 #include "support.hpp"
 
+#include <cyborg/cam/gradient_methods.hpp>
 #include <cyborg/cam/hook.hpp>
 
+#include <functional>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -71,6 +73,47 @@ TEST_CASE("Every method is the function of that name", "[hook]") {
             1e-6));
       }
     }
+  }
+}
+
+TEST_CASE(
+    "Each method has its own map where the gradient varies by position",
+    "[hook]") {
+  // With a linear head on the mean, several methods have the same map.
+  const auto net =
+      headed([](Headed& n, Tensor x) { return n.fc(x.amax({2, 3})); });
+  const auto labels = support::labels({1, 0});
+  using Function = std::function<Tensor(const Tensor&, const Tensor&)>;
+  namespace functional = cyborg::functional;
+  const std::vector<std::pair<CamMethod, Function>> methods = {
+      {CamMethod::kGradCam,
+       [](auto& f, auto& score) { return functional::grad_cam(f, score); }},
+      {CamMethod::kHiResCam,
+       [](auto& f, auto& score) { return functional::hires_cam(f, score); }},
+      {CamMethod::kLayerCam,
+       [](auto& f, auto& score) { return functional::layer_cam(f, score); }},
+      {CamMethod::kXGradCam,
+       [](auto& f, auto& score) { return functional::xgrad_cam(f, score); }},
+      {CamMethod::kGradCamPlusPlus,
+       [](auto& f, auto& score) {
+         return functional::grad_cam_plus_plus(f, score);
+       }},
+      {CamMethod::kEigenCam,
+       [](auto& f, auto&) { return functional::eigen_cam(f); }},
+  };
+  const auto x = pictures();
+  std::vector<Tensor> maps;
+  for (const auto& [method, function] : methods) {
+    INFO(cyborg::detail::name_of(method));
+    CamHook hook(*net, CamHookOptions().method(method));
+    const auto logits = hook.forward([&] { return net->forward(x); });
+    const auto score = logits.gather(1, labels.unsqueeze(1)).squeeze(1);
+    const auto map = hook.cam(logits, labels);
+    CHECK(close(map, function(hook.observation().features, score), 1e-6));
+    for (const Tensor& other : maps) {
+      CHECK(!torch::allclose(map, other, /*rtol=*/1e-3, /*atol=*/0));
+    }
+    maps.push_back(map.detach());
   }
 }
 

@@ -112,6 +112,14 @@ std::vector<Returned> returned() {
        [](auto& logits, auto& other) {
          return tuple_of({dict_of({{"logits", logits}}), other});
        }},
+      {"logits in front of a dictionary without logits",
+       [](auto& logits, auto& other) {
+         return tuple_of({logits, dict_of({{"aux", other}})});
+       }},
+      {"logits in front of an empty dictionary",
+       [](auto& logits, auto& other) {
+         return tuple_of({logits, dict_of({}), other});
+       }},
       {"a dictionary in a dictionary",
        [](auto& logits, auto& other) {
          return dict_of({{"out", dict_of({{"out", logits}})}, {"aux", other}});

@@ -80,6 +80,15 @@ void wait_for(const std::string& file, pid_t child) {
   }
 }
 
+/// Whether a program that was started has not ended yet.
+bool runs(pid_t child) {
+  siginfo_t info{};
+  return waitid(
+             P_PID, static_cast<id_t>(child), &info,
+             WEXITED | WNOHANG | WNOWAIT) == 0 &&
+         info.si_pid == 0;
+}
+
 bool all_finite(const std::string& path) {
   const auto checkpoint = cyborg::train::load_checkpoint(path);
   for (const auto& group : checkpoint.tensors) {
@@ -123,6 +132,19 @@ TEST_CASE(
     CHECK(contains(ended.errors, "not finite"));
     CHECK(contains(ended.errors, "ast checkpoint is kept"));
     CHECK((!fs::exists(out + "/last.pt") || all_finite(out + "/last.pt")));
+    CHECK(!fs::exists(out + "/best.pt"));
+  }
+  SECTION("after a step with a loss that is finite") {
+    // The weights decay by more than float32 holds.
+    const auto ended = run_train(
+        folder, command_with(
+                    table, out,
+                    {"--lr", "1e38", "--weight-decay", "1000", "--optimizer",
+                     "sgd", "--save-every", "1", "--loss", "ce"}));
+    INFO(ended.errors);
+    CHECK(ended.status == 2);
+    CHECK(contains(ended.errors, "the weights are not finite after step 1 ("));
+    CHECK(!fs::exists(out + "/last.pt"));
     CHECK(!fs::exists(out + "/best.pt"));
   }
   SECTION("after a good checkpoint, which stays") {
@@ -252,8 +274,10 @@ TEST_CASE("A scheduler's signal saves and stops", "[train][night]") {
       CYBORG_TRAIN, command_with(table, out, {"--epochs", "500"}));
   wait_for(out + "/last.pt", child);
   kill(child, signal);
-  if (signal != SIGINT) {
-    kill(child, signal);  // as a scheduler may do; the training must not end
+  // As a scheduler may do. The training must not end before it has saved.
+  while (signal != SIGINT && runs(child)) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    kill(child, signal);
   }
   CHECK(end_of(child) == 75);
   CHECK(!fs::exists(out + "/report.html"));

@@ -101,6 +101,7 @@ const pictures::Folder& folder() {
 struct Trained {
   std::vector<json> log;  ///< a record for each epoch
   int64_t best_epoch = -1;
+  Tensor validation;  ///< the final logits of the validation split
   std::string out;
 
   double last(const char* what) const { return log.back().at(what); }
@@ -151,6 +152,7 @@ Trained train(const Options& options) {
   at::set_num_threads(threads);
   trained.log = result.log;
   trained.best_epoch = result.state.best_epoch;
+  trained.validation = result.validation.logits;
   return trained;
 }
 
@@ -545,12 +547,15 @@ TEST_CASE("The best epoch is chosen as it is asked for", "[train]") {
     }
     CHECK(all.best_epoch == best);
     chosen.insert(best);
-    // best.pt holds the weights that this epoch ended with.
-    const auto until = trained({}, static_cast<size_t>(best) + 1);
+    // best.pt holds the weights that this epoch ended with, and the final
+    // scores are theirs.
+    const auto until =
+        trained({{"--select", "last"}}, static_cast<size_t>(best) + 1);
     CHECK(
         largest_distance(
             parameters_of(all.out + "/best.pt"),
             parameters_of(until.out + "/last.pt")) == 0);
+    CHECK(all.validation.equal(until.validation));
   }
   CHECK(chosen.size() >= 3);  // else the choices could not be told apart
 
