@@ -138,18 +138,18 @@ class Bench:
                     names.append(name)
         return list(dict.fromkeys(names))
 
-    def known_to_pass(self, names):
-        """Whether each of them has passed with these sources."""
-        return all(
-            self.passed.get(name, {}).get("digest") == self.digest for name in names
-        )
+    def not_passed(self, names):
+        """Those that have not passed yet with these sources."""
+        return [
+            name for name in names
+            if self.passed.get(name, {}).get("digest") != self.digest
+        ]
 
     def pass_without_fault(self, names):
         """If a test fails anyway, its failure says nothing about a fault."""
-        new = [name for name in names if not self.known_to_pass([name])]
-        if new and not self.make(new):
-            raise self.broken(f"does not compile without a fault: {new}")
-        for name in new:
+        if not self.make(names):
+            raise self.broken(f"does not compile without a fault: {names}")
+        for name in names:
             begin = time.monotonic()
             how = self.failed.get(name) or self.run(name, self.limit)
             if how:
@@ -170,9 +170,10 @@ class Bench:
         try:
             for at in range(0, len(names), self.jobs):
                 some = names[at : at + self.jobs]
-                if not self.known_to_pass(some):
+                new = self.not_passed(some)
+                if new:
                     self.replace(file, good)
-                    self.pass_without_fault(some)
+                    self.pass_without_fault(new)
                 self.replace(file, bad)
                 if not self.make(some):
                     return {"status": "does not compile"}
