@@ -47,6 +47,7 @@ set(CYBORG_HEADERS
     include/cyborg/data/dataset.hpp
     include/cyborg/data/detail/columns.hpp
     include/cyborg/data/detail/decode.hpp
+    include/cyborg/data/detail/fixation_table.hpp
     include/cyborg/data/detail/folders.hpp
     include/cyborg/data/detail/jpeg_file.hpp
     include/cyborg/data/detail/map_findings.hpp
@@ -55,6 +56,7 @@ set(CYBORG_HEADERS
     include/cyborg/data/detail/picture_bytes.hpp
     include/cyborg/data/detail/picture_file.hpp
     include/cyborg/data/detail/row_check.hpp
+    include/cyborg/data/detail/separator.hpp
     include/cyborg/data/detail/standardize.hpp
     include/cyborg/data/detail/stb.hpp
     include/cyborg/data/detail/table_checks.hpp

@@ -295,6 +295,16 @@ TEST_CASE("Fixations are read from a CSV", "[data][marks]") {
   CHECK(close(
       read("1.png;1.5;2\n1.png;3;4\n").items.at(0).annotation->points,
       t({1.5, 2, 1, 3, 4, 1}, {2, 3})));
+  // The separator is that with which the first line has the three columns.
+  for (const char* csv :
+       {"\n\nimage,x,y\n1.png,1.5,2\n", "\"image\"\t\"x\"\ty\n1.png\t1.5\t2\n",
+        "image;x;y;a, b\n1.png;1.5;2;c\n",
+        "image\tx\ty\tp;q\n1.png\t1.5\t2\t0\n",
+        "\xEF\xBB\xBFimage;x;y\r\n1.png;1.5;2\r\n"}) {
+    INFO(csv);
+    CHECK(close(
+        read(csv).items.at(0).annotation->points, t({1.5, 2, 1}, {1, 3})));
+  }
 
   const auto error = [&](const std::string& csv) {
     const auto text = error_of([&] { read(csv); });

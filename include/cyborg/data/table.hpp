@@ -4,6 +4,7 @@
 #include <cyborg/data/detail/columns.hpp>
 #include <cyborg/data/detail/folders.hpp>
 #include <cyborg/data/detail/map_lookup.hpp>
+#include <cyborg/data/detail/separator.hpp>
 #include <cyborg/data/detail/table_checks.hpp>
 #include <cyborg/data/picture_format.hpp>
 #include <cyborg/data/splits.hpp>
@@ -103,8 +104,12 @@ inline Table read_table(
   if (!format.empty() && format != "text") {
     fail(0, "its content is " + format + ", expected a table (CSV)");
   }
-  const auto records =
-      io::parse_csv(text, fail, detail::separator_of(text, options));
+  const auto separator =
+      detail::separator_of(text, [&](const std::vector<std::string>& fields) {
+        return fields.size() >= 3 &&
+               detail::Columns(fields, options).problem.empty();
+      });
+  const auto records = io::parse_csv(text, fail, separator);
   if (records.empty()) {
     fail(0, "holds no rows");
   }

@@ -4,17 +4,15 @@
 #include <cyborg/data/detail/marks_text.hpp>
 #include <cyborg/data/splits.hpp>
 #include <cyborg/data/table_types.hpp>
-#include <cyborg/io/csv.hpp>
+#include <cyborg/io/text.hpp>
 
 #include <algorithm>
 #include <array>
 #include <cstddef>
 #include <string>
-#include <string_view>
 #include <vector>
 
-// What the first line of a CSV of pictures says: how its fields are separated,
-// and what the columns are.
+// What the columns of a CSV of pictures are, as its first line says.
 namespace cyborg::data::detail {
 
 /// Whether a column of this name, in lower case, holds numbers.
@@ -149,27 +147,5 @@ struct Columns {
     return list;
   }
 };
-
-/// What separates the fields of a CSV: a comma, unless its first line makes
-/// sense with semicolons or with tabs, and only with one of these.
-inline char separator_of(std::string_view text, const TableOptions& options) {
-  const auto begin = std::min(text.find_first_not_of("\r\n"), text.size());
-  const auto line =
-      text.substr(begin, text.find_first_of("\r\n", begin) - begin);
-  struct NoCsv {};
-  const auto fits = [&](char separator) {
-    try {
-      const auto records = io::parse_csv(
-          line, [](size_t, const std::string&) { throw NoCsv(); }, separator);
-      return !records.empty() && records[0].fields.size() >= 3 &&
-             Columns(records[0].fields, options).problem.empty();
-    } catch (const NoCsv&) {
-      return false;
-    }
-  };
-  const bool semicolons = fits(';');
-  const bool tabs = fits('\t');
-  return fits(',') || semicolons == tabs ? ',' : semicolons ? ';' : '\t';
-}
 
 }  // namespace cyborg::data::detail
