@@ -295,12 +295,14 @@ TEST_CASE("Fixations are read from a CSV", "[data][marks]") {
   CHECK(close(
       read("1.png;1.5;2\n1.png;3;4\n").items.at(0).annotation->points,
       t({1.5, 2, 1, 3, 4, 1}, {2, 3})));
-  // The separator is that with which the first line has the three columns.
+  // The separator is the one that splits the first line into image, x and y.
   for (const char* csv :
        {"\n\nimage,x,y\n1.png,1.5,2\n", "\"image\"\t\"x\"\ty\n1.png\t1.5\t2\n",
         "image;x;y;a, b\n1.png;1.5;2;c\n",
         "image\tx\ty\tp;q\n1.png\t1.5\t2\t0\n",
-        "\xEF\xBB\xBFimage;x;y\r\n1.png;1.5;2\r\n"}) {
+        "\xEF\xBB\xBFimage;x;y\r\n1.png;1.5;2\r\n",
+        "  \nimage\tx\ty\n1.png\t1.5\t2\n",
+        "image;x;y;\"pupil\nsize\"\n1.png;1.5;2;3\n"}) {
     INFO(csv);
     CHECK(close(
         read(csv).items.at(0).annotation->points, t({1.5, 2, 1}, {1, 3})));
@@ -333,6 +335,11 @@ TEST_CASE("Fixations are read from a CSV", "[data][marks]") {
   CHECK(contains(
       error("image,x,y,X\n1.png,3,3,4\n"), "two columns are named \"x\""));
   CHECK(error("image,x,y\n") == "fix.csv: holds no fixations");
+  // The columns are named with the separator that the line has.
+  CHECK(contains(error("image;x\n1.png;3\n"), "got no \"y\""));
+  CHECK(contains(error("image\tx\ty_pos\n"), "got no \"y\""));
+  CHECK(contains(error("image;x;y;x\n"), "two columns are named \"x\""));
+  CHECK(contains(error("1.png;1;2;300\n"), "nobody knows what they are"));
 }
 
 TEST_CASE(

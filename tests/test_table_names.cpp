@@ -171,8 +171,13 @@ TEST_CASE(
       folder / "a;b;c.png");
   CHECK(
       reason_in(folder, "fold;class;path\ntrain;Real;1.png\n") ==
+      "the column \"split\" is missing; the header is \"fold\", \"class\", "
+      "\"path\" (split_column; --split-column in the programs says what it is "
+      "called)");
+  CHECK(
+      reason_in(folder, "fold|class|path\ntrain|Real|1.png\n") ==
       "expected a header with split, class and path, or a row that begins with "
-      "train, val or test, got \"fold;class;path\"; commas separate the "
+      "train, val or test, got \"fold|class|path\"; commas separate the "
       "fields");
   CHECK(
       reason_in(folder, "train;Real;1.png\nval;Real\n") ==

@@ -24,8 +24,8 @@ namespace cyborg::data {
 
 namespace detail {
 
-/// Says in `file` whose fixations were read, and warns of two observers whose
-/// names differ in upper and lower case alone. Returns the observers as words.
+/// The number and the names of the observers, for a note. Adds a warning to
+/// `file` where two names differ in upper and lower case alone.
 inline std::string describe_observers(
     const std::vector<Fixations>& all, AnnotationFile& file) {
   std::set<std::string> observers;

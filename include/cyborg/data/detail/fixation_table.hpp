@@ -68,15 +68,17 @@ class FixationColumns {
     }
   }
 
+  /// The name of a column, as the first line has it, in lower case.
   static const char* name_of(FixationColumn column) {
     return kNames[static_cast<size_t>(column)];
   }
 
+  /// Whether the table has this column.
   bool has(FixationColumn column) const {
     return place_[static_cast<size_t>(column)] != kNone;
   }
 
-  /// The field of a column that the table has.
+  /// The field of `column` in a record. The table must have this column.
   const std::string& field(
       const io::CsvRecord& record, FixationColumn column) const {
     return record.fields[place_[static_cast<size_t>(column)]];
@@ -118,8 +120,8 @@ inline std::string without_blanks(const std::string& name) {
              : name.substr(from, name.find_last_not_of(" \t") - from + 1);
 }
 
-/// The fixations of a table, in the order of its lines. `fail(line, reason)` has
-/// to throw.
+/// The fixations of a table: one entry for each picture and observer, in the
+/// order of their first lines. `fail(line, reason)` has to throw.
 template <class Fail>
 std::vector<Fixations> fixations_of(
     const std::vector<io::CsvRecord>& records, const FixationColumns& columns,

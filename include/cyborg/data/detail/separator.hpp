@@ -3,34 +3,59 @@
 
 #include <cyborg/io/csv.hpp>
 
-#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <string_view>
 
 namespace cyborg::data::detail {
 
-/// What separates the fields of a CSV: a comma, unless its first line makes
-/// sense with semicolons or with tabs, and only with one of these.
+/// The first record of a CSV, with the blank lines before it. Line breaks inside
+/// quotes do not end it.
+inline std::string_view first_record(std::string_view text) {
+  constexpr std::string_view kBlank = "\xEF\xBB\xBF \t\r\n";
+  bool quoted = false;
+  bool blank = true;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (!quoted && !blank && (c == '\r' || c == '\n')) {
+      return text.substr(0, i);
+    }
+    quoted = quoted != (c == '"');
+    blank = blank && kBlank.find(c) != std::string_view::npos;
+  }
+  return text;
+}
+
+/// What separates the fields of a CSV.
+///
+/// A semicolon or a tab if its first line makes sense with this one, and neither
+/// with the other nor with a comma; else a comma if it makes sense with that, or
+/// with both others. If it makes sense with none, that which occurs in it first
+/// of comma, semicolon and tab, so that an error names the columns.
 /// `makes_sense(fields)` says whether a first line of these fields does.
 template <class Predicate>
 char separator_of(std::string_view text, const Predicate& makes_sense) {
-  const auto begin = std::min(text.find_first_not_of("\r\n"), text.size());
-  const auto line =
-      text.substr(begin, text.find_first_of("\r\n", begin) - begin);
+  const auto first = first_record(text);
   struct NoCsv {};
   const auto fits = [&](char separator) {
     try {
       const auto records = io::parse_csv(
-          line, [](size_t, const std::string&) { throw NoCsv(); }, separator);
+          first, [](size_t, const std::string&) { throw NoCsv(); }, separator);
       return !records.empty() && makes_sense(records[0].fields);
     } catch (const NoCsv&) {
       return false;
     }
   };
-  const bool semicolons = fits(';');
-  const bool tabs = fits('\t');
-  return fits(',') || semicolons == tabs ? ',' : semicolons ? ';' : '\t';
+  const bool commas = fits(','), semicolons = fits(';'), tabs = fits('\t');
+  if (commas || semicolons != tabs) {
+    return commas ? ',' : semicolons ? ';' : '\t';
+  }
+  for (const char separator : {',', ';', '\t'}) {
+    if (!semicolons && first.find(separator) != std::string_view::npos) {
+      return separator;
+    }
+  }
+  return ',';
 }
 
 }  // namespace cyborg::data::detail
