@@ -68,6 +68,22 @@ Tensor attend(Net& n, const Tensor& x) {
   return n.mix(weights.matmul(parts[2]).transpose(1, 2).reshape(x.sizes()));
 }
 
+#if TORCH_VERSION_MAJOR >= 2
+/// Each position of `f` attends to all of `other`, with two heads. The result is
+/// a map as large as `f`.
+Tensor attend_to(Net& n, const Tensor& f, const Tensor& other) {
+  const auto heads = [](const Tensor& t) {
+    return t.view({t.size(0), t.size(1), 2, 4}).transpose(1, 2);
+  };
+  const Tensor t = tokens_of(n, f);
+  const Tensor seen = heads(tokens_of(n, other));
+  const Tensor y = at::scaled_dot_product_attention(heads(t), seen, seen)
+                       .transpose(1, 2)
+                       .reshape(t.sizes());
+  return n.mix(y).transpose(1, 2).reshape(f.sizes());
+}
+#endif
+
 /// A map with its channels last, tapped, and a linear head on its mean.
 Tensor read_last(Net& n, const Tensor& x) {
   n.tap(x, {0, 3, 1, 2});
@@ -156,6 +172,14 @@ std::vector<Case> tokens_to_map() {
                  .transpose(1, 2)
                  .reshape(t.sizes());
          return read_first(n, n.mix(y).transpose(1, 2).reshape(f.sizes()));
+       }},
+      {"attention of the library to columns before rows",
+       [](Net& n, Tensor f) {
+         return read_first(n, attend_to(n, f, f.transpose(2, 3)));
+       }},
+      {"attention of the library to fewer positions",
+       [](Net& n, Tensor f) {
+         return read_first(n, attend_to(n, f, torch::avg_pool2d(f, {2, 1})));
        }},
 #endif
       {"windows",

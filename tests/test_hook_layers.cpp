@@ -55,8 +55,8 @@ struct Deep : networks::Net {
     const auto [part, block, conv] = stage("stage2", 8);
     second = conv;
     last_block = block;
-    if (owner_of_head.empty()) {
-      fc = linear("fc", 8, 2);
+    if (owner_of_head.empty() || owner_of_head == "backbone_head") {
+      fc = linear(owner_of_head.empty() ? "fc" : owner_of_head, 8, 2);
       return;
     }
     owner = owner_of_head == "backbone" ? backbone
@@ -77,6 +77,7 @@ TEST_CASE(
     "[hook]") {
   const std::vector<std::pair<const char*, const char*>> cases = {
       {"", "backbone"},
+      {"backbone_head", "backbone"},  // lies beside it
       {"backbone", "backbone.stage2"},
       {"stage2", "backbone.stage2.block1"},
       {"block1", "backbone.stage2.block1.conv"},
