@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-3-Clause
 """The copy of the project in which faults are tried, and what runs there."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -24,12 +25,20 @@ FLAGS = [
 ]
 # Taken from the cache of --build.
 CACHED = ("CMAKE_PREFIX_PATH", "Torch_DIR", "Torch_ROOT", "CMAKE_CXX_COMPILER")
+CACHED_FLAGS = ("CMAKE_BUILD_TYPE", "CMAKE_CXX_FLAGS", "CMAKE_CXX_FLAGS_DEBUG")
+# Signals that a fault may cause. Others come from outside: memory that ran out,
+# somebody who ends the run.
+SIGNALS = (
+    signal.SIGABRT, signal.SIGSEGV, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP,
+    signal.SIGPIPE, signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1,
+    signal.SIGXFSZ,
+)
 
 
 def refresh(source):
     """Brings the copy up to date; a file that is the same keeps its time.
 
-    Returns a digest of what the tests depend on.
+    Returns the digest of all files but the lists of faults and these scripts.
     """
     listed = subprocess.run(
         ["git", "ls-files", "-z", "-c", "-o", "--exclude-standard"],
@@ -46,13 +55,12 @@ def refresh(source):
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(data)
             shutil.copymode(ROOT / name, file)
-        read_by_tests = ("include/", "examples/", "tests/", "cmake/", "CMake")
-        if name.startswith(read_by_tests) and "tests/mutation/" not in name:
+        if not name.startswith("tests/mutation/") or name.endswith(".cmake"):
             digest.update(name.encode() + data)
     for file in source.rglob("*"):
         if file.is_file() and str(file.relative_to(source)) not in names:
             file.unlink()
-    return digest.hexdigest()
+    return digest
 
 
 class Bench:
@@ -63,9 +71,20 @@ class Bench:
         self.source, self.build = self.work / "source", self.work / "build"
         self.jobs, self.limit = options.jobs, options.time_limit
         self.work.mkdir(parents=True, exist_ok=True)
+        self.lock = open(self.work / "lock", "w")
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ListError(f"{self.work} is in use by another run: name another "
+                            "folder with --work") from None
         self.log = open(self.work / "log", "w")
-        self.digest = refresh(self.source)
+        digest = refresh(self.source)
         self.configure(options.build)
+        # Another LibTorch or compiler may let another test fail.
+        for line in (self.build / "CMakeCache.txt").read_text().splitlines():
+            if line.partition(":")[0] in (*CACHED, *CACHED_FLAGS):
+                digest.update(line.encode())
+        self.digest = digest.hexdigest()
         self.executables = {}  # of an area
         for line in (self.build / "alone.txt").read_text().splitlines():
             area, name = line.split()
@@ -104,12 +123,15 @@ class Bench:
         return self.call(*command, "--target", *names) == 0
 
     def run(self, name, limit):
-        """How an executable fails; None if it passes."""
+        """How an executable fails; None if it passes.
+
+        As in CTest, a test case that asserts nothing fails.
+        """
         scratch = self.work / "tmp"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
         process = subprocess.Popen(
-            [self.build / "bin" / name, "--abort"],
+            [self.build / "bin" / name, "--abort", "--warn", "NoAssertions"],
             cwd=self.build / "tests", stdout=self.log, stderr=self.log,
             env=os.environ | {"OMP_NUM_THREADS": "1", "TMPDIR": str(scratch)},
             start_new_session=True,
@@ -125,18 +147,26 @@ class Bench:
                 pass
             process.wait()
         if status < 0:
+            if -status not in SIGNALS:
+                raise self.broken(f"{name} was ended by signal {-status}")
             return f"signal {-status}"
         return "assertion" if status else None
 
     def executables_of(self, fault):
-        """In the fault's order: "area/file" names one, "area" all of them."""
-        names = []
+        """In the fault's order: "area/file" names one, "area" all of them.
+
+        Returns the tests that have none, too.
+        """
+        names, missing = [], []
         for test in fault["tests"]:
             area, _, stem = test.partition("/")
-            for name in self.executables.get(area, []):
-                if not stem or name == f"alone_{area}_{stem}":
-                    names.append(name)
-        return list(dict.fromkeys(names))
+            found = [
+                name for name in self.executables.get(area, [])
+                if not stem or name == f"alone_{area}_{stem}"
+            ]
+            names += found
+            missing += [] if found else [test]
+        return list(dict.fromkeys(names)), missing
 
     def not_passed(self, names):
         """Those that have not passed yet with these sources."""
@@ -164,9 +194,7 @@ class Bench:
         bad = fault_list.faulty_text(fault, self.source)
         file = self.source / fault["file"]
         good = file.read_text()
-        names = self.executables_of(fault)
-        if not names:
-            raise self.broken("this build has none of the fault's tests")
+        names, missing = self.executables_of(fault)
         try:
             for at in range(0, len(names), self.jobs):
                 some = names[at : at + self.jobs]
@@ -179,11 +207,15 @@ class Bench:
                     return {"status": "does not compile"}
                 for name in some:
                     usual = self.passed[name]["seconds"]
-                    how = self.run(name, min(self.limit, 60 + 5 * usual))
+                    limit = min(self.limit, 60 + 5 * usual)
+                    # Twice, since some tests of processes fail by chance.
+                    how = self.run(name, limit) and self.run(name, limit)
                     if how:
                         return {"status": "seen", "by": name, "how": how}
         finally:
             self.replace(file, good)
+        if missing:
+            raise self.broken(f"this build has no {', '.join(missing)}")
         return {"status": "survived"}
 
     @staticmethod

@@ -120,6 +120,7 @@ def main():
             result = bench.attempt(fault)
         except ListError as error:
             result = {"status": "not tried", "how": str(error)}
+        if result["status"] not in ("seen", "survived"):
             key = ""  # --go-on tries it again
         result |= {"key": key, "seconds": round(time.monotonic() - begin)}
         results[title(fault)] = result
