@@ -176,7 +176,7 @@ TEST_CASE("A window that leaves positions out is never the mean", "[hook]") {
         if (window) {
           CHECK(contains(
               hook.observation().reason,
-              "averaged is not every position once"));
+              "did not average every position exactly once"));
         }
       }
     }

@@ -202,7 +202,7 @@ TEST_CASE("The reason says why a head is not one linear operator", "[hook]") {
          return torch::linear(columns, n.fc->weight.repeat({1, 6}));
        }},
       {"half of the rows",
-       "what aten::avg_pool2d averaged is not every position once",
+       "aten::avg_pool2d did not average every position exactly once",
        [](auto& n, auto& x) {
          return n.fc(torch::avg_pool2d(x, {5, 4}).flatten(1));
        }},

@@ -670,7 +670,9 @@ TEST_CASE("A last picture alone joins the batch before", "[train][night]") {
   CHECK(result.log[0]["pictures"] == 41);
 }
 
-TEST_CASE("A map that breaks in the end costs no report", "[train][night]") {
+TEST_CASE(
+    "Without a map that became unreadable the report is still written",
+    "[train][night]") {
   const pictures::Folder folder;
   const auto table = write_table(folder);
   for (int i = 48; i < 60; ++i) {

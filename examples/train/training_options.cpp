@@ -110,7 +110,7 @@ void add_loss(CLI::App& app, Settings& s) {
       ->add_option(
           "--weight-strength", s.objective.weight_strength,
           "how much the heaviest pictures weigh more: their weight is 1 plus "
-          "this; of a column weight it is not used")
+          "this; not used if the table has a column weight")
       ->check(kNotNegative)
       ->capture_default_str();
   group

@@ -25,8 +25,8 @@ void catch_stop_signals() {
   };
   stop_wanted = 0;
 #if !defined(_WIN32)
-  // A file that may not grow, and a reader that has gone, are errors of the
-  // write, and no reason to end without a word.
+  // A limit of the file's size and a closed pipe must be errors of the write.
+  // By default these signals end the program without an explanation.
   std::signal(SIGXFSZ, SIG_IGN);
   std::signal(SIGPIPE, SIG_IGN);
 #endif

@@ -172,8 +172,9 @@ class CamHook {
   /// Whether `begin` was called, and neither `end` nor `cancel`.
   bool observing() const { return open_ != nullptr; }
 
-  /// Ends what `begin` began, without a result: nothing is observed then. On
-  /// another thread the observation goes on, unseen, until its thread ends.
+  /// Ends what `begin` began, without a result: nothing is observed then. If
+  /// another thread than that of `begin` calls it, the observation goes on until
+  /// its own thread ends, and its result is lost.
   void cancel() {
     if (open_ != nullptr && !open_->is_of_this_thread()) {
       TORCH_WARN(

@@ -139,7 +139,7 @@ struct Observation {
       const torch::Tensor& labels);
 
   /// Grad-CAM or HiResCAM of the labels' logits. `negate`: there is one logit,
-  /// which label 0 turns around.
+  /// whose sign is changed for label 0.
   torch::Tensor scored(
       const Asked& asked, const torch::Tensor& logits,
       const torch::Tensor& labels, bool negate) const;
@@ -192,7 +192,7 @@ inline double Observation::Asked::scale() const {
   return static_cast<double>(c10::multiply_integers(sizes.slice(2)));
 }
 
-/// Finds out whose the logits are, and throws where they can be nobody's.
+/// Finds the forward that the logits belong to. Throws if there is none.
 inline Observation::Asked Observation::ask(const torch::Tensor& logits) const {
   if (!defined() && others_.empty()) {
     require();

@@ -319,7 +319,8 @@ class Prefetcher {
   }
 
  private:
-  /// `PrefetchOptions::least_in_last`, where a last batch can be joined.
+  /// `PrefetchOptions::least_in_last`; 1 if the last batch is dropped, because
+  /// then none is joined to the one before.
   size_t least_in_last() const noexcept {
     return options_.drop_last() ? 1 : options_.least_in_last();
   }

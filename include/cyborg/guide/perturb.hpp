@@ -70,8 +70,8 @@ inline void check_low_and_high(
   }
 }
 
-/// Throws unless pictures on the CPU are between `low` and `high`, but for
-/// rounding: else the range is that of other pictures.
+/// Throws unless pictures on the CPU are between `low` and `high`, except for
+/// rounding. Otherwise the range does not belong to these pictures.
 inline void check_pixel_range(
     const char* function, const torch::Tensor& images, const torch::Tensor& low,
     const torch::Tensor& high) {

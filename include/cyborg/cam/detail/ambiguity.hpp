@@ -26,7 +26,7 @@
 namespace cyborg::detail {
 
 /// The values that one operator read and made. They are looked at only in the
-/// rare cases that several readings of its arguments fit the shapes, and for
+/// rare cases in which several values of its arguments fit the shapes, and for
 /// rolls and paddings, whose arguments the shapes never show.
 class Values {
  public:

@@ -14,8 +14,10 @@
 
 namespace cyborg::detail {
 
+/// The sizes of a tensor.
 using Sizes = c10::SmallVector<int64_t, 5>;
 
+/// A copy of the sizes.
 inline Sizes sizes_from(c10::IntArrayRef sizes) {
   return {sizes.begin(), sizes.end()};
 }
@@ -117,12 +119,14 @@ inline Axis axis_of(const Factor& factor) {
   return axis;
 }
 
+/// An axis of which nothing is known but its size.
 inline Axis unknown_axis(int64_t size) {
   Factor factor;
   factor.size = size;
   return axis_of(factor);
 }
 
+/// An axis that is none of the map's.
 inline Axis free_axis(int64_t size) {
   Factor factor;
   factor.role = Role::kFree;
@@ -130,6 +134,7 @@ inline Axis free_axis(int64_t size) {
   return axis_of(factor);
 }
 
+/// The product of the sizes of its factors.
 inline int64_t size_of(const Axis& axis) {
   int64_t size = 1;
   for (const Factor& factor : axis) {
@@ -138,12 +143,14 @@ inline int64_t size_of(const Axis& axis) {
   return size;
 }
 
+/// Whether a factor of the axis has this role.
 inline bool has(const Axis& axis, Role role) {
   return std::any_of(axis.begin(), axis.end(), [&](const Factor& factor) {
     return factor.role == role;
   });
 }
 
+/// Whether a factor of any axis has this role.
 inline bool has(const Axes& axes, Role role) {
   return std::any_of(axes.dims.begin(), axes.dims.end(), [&](const Axis& axis) {
     return has(axis, role);

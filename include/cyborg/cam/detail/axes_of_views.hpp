@@ -130,6 +130,7 @@ inline Axes without(const Axes& in, uint32_t mask) {
   return axes;
 }
 
+/// Whether all axes are the same, factor by factor.
 inline bool same_dims(const Axes& a, const Axes& b) {
   return std::equal(a.dims.begin(), a.dims.end(), b.dims.begin(), b.dims.end());
 }

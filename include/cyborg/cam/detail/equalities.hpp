@@ -205,7 +205,7 @@ inline torch::Tensor head_flags(
   };
   const double unit = std::max(
       {unit_of(logits), unit_of(x), weight.defined() ? unit_of(weight) : 0.0});
-  // A head of zeros makes zeros of everything, which is what it should.
+  // With a head of zeros all logits are zero, which is correct.
   const torch::Tensor scale =
       wanted == Flags::kAll ? at::full_like(size, HUGE_VAL) : torch::Tensor();
   return compare(

@@ -87,7 +87,7 @@ class Exactness {
       return "the features or logits are not finite, so nothing is proven";
     }
     if (mean == Verdict::kRefuted) {
-      return "what " + collapsed->op + " averaged is not every position once";
+      return collapsed->op + " did not average every position exactly once";
     }
     if (mean == Verdict::kUndecided) {
       return "the map is constant, so its mean proves nothing";
@@ -160,7 +160,7 @@ class Exactness {
     constexpr Verdicts kBothHold{Verdict::kHolds, Verdict::kHolds};
     if (decided_.count(key) > 0) {
       const auto [mean, linear] = flags(Flags::kHolds);
-      // Nobody waits for the device here: it remembers a refutation.
+      // The host does not wait here: the device keeps whether all held.
       holds_ = holds_.defined() && holds_.device() == mean.device()
                    ? holds_.logical_and(mean)
                    : mean;

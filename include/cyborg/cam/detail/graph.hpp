@@ -42,6 +42,7 @@ struct NodeOutput {
   }
 };
 
+/// So that a `NodeOutput` may be a key of an unordered map.
 struct NodeOutputHash {
   size_t operator()(const NodeOutput& key) const {
     return std::hash<Node*>()(key.node) * 31 + key.index;
@@ -65,10 +66,12 @@ inline NodeOutput edge_output(const torch::autograd::Edge& edge) {
   return {edge.function.get(), edge.input_nr};
 }
 
+/// Whether `text` begins with `head`.
 inline bool starts_with(std::string_view text, std::string_view head) {
   return text.substr(0, head.size()) == head;
 }
 
+/// Whether `part` is in `text`.
 inline bool contains(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
 }

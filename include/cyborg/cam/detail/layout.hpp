@@ -27,10 +27,12 @@ struct Layout {
 /// an operand that was not made of maps (a parameter, a constant, nothing).
 using Operands = c10::ArrayRef<const Layout*>;
 
+/// The operand with this index; null if there are fewer.
 inline const Layout* operand(Operands in, size_t i) {
   return i < in.size() ? in[i] : nullptr;
 }
 
+/// The first operand that was made of maps; null if there is none.
 inline const Layout* first_known(Operands in) {
   for (const Layout* one : in) {
     if (one != nullptr) {

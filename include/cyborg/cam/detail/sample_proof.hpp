@@ -24,7 +24,7 @@
 namespace cyborg::detail {
 
 /// The labels' logits [batch], with 0 for the samples outside `range`. With
-/// `negate` there is one logit, which label 0 turns around.
+/// `negate` there is one logit, whose sign is changed for label 0.
 inline torch::Tensor scores_of(
     const torch::Tensor& logits, const torch::Tensor& labels, bool negate,
     const SampleRange& range, int64_t batch) {
@@ -47,8 +47,8 @@ inline torch::Tensor scores_of(
 struct SampleMixing {
   double error = 0;      // of the equation below, as a part of the gradient
   bool decided = false;  // the gradient is finite and not zero
-  torch::Tensor found;   // [B], the samples' weights in the gradient; NaN for
-                         // a sample without one
+  torch::Tensor found;   // [B], the weight of each sample, as the gradient has
+                         // it; NaN where the gradient is zero
 };
 
 /// Fractions [B] in [0, 1), in float64, that differ from sample to sample.
@@ -62,9 +62,9 @@ inline torch::Tensor uneven_fractions(
 }
 
 /// Weights [B]: 0.5, 1 or 2, and never the same for neighbours. Powers of two, so
-/// that a product with them is exact in each type: rounding in bfloat16 is no
-/// mixing. Each `turn` has others: an exchange of samples with equal weights is
-/// not seen, but in a later turn their weights differ.
+/// that a product with them is exact in each type: rounding in bfloat16 is not
+/// taken for mixing. If two samples with equal weights are exchanged, nothing
+/// shows it. So each `turn` has other weights.
 inline torch::Tensor exact_weights(
     int64_t batch, int64_t turn, const c10::TensorOptions& options) {
   return uneven_fractions(batch, turn, options)
@@ -140,9 +140,10 @@ class SampleProof {
 };
 
 /// Throws, on behalf of `function`, unless each sample's score depends on its
-/// own features alone. Batch statistics mix samples a little, but leave each its
-/// own weight: then it warns. `proof`: what is known of logits that the network
-/// returned; null for others. Returns whether it is proven.
+/// own features alone. With batch statistics a score depends a little on other
+/// samples; then the function warns and does not throw. `proof`: what is known of
+/// logits that the network returned; null for others. Returns whether it is
+/// proven.
 inline bool check_sample_wise(
     const char* function, const torch::Tensor& logits,
     const torch::Tensor& score, const torch::Tensor& source, int64_t batch_dim,

@@ -19,7 +19,7 @@
 
 namespace cyborg::detail {
 
-/// One operator that left a node: its names, and what it read.
+/// One operator that added a node to the graph: its names, and what it read.
 struct Step {
   std::string_view op;  // the top-level operator that it is a part of, or empty
   std::string name;     // of its node
@@ -123,7 +123,8 @@ inline Axes axes_of(const Step& step, const Layout& layout) {
       Values(step.name, first ? first->tensor() : torch::Tensor(), step.out));
 }
 
-/// Whether a value of places without channels meets one with channels.
+/// Whether `gate` has positions but no channels, and the step combines it with a
+/// value that has channels.
 inline bool weighs(const TracedValue& gate, const Step& step) {
   return !has(gate.layout.axes, Role::kChannel) &&
          !has(gate.layout.axes, Role::kUnknown) &&
@@ -194,8 +195,8 @@ void collapse(const Step& step, TracedValue& value, const SourceOf& source_of) {
     if (input == nullptr || !input->is_collapsed()) {
       continue;
     }
-    // Weights of the positions that have no channels are a gate. What was
-    // done to compute them is not done to what they weigh.
+    // A value without channels that multiplies a map is a gate. The operators
+    // that computed the gate were not applied to the map.
     const bool gate = input->tokens && weighs(*input, step);
     if (!gate) {
       for (const int source : input->sources) {

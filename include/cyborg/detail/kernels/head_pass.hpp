@@ -42,9 +42,9 @@ struct HeadPass {
   /// What turns a sum over positions into a mean.
   T scale() const { return T(1) / static_cast<T>(positions); }
 
-  /// Sets where the features' gradient is written. It goes past the caches when
-  /// they are too small for three arrays of this size: the features, their
-  /// gradient, and what the backward of the layer before makes of it.
+  /// Sets where the features' gradient is written. It is written to memory
+  /// without the caches if three arrays of its size do not fit into these: the
+  /// features, their gradient, and what the backward of the layer before writes.
   void write_to(T* gradient) {
     features_grad = gradient;
     streams = batch * channels * positions * static_cast<int64_t>(sizeof(T)) >=
