@@ -30,11 +30,6 @@ std::string csv_number(double value) {
   return std::isnan(value) ? "" : fmt::format("{}", value);
 }
 
-nlohmann::ordered_json json_number(double value) {
-  return std::isfinite(value) ? nlohmann::ordered_json(value)
-                              : nlohmann::ordered_json(nullptr);
-}
-
 }  // namespace
 
 std::string to_text(const std::vector<RunResult>& runs) {
@@ -109,11 +104,11 @@ std::string to_json(
     one["samples"] = run.samples;
     if (two_classes(run)) {
       one["positive"] = run.classes[static_cast<size_t>(run.positive)];
-      one["threshold"] = json_number(run.threshold);
+      one["threshold"] = run.threshold;
       one["threshold_from"] = run.threshold_origin;
     }
     for (const auto& [name, value] : run.measures) {
-      one["measures"][name] = json_number(value);
+      one["measures"][name] = value;
     }
     one["confusion"] = run.confusion;
     one["notes"] = run.notes;
@@ -121,10 +116,10 @@ std::string to_json(
   }
   for (const auto& row : summarize(runs)) {
     out["summary"][row.name] = {
-        {"mean", json_number(row.mean_std.mean)},
-        {"std", json_number(row.mean_std.std)}};
+        {"mean", row.mean_std.mean}, {"std", row.mean_std.std}};
   }
-  // Names of files and classes need not be UTF-8, and JSON is.
+  // Names of files and classes need not be UTF-8, and JSON is. Numbers that are
+  // not finite become null.
   return out.dump(
              2, ' ', /*ensure_ascii=*/false,
              nlohmann::ordered_json::error_handler_t::replace) +

@@ -5,7 +5,6 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
 #include <random>
 #include <stdexcept>
 #include <utility>
@@ -55,11 +54,6 @@ std::string name_of(Decoy decoy) {
 
 std::string name_of(Net net) {
   return net == Net::kPerceptron ? "perceptron" : "convolutional";
-}
-
-nlohmann::ordered_json number_or_null(double value) {
-  return std::isfinite(value) ? nlohmann::ordered_json(value)
-                              : nlohmann::ordered_json(nullptr);
 }
 
 }  // namespace
@@ -117,6 +111,7 @@ std::string title_of(const Results& results) {
                                           : ", the patch is in a corner");
 }
 
+// The library writes numbers that are not finite as null.
 nlohmann::ordered_json to_json(const Results& results) {
   nlohmann::ordered_json json;
   json["network"] = name_of(results.net);
@@ -129,14 +124,12 @@ nlohmann::ordered_json to_json(const Results& results) {
     row["term"] = one.row.term ? programs::to_text(*one.row.term) : "";
     row["accuracy"] = one.accuracy;
     row["accuracy_mean"] = one.mean.mean;
-    row["accuracy_std"] = number_or_null(one.mean.std);
-    row["recovered"] = number_or_null(one.recovered.value);
-    row["recovered_low"] = number_or_null(one.recovered.low);
-    row["recovered_high"] = number_or_null(one.recovered.high);
-    for (const double value : one.wrong_reason) {
-      row["wrong_reason"].push_back(number_or_null(value));
-    }
-    row["step_cost"] = number_or_null(one.cost);
+    row["accuracy_std"] = one.mean.std;
+    row["recovered"] = one.recovered.value;
+    row["recovered_low"] = one.recovered.low;
+    row["recovered_high"] = one.recovered.high;
+    row["wrong_reason"] = one.wrong_reason;
+    row["step_cost"] = one.cost;
     json["rows"].push_back(row);
   }
   for (const auto& one : results.controls) {
