@@ -396,7 +396,9 @@ TEST_CASE("A constant map proves nothing, and blesses nothing", "[hook]") {
     INFO(printed(hook));
     CHECK(
         (contains(hook.observation().reason, "proves nothing") ||
-         contains(hook.observation().reason, "is not every position once")));
+         contains(
+             hook.observation().reason,
+             "did not average every position exactly once")));
     hook.cam(logits, labels_for(logits));  // does not throw
     constant(false);
     CHECK_FALSE(is_exact(hook, *one, x));  // a window is a window
