@@ -128,7 +128,7 @@ TEST_CASE(
   CHECK(more.classes == std::vector<std::string>{"x", "class 1"});
 }
 
-TEST_CASE("A table that cannot be used is told by its line", "[evaluate]") {
+TEST_CASE("A table that cannot be used is reported by its line", "[evaluate]") {
   const std::string head = "path,split,class,label,score\n";
   CHECK(
       read_error("path,split,label,score\n1,test,0,.5\n") ==
@@ -323,7 +323,7 @@ TEST_CASE("A threshold is given, chosen, or said to be missing", "[evaluate]") {
   CHECK(contains(one_class.notes[0], "are of one class"));
 }
 
-TEST_CASE("Subjects of both splits are told", "[evaluate]") {
+TEST_CASE("Subjects of both splits are reported", "[evaluate]") {
   const auto run = judge(
       table_of("path,split,class,label,score,subject\n"
                "1,test,x,0,.2,ann\n2,test,y,1,.8,bob\n3,val,x,0,.1,ann\n"
@@ -335,7 +335,7 @@ TEST_CASE("Subjects of both splits are told", "[evaluate]") {
                                "1; the threshold has seen them"});
 }
 
-TEST_CASE("A split that cannot be judged is told", "[evaluate]") {
+TEST_CASE("A split that cannot be judged is reported", "[evaluate]") {
   EvaluateOptions options;
   options.split = "train";
   CHECK(
@@ -494,7 +494,8 @@ TEST_CASE("The names of columns may be in any case", "[evaluate]") {
   }
 }
 
-TEST_CASE("Another separator than a comma is told", "[evaluate]") {
+TEST_CASE(
+    "A separator that is not a comma is an error that names it", "[evaluate]") {
   for (const auto& [separator, name] :
        {std::pair(";", "semicolons"), std::pair("\t", "tabs"),
         std::pair("|", "bars")}) {
@@ -621,7 +622,8 @@ TEST_CASE("Names that are not UTF-8 do not lose the results", "[evaluate]") {
       cyborg::io::read_file(folder / "out.json"), "APCER, \xEF\xBF\xBD"));
 }
 
-TEST_CASE("An output that cannot be written is told at once", "[evaluate]") {
+TEST_CASE(
+    "An output that cannot be written is reported at once", "[evaluate]") {
   const pictures::Folder folder;
   const auto good = folder.write("good.csv", kFaces);
   CHECK(

@@ -121,7 +121,8 @@ TEST_CASE("Flipped scores are from the mean of two logits", "[evaluate]") {
 }
 
 TEST_CASE(
-    "What is wrong with a run is told before a picture is read", "[evaluate]") {
+    "What is wrong with a run is reported before a picture is read",
+    "[evaluate]") {
   const Lab lab;
   // The first picture that is read would be this one, and end the program.
   // Its header is whole.
@@ -201,7 +202,8 @@ TEST_CASE("Missing pictures are listed before any is read", "[evaluate]") {
 }
 
 TEST_CASE(
-    "Files that are no pictures are told before any is scored", "[evaluate]") {
+    "Files that are no pictures are reported before any is scored",
+    "[evaluate]") {
   const Lab lab;
   lab.folder.write("6.png", "<html>");
   const auto table =
@@ -229,7 +231,7 @@ TEST_CASE("Maps and masks of the training need not be there", "[evaluate]") {
   CHECK(program_on({lab.net, "--data", lab.table}).code == 0);
 }
 
-TEST_CASE("Options of the training are told by evaluate", "[evaluate]") {
+TEST_CASE("Options of the training are rejected by evaluate", "[evaluate]") {
   const Lab lab;
   const auto said = [&](const std::vector<std::string>& words) {
     auto all = words;
@@ -444,7 +446,8 @@ TEST_CASE("A checkpoint scores a set of attacks alone", "[evaluate]") {
   CHECK(json["runs"][0]["measures"]["AUC"].is_null());
 }
 
-TEST_CASE("Scores that are not finite are told with a picture", "[evaluate]") {
+TEST_CASE(
+    "Scores that are not finite are reported with a picture", "[evaluate]") {
   const Lab lab;
   auto checkpoint = cyborg::train::load_checkpoint(lab.net);
   for (auto& [name, tensor] : checkpoint.tensors["model"]) {

@@ -257,7 +257,7 @@ TEST_CASE(
   CHECK(contains(error_of([&] { find("x"); }), "have no end"));
 }
 
-TEST_CASE("Files that are not explained are told", "[explain]") {
+TEST_CASE("Files that are not explained are reported", "[explain]") {
   const pictures::Folder folder;
   picture(folder, "mixed/a.png", 8, 8);
   folder.write("mixed/b.webp", "RIFF");
@@ -295,7 +295,8 @@ TEST_CASE("Files that are not explained are told", "[explain]") {
                 folder / "maps" + "; it holds, for example, b.png");
 }
 
-TEST_CASE("Files that explain cannot use are told at the start", "[explain]") {
+TEST_CASE(
+    "Files that explain cannot use are reported at the start", "[explain]") {
   const pictures::Folder folder;
   const auto net = write_checkpoint(folder);
   const auto one = picture(folder, "a.png", 32, 32);
@@ -320,7 +321,7 @@ TEST_CASE("Files that explain cannot use are told at the start", "[explain]") {
   CHECK(!std::filesystem::exists(folder / "out"));
 }
 
-TEST_CASE("Options of the training are told by explain", "[explain]") {
+TEST_CASE("Options of the training are rejected by explain", "[explain]") {
   const pictures::Folder folder;
   const auto net = write_checkpoint(folder);
   const auto one = picture(folder, "a.png", 32, 32);
@@ -559,7 +560,8 @@ TEST_CASE("The maps of one network teach another by a table", "[explain]") {
   CHECK(!std::filesystem::exists(folder / "l3/maps.csv"));
 }
 
-TEST_CASE("A human map of one value is told, and is no map", "[explain]") {
+TEST_CASE(
+    "A human map of one value is reported, and is not used", "[explain]") {
   const pictures::Folder folder;
   ExplainOptions options;
   options.checkpoint = write_checkpoint(folder);
@@ -581,7 +583,8 @@ TEST_CASE("A human map of one value is told, and is no map", "[explain]") {
   CHECK(contains(explain::to_csv(result), ",,,,\n"));
 }
 
-TEST_CASE("A network that computes NaN is told with the picture", "[explain]") {
+TEST_CASE(
+    "A network that computes NaN is reported with the picture", "[explain]") {
   const pictures::Folder folder;
   ExplainOptions options;
   auto checkpoint = cyborg::train::load_checkpoint(write_checkpoint(folder));
@@ -604,7 +607,8 @@ TEST_CASE("A network that computes NaN is told with the picture", "[explain]") {
                 ": its training may have diverged; use an earlier checkpoint");
 }
 
-TEST_CASE("Missing files are told before any picture is read", "[explain]") {
+TEST_CASE(
+    "Missing files are reported before any picture is read", "[explain]") {
   const pictures::Folder folder;
   const auto net = write_checkpoint(folder);
   picture(folder, "a.png", 32, 32);

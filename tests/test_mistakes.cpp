@@ -50,7 +50,7 @@ std::string said_by_train(Words words) {
 
 }  // namespace
 
-TEST_CASE("Wrong values are told with what is expected", "[mistakes]") {
+TEST_CASE("Wrong values are reported with what is expected", "[mistakes]") {
   const std::string window =
       "--window: expected LOW,HIGH, for example --window 0,4095; got ";
   CHECK(said_by_train({"--window", "0-4095"}) == window + "0-4095");
@@ -169,7 +169,7 @@ TEST_CASE("An option that is given twice is refused", "[mistakes]") {
   CHECK(said_by_train({"--term", "energy", "--term", "cosine"}) == "");
 }
 
-TEST_CASE("Names that are nearly those of options are told", "[mistakes]") {
+TEST_CASE("Names that are nearly those of options are reported", "[mistakes]") {
   for (const auto& [word, meant] :
        std::vector<std::pair<std::string, std::string>>{
            {"--epoch", "--epochs"},
