@@ -26,12 +26,11 @@ inline std::string_view first_record(std::string_view text) {
   return text;
 }
 
-/// What separates the fields of a CSV.
+/// What separates the fields of a CSV: the separator with which its first line
+/// makes sense.
 ///
-/// A semicolon or a tab if its first line makes sense with this one, and neither
-/// with the other nor with a comma; else a comma if it makes sense with that, or
-/// with both others. If it makes sense with none, that which occurs in it first
-/// of comma, semicolon and tab, so that an error names the columns.
+/// If several do, it is a comma. If none does, it is the first of comma,
+/// semicolon and tab that is in the line, so that an error names the columns.
 /// `makes_sense(fields)` says whether a first line of these fields does.
 template <class Predicate>
 char separator_of(std::string_view text, const Predicate& makes_sense) {
@@ -46,12 +45,15 @@ char separator_of(std::string_view text, const Predicate& makes_sense) {
       return false;
     }
   };
-  const bool commas = fits(','), semicolons = fits(';'), tabs = fits('\t');
-  if (commas || semicolons != tabs) {
-    return commas ? ',' : semicolons ? ';' : '\t';
+  const bool semicolons = fits(';'), tabs = fits('\t');
+  if (fits(',') || (semicolons && tabs)) {
+    return ',';
+  }
+  if (semicolons || tabs) {
+    return semicolons ? ';' : '\t';
   }
   for (const char separator : {',', ';', '\t'}) {
-    if (!semicolons && first.find(separator) != std::string_view::npos) {
+    if (first.find(separator) != std::string_view::npos) {
       return separator;
     }
   }
