@@ -70,16 +70,6 @@ programs::TrainOptions options_of(Words words) {
       static_cast<int>(arguments.size()), arguments.data());
 }
 
-/// Waits for a file of a program that runs.
-void wait_for(const std::string& file, pid_t child) {
-  while (!fs::exists(file)) {
-    if (waitpid(child, nullptr, WNOHANG) != 0) {
-      FAIL("the program ended before it wrote " << file);
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-}
-
 /// Whether a program that was started has not ended yet.
 bool runs(pid_t child) {
   siginfo_t info{};
@@ -87,6 +77,16 @@ bool runs(pid_t child) {
              P_PID, static_cast<id_t>(child), &info,
              WEXITED | WNOHANG | WNOWAIT) == 0 &&
          info.si_pid == 0;
+}
+
+/// Waits for a file of a program that runs.
+void wait_for(const std::string& file, pid_t child) {
+  while (!fs::exists(file)) {
+    if (!runs(child)) {
+      FAIL("the program ended before it wrote " << file);
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
 }
 
 bool all_finite(const std::string& path) {

@@ -25,8 +25,7 @@ void add_run_options(CLI::App& app, TrainOptions& options) {
           "continue the training in the output folder from its last "
           "checkpoint, with the settings that it began with (--epochs, --data, "
           "--saliency, --annotations and --wrong may have new values); "
-          "--resume auto "
-          "begins a training where there is none")
+          "--resume auto begins a training where there is none")
       ->expected(0, 1)
       ->type_name("[auto]")
       ->check([](const std::string& word) {
