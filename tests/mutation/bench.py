@@ -25,7 +25,6 @@ FLAGS = [
 ]
 # Taken from the cache of --build.
 CACHED = ("CMAKE_PREFIX_PATH", "Torch_DIR", "Torch_ROOT", "CMAKE_CXX_COMPILER")
-CACHED_FLAGS = ("CMAKE_BUILD_TYPE", "CMAKE_CXX_FLAGS", "CMAKE_CXX_FLAGS_DEBUG")
 # Signals that a fault may cause. Others come from outside: memory that ran out,
 # somebody who ends the run.
 SIGNALS = (
@@ -63,6 +62,14 @@ def refresh(source):
     return digest
 
 
+def cached(build):
+    """The lines of a build folder's cache that name LibTorch and the compiler."""
+    return [
+        line for line in (build / "CMakeCache.txt").read_text().splitlines()
+        if line.partition(":")[0] in CACHED and not line.endswith("=")
+    ]
+
+
 class Bench:
     """The copy of the project, its build folder, and what runs there."""
 
@@ -80,10 +87,8 @@ class Bench:
         self.log = open(self.work / "log", "w")
         digest = refresh(self.source)
         self.configure(options.build)
-        # Another LibTorch or compiler may let another test fail.
-        for line in (self.build / "CMakeCache.txt").read_text().splitlines():
-            if line.partition(":")[0] in (*CACHED, *CACHED_FLAGS):
-                digest.update(line.encode())
+        # With another LibTorch or compiler another test may fail.
+        digest.update(" ".join(FLAGS + cached(self.build)).encode())
         self.digest = digest.hexdigest()
         self.executables = {}  # of an area
         for line in (self.build / "alone.txt").read_text().splitlines():
@@ -108,12 +113,7 @@ class Bench:
         )
 
     def configure(self, like):
-        given = []
-        if like:
-            for line in (like / "CMakeCache.txt").read_text().splitlines():
-                name = line.partition(":")[0]
-                if name in CACHED and not line.endswith("="):
-                    given.append("-D" + line)
+        given = ["-D" + line for line in cached(like)] if like else []
         command = ["cmake", "-G", "Ninja", "-S", self.source, "-B", self.build]
         if self.call(*command, *FLAGS, *given) != 0:
             raise self.broken("the copy cannot be configured")
