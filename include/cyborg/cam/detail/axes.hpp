@@ -126,7 +126,7 @@ inline Axis unknown_axis(int64_t size) {
   return axis_of(factor);
 }
 
-/// An axis that is none of the map's.
+/// An axis along which the same values repeat.
 inline Axis free_axis(int64_t size) {
   Factor factor;
   factor.role = Role::kFree;

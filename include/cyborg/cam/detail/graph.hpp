@@ -42,7 +42,7 @@ struct NodeOutput {
   }
 };
 
-/// So that a `NodeOutput` may be a key of an unordered map.
+/// Lets a `NodeOutput` be a key of an unordered map.
 struct NodeOutputHash {
   size_t operator()(const NodeOutput& key) const {
     return std::hash<Node*>()(key.node) * 31 + key.index;
